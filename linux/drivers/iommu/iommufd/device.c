@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Devices: what a driver binds to a context, and attaches to page tables.
+ *
+ * The IOMMU moves whole groups. So a context claims the DMA of a group with the
+ * first of its devices and lets it go with the last, and the group has one page
+ * table, which every device of the group that is attached agrees to.
+ */
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/irqdomain.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "iommufd_private.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Bind devices whose interrupts the platform can't isolate: a device could then raise any interrupt");
+
+static int cannot_remap_interrupts(struct device *dev, void *unused)
+{
+	return !device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);
+}
+
+static bool interrupts_isolated(struct iommu_group *group)
+{
+	return irq_domain_check_msi_remap() ||
+	       !iommu_group_for_each_dev(group, NULL, cannot_remap_interrupts);
+}
+
+/* Find the context's part in a group, or claim the group for the context */
+static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
+				       struct iommu_group *group)
+{
+	struct iommufd_group *igroup;
+	int ret;
+
+	mutex_lock(&ctx->groups_lock);
+	list_for_each_entry(igroup, &ctx->groups, ctx_item) {
+		if (igroup->group == group) {
+			igroup->nr_bound++;
+			goto out_unlock;
+		}
+	}
+
+	igroup = kzalloc(sizeof(*igroup), GFP_KERNEL_ACCOUNT);
+	if (!igroup) {
+		igroup = ERR_PTR(-ENOMEM);
+		goto out_unlock;
+	}
+	ret = iommu_group_claim_dma_owner(group, ctx);
+	if (ret) {
+		kfree(igroup);
+		igroup = ERR_PTR(ret);
+		goto out_unlock;
+	}
+	igroup->group = iommu_group_ref_get(group);
+	igroup->nr_bound = 1;
+	mutex_init(&igroup->lock);
+	list_add(&igroup->ctx_item, &ctx->groups);
+out_unlock:
+	mutex_unlock(&ctx->groups_lock);
+	return igroup;
+}
+
+static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
+{
+	mutex_lock(&ctx->groups_lock);
+	if (--igroup->nr_bound) {
+		mutex_unlock(&ctx->groups_lock);
+		return;
+	}
+	list_del(&igroup->ctx_item);
+	iommu_group_release_dma_owner(igroup->group);
+	mutex_unlock(&ctx->groups_lock);
+
+	iommu_group_put(igroup->group);
+	mutex_destroy(&igroup->lock);
+	kfree(igroup);
+}
+
+/**
+ * iommufd_device_bind - take a device's DMA from the kernel for a context
+ * @ctx: the context; the device holds a reference of its own
+ * @dev: device whose driver has driver_managed_dma set
+ * @id: the device's id in the context
+ *
+ * DMA of the device's whole group is blocked until a device of it is attached,
+ * and no other user can have it.
+ * Context: sleeps. The caller makes sure that @dev stays.
+ *
+ * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
+ * the CPU caches, -ENODEV it has no IOMMU group, -EPERM its interrupts are not
+ * isolated or the group has another owner, -EBUSY, -ENOMEM.
+ */
+struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ctx,
+					   struct device *dev, u32 *id)
+{
+	struct iommufd_group *igroup;
+	struct iommufd_device *idev;
+	struct iommu_group *group;
+
+	if (!device_iommu_capable(dev, IOMMU_CAP_CACHE_COHERENCY))
+		return ERR_PTR(-EINVAL);
+	group = iommu_group_get(dev);
+	if (!group)
+		return ERR_PTR(-ENODEV);
+
+	if (!interrupts_isolated(group)) {
+		if (!READ_ONCE(allow_unsafe_interrupts)) {
+			dev_warn_ratelimited(dev, "interrupts are not isolated, see iommufd.allow_unsafe_interrupts\n");
+			idev = ERR_PTR(-EPERM);
+			goto out_put;
+		}
+		dev_warn(dev, "bound by \"%s\" (%d) though interrupts are not isolated\n",
+			 current->comm, task_pid_nr(current));
+	}
+
+	igroup = get_group(ctx, group);
+	if (IS_ERR(igroup)) {
+		idev = ERR_CAST(igroup);
+		goto out_put;
+	}
+	idev = iommufd_object_alloc(ctx, sizeof(*idev), IOMMUFD_OBJECT_DEVICE);
+	if (IS_ERR(idev)) {
+		put_group(ctx, igroup);
+		goto out_put;
+	}
+	idev->ctx = ctx;
+	idev->igroup = igroup;
+	idev->dev = dev;
+	get_file(ctx->file);
+
+	*id = idev->obj.id;
+	iommufd_object_use(&idev->obj);
+	iommufd_object_publish(ctx, &idev->obj);
+out_put:
+	iommu_group_put(group);
+	return idev;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_device_bind, IOMMUFD);
+
+/**
+ * iommufd_device_unbind - undo iommufd_device_bind()
+ * @idev: device, which is detached first if it is attached
+ *
+ * Its driver must have stopped using it. With the last device of the group its
+ * DMA goes back to the kernel.
+ */
+void iommufd_device_unbind(struct iommufd_device *idev)
+{
+	struct iommufd_ctx *ctx = idev->ctx;
+
+	iommufd_device_detach(idev);
+	put_group(ctx, idev->igroup);
+	iommufd_object_withdraw(ctx, &idev->obj);
+	iommufd_ctx_put(ctx);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_device_unbind, IOMMUFD);
+
+/* A request that still has a reference has seen only the head */
+void iommufd_device_release(struct iommufd_object *obj)
+{
+}
+
+/*
+ * Exclude from the IOAS of a page table what the group's devices do not
+ * translate. If the group has ranges there already they are read anew.
+ * @msi_base is where the kernel has to map the interrupt doorbell, or
+ * PHYS_ADDR_MAX.
+ */
+static int reserve_regions(struct iommufd_group *igroup,
+			   struct iommufd_ioas *ioas, phys_addr_t *msi_base)
+{
+	struct iommu_resv_region *region;
+	struct iova_range *ranges;
+	bool hw_msi = false;
+	unsigned int nr = 0;
+	LIST_HEAD(regions);
+	int ret;
+
+	*msi_base = PHYS_ADDR_MAX;
+	ret = iommu_get_group_resv_regions(igroup->group, &regions);
+	if (ret)
+		goto out_put;
+
+	list_for_each_entry(region, &regions, list)
+		nr++;
+	ranges = kcalloc(nr, sizeof(*ranges), GFP_KERNEL);
+	if (!ranges) {
+		ret = -ENOMEM;
+		goto out_put;
+	}
+
+	nr = 0;
+	list_for_each_entry(region, &regions, list) {
+		struct iova_range *range = &ranges[nr];
+
+		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
+		    !region->length || region->start > ULONG_MAX)
+			continue;
+		if (region->type == IOMMU_RESV_MSI)
+			hw_msi = true;
+		if (region->type == IOMMU_RESV_SW_MSI)
+			*msi_base = region->start;
+		range->start = region->start;
+		if (check_add_overflow(range->start,
+				       (unsigned long)region->length - 1,
+				       &range->last))
+			range->last = ULONG_MAX;
+		nr++;
+	}
+	if (hw_msi)
+		*msi_base = PHYS_ADDR_MAX;
+
+	ret = iova_space_reserve(&ioas->space, igroup, ranges, nr);
+	kfree(ranges);
+out_put:
+	iommu_put_resv_regions(NULL, &regions);
+	return ret;
+}
+
+/*
+ * Move the group to a domain, or to none. It stays where it was if that fails
+ */
+static int switch_domain(struct iommufd_group *igroup,
+			 struct iommu_domain *domain)
+{
+	struct iommu_domain *old = igroup->domain;
+	int ret = 0;
+
+	if (domain == old)
+		return 0;
+	/* The drivers detach in attach anyway: the way is through blocked */
+	if (old)
+		iommu_detach_group(old, igroup->group);
+	if (domain)
+		ret = iommu_attach_group(domain, igroup->group);
+	if (!ret) {
+		igroup->domain = domain;
+	} else if (old && iommu_attach_group(old, igroup->group)) {
+		pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
+			iommu_group_id(igroup->group));
+		igroup->domain = NULL;
+	}
+	return ret;
+}
+
+/* Go back from @hwpt, which was tried, to what the group has */
+static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+{
+	struct iommufd_hwpt *old = igroup->hwpt;
+
+	switch_domain(igroup, old ? old->domain : NULL);
+	if (!old || old->ioas != hwpt->ioas)
+		iova_space_unreserve(&hwpt->ioas->space, igroup);
+}
+
+/*
+ * Try a page table: move the group there, reserve what it needs, fill the table
+ * if it is new. To be followed by commit_hwpt() or leave_hwpt(); an error has
+ * left it.
+ */
+static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+{
+	phys_addr_t msi_base;
+	int ret;
+
+	ret = reserve_regions(igroup, hwpt->ioas, &msi_base);
+	if (ret)
+		return ret;
+	ret = switch_domain(igroup, hwpt->domain);
+	if (ret)
+		goto err_leave;
+	if (msi_base != PHYS_ADDR_MAX) {
+		ret = iommu_get_msi_cookie(hwpt->domain, msi_base);
+		/* -EEXIST: from an earlier group. -ENODEV: no need for it */
+		if (ret && ret != -EEXIST && ret != -ENODEV)
+			goto err_leave;
+	}
+	ret = iommufd_hwpt_attached(hwpt);
+	if (ret)
+		goto err_leave;
+	return 0;
+
+err_leave:
+	leave_hwpt(igroup, hwpt);
+	return ret;
+}
+
+/* Make the table that was tried the group's own, with the caller's use of it */
+static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+{
+	struct iommufd_hwpt *old = igroup->hwpt;
+
+	igroup->hwpt = hwpt;
+	if (!old)
+		return;
+	if (old->ioas != hwpt->ioas)
+		iova_space_unreserve(&old->ioas->space, igroup);
+	iommufd_hwpt_unuse(old);
+}
+
+/*
+ * IOMMU drivers of this kernel have many ways to say that a domain does not
+ * suit a device. Only these mean that no other domain would.
+ */
+static bool is_final(int err)
+{
+	switch (err) {
+	case -ENOMEM:
+	case -ENODEV:
+	case -EPERM:
+	case -EADDRINUSE:
+	case -EINTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int finish_attach(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
+			 u32 __user *out_pt_id)
+{
+	struct iommufd_group *igroup = idev->igroup;
+
+	if (put_user(hwpt->obj.id, out_pt_id)) {
+		leave_hwpt(igroup, hwpt);
+		return -EFAULT;
+	}
+	commit_hwpt(igroup, hwpt);
+	return 0;
+}
+
+/*
+ * Attach the group to the first table of an IOAS that suits it, or to a new one
+ */
+static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
+		       u32 __user *out_pt_id)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_hwpt *hwpt = NULL;
+	int ret;
+
+	while ((hwpt = iommufd_hwpt_next(ioas, hwpt))) {
+		ret = try_hwpt(igroup, hwpt);
+		if (!ret)
+			ret = finish_attach(idev, hwpt, out_pt_id);
+		else if (!is_final(ret))
+			continue;
+		if (ret)
+			iommufd_hwpt_unuse(hwpt);
+		return ret;
+	}
+
+	hwpt = iommufd_hwpt_create(ioas, idev->dev->bus);
+	if (IS_ERR(hwpt))
+		return PTR_ERR(hwpt);
+	ret = try_hwpt(igroup, hwpt);
+	if (!ret)
+		ret = finish_attach(idev, hwpt, out_pt_id);
+	if (ret)
+		iommufd_object_abort(idev->ctx, &hwpt->obj);
+	else
+		iommufd_object_publish(idev->ctx, &hwpt->obj);
+	return ret;
+}
+
+/* Attach the group to one table and no other */
+static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
+		       u32 __user *out_pt_id)
+{
+	int ret;
+
+	if (!iommufd_object_use(&hwpt->obj))
+		return -ENOENT;
+
+	ret = try_hwpt(idev->igroup, hwpt);
+	if (!ret)
+		ret = finish_attach(idev, hwpt, out_pt_id);
+	else if (!is_final(ret))
+		ret = -EINVAL; /* What makes programs try another table */
+	if (ret)
+		iommufd_hwpt_unuse(hwpt);
+	return ret;
+}
+
+static int attach_object(struct iommufd_device *idev,
+			 struct iommufd_object *obj, u32 __user *out_pt_id)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_hwpt *now = igroup->hwpt;
+	struct iommufd_ioas *ioas;
+	int ret;
+
+	switch (obj->type) {
+	case IOMMUFD_OBJECT_IOAS:
+		ioas = to_ioas(obj);
+		/*
+		 * The table that the group has in this IOAS is as good as any
+		 */
+		if (now && now->ioas == ioas)
+			return attach_hwpt(idev, now, out_pt_id);
+		if (now && !idev->attached)
+			return -EINVAL;
+		ret = mutex_lock_killable(&ioas->attach_lock);
+		if (ret)
+			return ret;
+		ret = attach_ioas(idev, ioas, out_pt_id);
+		mutex_unlock(&ioas->attach_lock);
+		return ret;
+	case IOMMUFD_OBJECT_HWPT:
+		/* A device can't move siblings that it doesn't belong to yet */
+		if (now && now != to_hwpt(obj) && !idev->attached)
+			return -EINVAL;
+		return attach_hwpt(idev, to_hwpt(obj), out_pt_id);
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * iommufd_device_attach - let a device use an I/O address space
+ * @idev: the device. If it is attached already it is moved, and with it the
+ *        other attached devices of its group
+ * @pt_id: what the user gave: id of an IOAS or of a page table
+ * @out_pt_id: where the user wants the id of the page table that is used
+ *
+ * A failure leaves the device attached where it was.
+ * Context: sleeps; writes to user memory.
+ *
+ * Return: 0 or an errno: -ENOENT no such id, -EINVAL it is something else, the
+ * group has another table, or the table doesn't suit the device, -EADDRINUSE a
+ * mapping is where the device can't have one, -EFAULT the answer can't be
+ * written or memory can't be pinned, -ENOMEM, -EINTR, or what the IOMMU driver
+ * says.
+ */
+int iommufd_device_attach(struct iommufd_device *idev, u32 pt_id,
+			  u32 __user *out_pt_id)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_object *obj;
+	int ret;
+
+	obj = iommufd_object_get(idev->ctx, pt_id, IOMMUFD_OBJECT_ANY);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	mutex_lock(&igroup->lock);
+	ret = attach_object(idev, obj, out_pt_id);
+	if (!ret && !idev->attached) {
+		idev->attached = true;
+		igroup->nr_attached++;
+	}
+	mutex_unlock(&igroup->lock);
+
+	iommufd_object_put(obj);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, IOMMUFD);
+
+/**
+ * iommufd_device_detach - end what iommufd_device_attach() began
+ * @idev: the device; nothing happens if it is not attached
+ *
+ * When the last device of the group leaves, DMA of the group is blocked.
+ */
+void iommufd_device_detach(struct iommufd_device *idev)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_hwpt *hwpt;
+
+	mutex_lock(&igroup->lock);
+	if (!idev->attached)
+		goto out_unlock;
+	idev->attached = false;
+	if (--igroup->nr_attached)
+		goto out_unlock;
+
+	hwpt = igroup->hwpt;
+	igroup->hwpt = NULL;
+	leave_hwpt(igroup, hwpt);
+	iommufd_hwpt_unuse(hwpt);
+out_unlock:
+	mutex_unlock(&igroup->lock);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, IOMMUFD);

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page tables (HWPT): an iommu_domain that maps what the areas of its IOAS say.
+ *
+ * A table is made for the first device that needs it, and gone with the last.
+ * It is attached while it is empty and filled after that, because many IOMMU
+ * drivers only know what a domain can do once a device is on it.
+ */
+#include <linux/iommu.h>
+#include <linux/scatterlist.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+
+#include "iommufd_private.h"
+
+/*
+ * A range is mapped and unmapped in the same pieces, for IOMMU drivers that
+ * can't unmap a part of what was mapped; the size bounds the time that one
+ * takes.
+ */
+#define WINDOW SZ_1G
+
+/* Runs handed to the IOMMU driver at once, with one flush of its caches */
+#define BATCH_RUNS 16
+
+static unsigned long window_left(unsigned long iova)
+{
+	return WINDOW - (iova & (WINDOW - 1));
+}
+
+static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
+			unsigned long length, struct iommu_iotlb_gather *gather)
+{
+	while (length) {
+		unsigned long size = min(length, window_left(iova));
+
+		size_t unmapped;
+
+		unmapped = iommu_unmap_fast(hwpt->domain, iova, size, gather);
+		WARN_ON(unmapped != size);
+		iova += size;
+		length -= size;
+		cond_resched();
+	}
+}
+
+/**
+ * iommufd_hwpt_unmap - take an area out of a page table
+ * @hwpt: the table; domains_lock of its IOAS is held
+ * @area: area that the table maps
+ * @gather: what to flush; the memory must stay until iommu_iotlb_sync()
+ */
+void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			struct iommu_iotlb_gather *gather)
+{
+	unmap_range(hwpt, area->start, area->last - area->start + 1, gather);
+}
+
+static void unmap_sync(struct iommufd_hwpt *hwpt, unsigned long iova,
+		       unsigned long length)
+{
+	struct iommu_iotlb_gather gather;
+
+	if (!length)
+		return;
+	iommu_iotlb_gather_init(&gather);
+	unmap_range(hwpt, iova, length, &gather);
+	iommu_iotlb_sync(hwpt->domain, &gather);
+}
+
+/**
+ * iommufd_hwpt_map - put an area into a page table
+ * @hwpt: the table; domains_lock of its IOAS is held
+ * @area: area whose pages are pinned
+ *
+ * Return: 0; or with nothing mapped what the IOMMU driver says, or -EINTR.
+ */
+int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+{
+	struct iommufd_cursor cur = { .pages = area->pages };
+	unsigned long left = area->last - area->start + 1;
+	unsigned long offset = area->page_offset;
+	struct scatterlist sg[BATCH_RUNS];
+	unsigned long iova = area->start; /* All below is mapped */
+	struct iommufd_run run = {};
+	unsigned long bytes = 0;
+	unsigned int nr = 0;
+	ssize_t ret;
+
+	sg_init_table(sg, BATCH_RUNS);
+	while (left) {
+		unsigned long size;
+
+		if (!run.npages)
+			iommufd_cursor_next(&cur, &run);
+		size = min3((run.npages << PAGE_SHIFT) - offset, left,
+			    window_left(iova + bytes));
+		sg_set_page(&sg[nr++], pfn_to_page(run.pfn), size, offset);
+		bytes += size;
+		left -= size;
+
+		/* A window may end inside the run */
+		offset += size;
+		run.pfn += offset >> PAGE_SHIFT;
+		run.npages -= offset >> PAGE_SHIFT;
+		offset = offset_in_page(offset);
+
+		if (left && nr < BATCH_RUNS &&
+		    window_left(iova + bytes) != WINDOW)
+			continue;
+		ret = fatal_signal_pending(current) ? -EINTR :
+			iommu_map_sg(hwpt->domain, iova, sg, nr, area->prot);
+		if (ret < 0) {
+			unmap_sync(hwpt, area->start, iova - area->start);
+			return ret;
+		}
+		iova += bytes;
+		bytes = 0;
+		nr = 0;
+		cond_resched();
+	}
+	return 0;
+}
+
+static unsigned long min_page(struct iommu_domain *domain)
+{
+	return 1UL << __ffs(domain->pgsize_bitmap);
+}
+
+/*
+ * The strictest alignment that the tables of an IOAS and @hwpt, if any, ask for
+ */
+static unsigned long ioas_alignment(struct iommufd_ioas *ioas,
+				    struct iommufd_hwpt *hwpt)
+{
+	unsigned long ret = hwpt ? min_page(hwpt->domain) : 1;
+
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
+		ret = max(ret, min_page(hwpt->domain));
+	return ret;
+}
+
+/* Exclude what the hardware can't reach. -EADDRINUSE if something is there */
+static int narrow_aperture(struct iommufd_hwpt *hwpt)
+{
+	const struct iommu_domain_geometry *geometry = &hwpt->domain->geometry;
+	struct iova_range now = hwpt->aperture;
+	struct iova_range beyond[2];
+	unsigned int nr = 0;
+	int ret;
+
+	if (geometry->force_aperture) {
+		now.start = max_t(u64, now.start, geometry->aperture_start);
+		now.last = min_t(u64, now.last, geometry->aperture_end);
+	}
+	if (now.start)
+		beyond[nr++] = (struct iova_range){ 0, now.start - 1 };
+	if (now.last != ULONG_MAX)
+		beyond[nr++] = (struct iova_range){ now.last + 1, ULONG_MAX };
+
+	ret = iova_space_reserve(&hwpt->ioas->space, hwpt, beyond, nr);
+	if (!ret)
+		hwpt->aperture = now;
+	return ret;
+}
+
+static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
+					struct iommufd_area *area)
+{
+	struct iova_space *space = &ioas->space;
+
+	/*
+	 * domains_lock is held for write: an area that is filled can't leave
+	 * the tree, one that is not can; the space's lock is for those.
+	 */
+	mutex_lock(&space->lock);
+	area = area ? iova_space_next(area) : iova_space_first(space, 0);
+	while (area && !area->filled)
+		area = iova_space_next(area);
+	mutex_unlock(&space->lock);
+	return area;
+}
+
+/* Unpin areas below @end, which no table maps any more; all of them for NULL */
+static void unpin_areas(struct iommufd_ioas *ioas, struct iommufd_area *end)
+{
+	struct iommufd_area *area = NULL;
+
+	while ((area = next_filled(ioas, area)) != end) {
+		area->pinned = false;
+		iommufd_pages_unpin(area->pages);
+	}
+}
+
+/* Take areas below @end out of a table that no device uses; all for NULL */
+static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
+{
+	struct iommufd_area *area = NULL;
+
+	while ((area = next_filled(hwpt->ioas, area)) != end)
+		unmap_sync(hwpt, area->start, area->last - area->start + 1);
+}
+
+/* Pin what is not pinned yet, and map it all */
+static int fill(struct iommufd_hwpt *hwpt)
+{
+	struct iommufd_ioas *ioas = hwpt->ioas;
+	struct iommufd_area *area = NULL;
+	int ret = 0;
+
+	while ((area = next_filled(ioas, area))) {
+		if (!area->pinned) {
+			ret = iommufd_pages_pin(area->pages);
+			if (ret)
+				break;
+			area->pinned = true;
+		}
+		ret = iommufd_hwpt_map(hwpt, area);
+		if (ret) {
+			if (list_empty(&ioas->hwpts)) {
+				area->pinned = false;
+				iommufd_pages_unpin(area->pages);
+			}
+			break;
+		}
+	}
+	if (!ret)
+		return 0;
+
+	unmap_areas(hwpt, area);
+	if (list_empty(&ioas->hwpts))
+		unpin_areas(ioas, area);
+	return ret;
+}
+
+/**
+ * iommufd_hwpt_create - make an empty page table for an IOAS
+ * @ioas: IOAS that it will mirror; the caller holds a reference
+ * @bus: bus of the device that it is for
+ *
+ * The id is reserved and the caller is a user of the table. To be published, or
+ * aborted, when iommufd_hwpt_attached() has said whether it can be filled.
+ *
+ * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed,
+ * -ENOMEM.
+ */
+struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
+					 struct bus_type *bus)
+{
+	struct iommufd_hwpt *hwpt;
+
+	hwpt = iommufd_object_alloc(ioas->ctx, sizeof(*hwpt),
+				    IOMMUFD_OBJECT_HWPT);
+	if (IS_ERR(hwpt))
+		return hwpt;
+	INIT_LIST_HEAD(&hwpt->ioas_item);
+	hwpt->aperture.last = ULONG_MAX;
+	iommufd_object_use(&hwpt->obj);
+
+	if (!iommufd_object_use(&ioas->obj)) {
+		iommufd_object_abort(ioas->ctx, &hwpt->obj);
+		return ERR_PTR(-ENOENT);
+	}
+	hwpt->ioas = ioas;
+
+	hwpt->domain = iommu_domain_alloc(bus);
+	if (!hwpt->domain) {
+		iommufd_object_abort(ioas->ctx, &hwpt->obj);
+		return ERR_PTR(-ENOMEM);
+	}
+	return hwpt;
+}
+
+/**
+ * iommufd_hwpt_attached - make a table fit for a group that was attached to it
+ * @hwpt: the table; the caller uses it
+ *
+ * What the hardware can do is only known now, and can have become less for a
+ * table that other groups use already. The first time, the table is filled.
+ *
+ * Return: 0, or an errno with the table as it was: -EADDRINUSE a mapping
+ * doesn't fit, -EINVAL the pages of the IOMMU are too large, -EINTR, or why
+ * memory can't be pinned or mapped.
+ */
+int iommufd_hwpt_attached(struct iommufd_hwpt *hwpt)
+{
+	struct iommufd_ioas *ioas = hwpt->ioas;
+	bool first = list_empty(&hwpt->ioas_item);
+	struct iommu_domain *domain = hwpt->domain;
+	int ret;
+
+	if (first && domain->ops->enforce_cache_coherency)
+		hwpt->coherent = domain->ops->enforce_cache_coherency(domain);
+	if (!domain->pgsize_bitmap || min_page(domain) > PAGE_SIZE)
+		return -EINVAL;
+
+	ret = down_write_killable(&ioas->domains_lock);
+	if (ret)
+		return ret;
+	ret = narrow_aperture(hwpt);
+	if (ret || !first)
+		goto out_unlock;
+
+	ret = iova_space_align(&ioas->space, ioas_alignment(ioas, hwpt));
+	if (ret)
+		goto out_unlock;
+	ret = fill(hwpt);
+	if (ret)
+		iova_space_align(&ioas->space, ioas_alignment(ioas, NULL));
+	else
+		list_add_tail(&hwpt->ioas_item, &ioas->hwpts);
+out_unlock:
+	up_write(&ioas->domains_lock);
+	return ret;
+}
+
+/**
+ * iommufd_hwpt_next - go through the page tables of an IOAS
+ * @ioas: the IOAS
+ * @prev: table that this function returned, or NULL to begin
+ *
+ * Return: the next table that is not being destroyed, which the caller uses, or
+ * NULL. @prev is not used any more.
+ */
+struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
+				       struct iommufd_hwpt *prev)
+{
+	struct iommufd_hwpt *hwpt;
+
+	down_read(&ioas->domains_lock);
+	hwpt = list_prepare_entry(prev, &ioas->hwpts, ioas_item);
+	list_for_each_entry_continue(hwpt, &ioas->hwpts, ioas_item)
+		if (iommufd_object_use(&hwpt->obj))
+			break;
+	if (list_entry_is_head(hwpt, &ioas->hwpts, ioas_item))
+		hwpt = NULL;
+	up_read(&ioas->domains_lock);
+
+	if (prev)
+		iommufd_hwpt_unuse(prev);
+	return hwpt;
+}
+
+/**
+ * iommufd_hwpt_unuse - end the use of a published page table
+ * @hwpt: the table. It was made for its users, and goes with the last of them,
+ *        unless a DESTROY was faster
+ */
+void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
+{
+	iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
+}
+
+/* Nobody has a reference: the domain is not attached to any group */
+void iommufd_hwpt_release(struct iommufd_object *obj)
+{
+	struct iommufd_hwpt *hwpt = to_hwpt(obj);
+	struct iommufd_ioas *ioas = hwpt->ioas;
+
+	if (!ioas)
+		return;
+
+	if (!list_empty(&hwpt->ioas_item)) {
+		down_write(&ioas->domains_lock);
+		list_del(&hwpt->ioas_item);
+		unmap_areas(hwpt, NULL);
+		if (list_empty(&ioas->hwpts))
+			unpin_areas(ioas, NULL);
+		iova_space_align(&ioas->space, ioas_alignment(ioas, NULL));
+		up_write(&ioas->domains_lock);
+	}
+	iova_space_unreserve(&ioas->space, hwpt);
+	if (hwpt->domain)
+		iommu_domain_free(hwpt->domain);
+	iommufd_object_unuse(&ioas->obj);
+}

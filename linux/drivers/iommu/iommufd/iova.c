@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The IOVA space: which addresses are mapped, which are reserved, which are
+ * free.
+ *
+ * Areas don't overlap, so a tree by start address finds them. Each node knows
+ * the gap below it, and the largest gap in its subtree, which finds room for an
+ * area that may be anywhere without a look at every area.
+ */
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/rbtree_augmented.h>
+#include <linux/slab.h>
+
+#include "iommufd_private.h"
+
+/* A reserved range, and who reserved it */
+struct reserved {
+	struct interval_tree_node node;
+	void *owner;
+};
+
+#define area_of(_node) rb_entry_safe(_node, struct iommufd_area, node)
+
+static unsigned long area_gap(struct iommufd_area *area)
+{
+	return area->gap;
+}
+
+RB_DECLARE_CALLBACKS_MAX(static, area_callbacks, struct iommufd_area, node,
+			 unsigned long, max_gap, area_gap);
+
+/**
+ * iova_space_init - begin with an empty space without limits
+ * @space: the space
+ */
+void iova_space_init(struct iova_space *space)
+{
+	mutex_init(&space->lock);
+	space->areas = RB_ROOT;
+	space->reserved = RB_ROOT_CACHED;
+	space->alignment = 1;
+}
+
+/**
+ * iova_space_first - find the lowest area that reaches to or above an IOVA
+ * @space: the space, locked by the caller
+ * @start: IOVA
+ *
+ * Return: the area or NULL.
+ */
+struct iommufd_area *iova_space_first(struct iova_space *space,
+				      unsigned long start)
+{
+	struct iommufd_area *area = area_of(space->areas.rb_node);
+	struct iommufd_area *found = NULL;
+
+	lockdep_assert_held(&space->lock);
+
+	while (area) {
+		if (area->last >= start) {
+			found = area;
+			area = area_of(area->node.rb_left);
+		} else {
+			area = area_of(area->node.rb_right);
+		}
+	}
+	return found;
+}
+
+/**
+ * iova_space_next - find the next area above another
+ * @area: area of a space that is locked by the caller
+ *
+ * Return: the area or NULL.
+ */
+struct iommufd_area *iova_space_next(struct iommufd_area *area)
+{
+	return area_of(rb_next(&area->node));
+}
+
+static bool is_reserved(struct iova_space *space, unsigned long start,
+			unsigned long last)
+{
+	return interval_tree_iter_first(&space->reserved, start, last);
+}
+
+static void set_gap(struct iommufd_area *area, struct iommufd_area *below)
+{
+	area->gap = area->start - (below ? below->last + 1 : 0);
+	area_callbacks.propagate(&area->node, NULL);
+}
+
+/* Put an area where no other is. -EEXIST if there is one */
+static int insert_area(struct iova_space *space, struct iommufd_area *area)
+{
+	struct rb_node **link = &space->areas.rb_node, *parent = NULL;
+	struct iommufd_area *below = NULL, *above = NULL;
+
+	while (*link) {
+		struct iommufd_area *other = area_of(*link);
+
+		parent = *link;
+		if (area->start > other->last) {
+			below = other;
+			link = &parent->rb_right;
+		} else if (area->last < other->start) {
+			above = other;
+			link = &parent->rb_left;
+		} else {
+			return -EEXIST;
+		}
+	}
+
+	area->gap = area->start - (below ? below->last + 1 : 0);
+	area->max_gap = area->gap;
+	rb_link_node(&area->node, parent, link);
+	area_callbacks.propagate(parent, NULL);
+	rb_insert_augmented(&area->node, &space->areas, &area_callbacks);
+	if (above)
+		set_gap(above, area);
+	return 0;
+}
+
+/**
+ * iova_space_erase - take an area out
+ * @space: the space, locked by the caller
+ * @area: the area; its IOVA are free from now on
+ */
+void iova_space_erase(struct iova_space *space, struct iommufd_area *area)
+{
+	struct iommufd_area *below = area_of(rb_prev(&area->node));
+	struct iommufd_area *above = area_of(rb_next(&area->node));
+
+	lockdep_assert_held(&space->lock);
+
+	rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
+	if (above)
+		set_gap(above, below);
+}
+
+/*
+ * The lowest area at or above @area, or in its right subtree, with such a gap
+ */
+static struct iommufd_area *find_gap(struct iommufd_area *area,
+				     unsigned long length)
+{
+	while (area && area->gap < length) {
+		struct iommufd_area *child = area_of(area->node.rb_right);
+
+		if (child && child->max_gap >= length) {
+			/* It is in there: go to the lowest */
+			for (area = child;;) {
+				child = area_of(area->node.rb_left);
+				if (child && child->max_gap >= length) {
+					area = child;
+					continue;
+				}
+				if (area->gap >= length)
+					return area;
+				area = area_of(area->node.rb_right);
+			}
+		}
+		/* Not below: climb to the first node of which this is left */
+		for (;;) {
+			child = area;
+			area = area_of(rb_parent(&child->node));
+			if (!area || &child->node == area->node.rb_left)
+				break;
+		}
+	}
+	return area;
+}
+
+/*
+ * Find the lowest free range of at least @length bytes that begins at @from or
+ * above; @start is 0 if there is none. Above the highest area all is one gap.
+ */
+static struct iova_range find_free(struct iova_space *space, unsigned long from,
+				   unsigned long length)
+{
+	struct iommufd_area *area = iova_space_first(space, from);
+	struct iova_range free = { .start = from, .last = ULONG_MAX };
+
+	if (!area)
+		return free;
+
+	/* Only the gap that @from is in has a part that doesn't count */
+	if (area->start > from && area->start - from >= length) {
+		free.last = area->start - 1;
+		return free;
+	}
+
+	area = find_gap(iova_space_next(area), length);
+	if (area) {
+		free.start = area->start - area->gap;
+		free.last = area->start - 1;
+	} else {
+		free.start = area_of(rb_last(&space->areas))->last + 1;
+	}
+	return free;
+}
+
+/*
+ * Choose the lowest IOVA for an area. It is never in the first page, so that no
+ * device uses 0, nor in the last one, so that the end does not wrap; it has the
+ * offset in the page that the memory has; and it is aligned as the memory is,
+ * as far as that can serve to map it with large pages.
+ */
+static int choose_iova(struct iova_space *space, struct iommufd_area *area,
+		       unsigned long length, unsigned long uva)
+{
+	unsigned long offset = offset_in_page(uva);
+	unsigned long from = PAGE_SIZE;
+	unsigned long align, step;
+
+	if (length > ULONG_MAX / 2)
+		return -EOVERFLOW;
+
+	align = PAGE_SIZE;
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		align = HPAGE_PMD_SIZE;
+	align = min(align, roundup_pow_of_two(length));
+	if (uva)
+		align = min(align, 1UL << __ffs(uva));
+	if (align < space->alignment)
+		return -EINVAL;
+	step = max(align, PAGE_SIZE);
+
+	for (;;) {
+		struct interval_tree_node *hit;
+		struct iova_range free = find_free(space, from, length);
+		unsigned long start;
+
+		if (!free.start)
+			return -ENOSPC;
+		start = round_up(free.start - offset, step) + offset;
+		/* Rounding up may wrap */
+		if (start < free.start ||
+		    start > ULONG_MAX - PAGE_SIZE - (length - 1))
+			return -ENOSPC;
+		if (start + length - 1 > free.last) {
+			from = free.last + 1;
+			continue;
+		}
+
+		area->start = start;
+		area->last = start + length - 1;
+		hit = interval_tree_iter_first(&space->reserved, area->start,
+					       area->last);
+		if (!hit)
+			return 0;
+		from = hit->last + 1;
+		if (!from)
+			return -ENOSPC;
+	}
+}
+
+/**
+ * iova_space_insert - find or check the place of an area, and take it
+ * @space: the space
+ * @area: the area; @start is the IOVA wanted if @fixed, the one chosen if not
+ * @length: bytes
+ * @uva: first byte of the memory
+ * @fixed: the caller chooses
+ *
+ * Return: 0, or an errno in the order in which IOMMU_IOAS_MAP is documented to
+ * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC.
+ */
+int iova_space_insert(struct iova_space *space, struct iommufd_area *area,
+		      unsigned long length, unsigned long uva, bool fixed)
+{
+	int ret = -EINVAL;
+
+	mutex_lock(&space->lock);
+	if (length & (space->alignment - 1))
+		goto out_unlock;
+
+	if (fixed) {
+		if (area->start & (space->alignment - 1))
+			goto out_unlock;
+		if (check_add_overflow(area->start, length - 1, &area->last)) {
+			ret = -EOVERFLOW;
+			goto out_unlock;
+		}
+		if (is_reserved(space, area->start, area->last))
+			goto out_unlock;
+	} else {
+		ret = choose_iova(space, area, length, uva);
+		if (ret)
+			goto out_unlock;
+	}
+
+	ret = insert_area(space, area);
+	if (!ret && (area->page_offset & (space->alignment - 1))) {
+		iova_space_erase(space, area);
+		ret = -EINVAL;
+	}
+out_unlock:
+	mutex_unlock(&space->lock);
+	return ret;
+}
+
+static void drop_reserved(struct iova_space *space, void *owner)
+{
+	struct interval_tree_node *node, *next;
+
+	lockdep_assert_held(&space->lock);
+
+	node = interval_tree_iter_first(&space->reserved, 0, ULONG_MAX);
+	for (; node; node = next) {
+		struct reserved *res;
+
+		res = container_of(node, struct reserved, node);
+		next = interval_tree_iter_next(node, 0, ULONG_MAX);
+		if (res->owner == owner) {
+			interval_tree_remove(node, &space->reserved);
+			kfree(res);
+		}
+	}
+}
+
+/**
+ * iova_space_reserve - exclude ranges, in place of those the owner had before
+ * @space: the space
+ * @owner: who needs them excluded
+ * @ranges: inclusive ranges
+ * @nr: how many
+ *
+ * Return: 0; or with nothing changed -EADDRINUSE if an area is in the way, or
+ * -ENOMEM.
+ */
+int iova_space_reserve(struct iova_space *space, void *owner,
+		       const struct iova_range *ranges, unsigned int nr)
+{
+	struct reserved **list;
+	unsigned int i;
+	int ret = 0;
+
+	list = kcalloc(nr, sizeof(*list), GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		list[i] = kzalloc(sizeof(**list), GFP_KERNEL_ACCOUNT);
+		if (!list[i]) {
+			ret = -ENOMEM;
+			goto out_free;
+		}
+		list[i]->owner = owner;
+		list[i]->node.start = ranges[i].start;
+		list[i]->node.last = ranges[i].last;
+	}
+
+	mutex_lock(&space->lock);
+	for (i = 0; i < nr && !ret; i++) {
+		struct iommufd_area *area;
+
+		area = iova_space_first(space, ranges[i].start);
+		if (area && area->start <= ranges[i].last)
+			ret = -EADDRINUSE;
+	}
+	if (!ret) {
+		drop_reserved(space, owner);
+		for (i = 0; i < nr; i++) {
+			interval_tree_insert(&list[i]->node, &space->reserved);
+			list[i] = NULL;
+		}
+	}
+	mutex_unlock(&space->lock);
+
+out_free:
+	for (i = 0; i < nr; i++)
+		kfree(list[i]);
+	kfree(list);
+	return ret;
+}
+
+/**
+ * iova_space_unreserve - give back all that an owner reserved
+ * @space: the space
+ * @owner: as in iova_space_reserve()
+ */
+void iova_space_unreserve(struct iova_space *space, void *owner)
+{
+	mutex_lock(&space->lock);
+	drop_reserved(space, owner);
+	mutex_unlock(&space->lock);
+}
+
+static bool is_aligned(struct iommufd_area *area, unsigned long alignment)
+{
+	return IS_ALIGNED(area->start | (area->last + 1) | area->page_offset,
+			  alignment);
+}
+
+/**
+ * iova_space_align - set what areas have to be aligned to
+ * @space: the space
+ * @alignment: power of two, in bytes
+ *
+ * Return: 0, or -EADDRINUSE with nothing changed if an area is not aligned so.
+ */
+int iova_space_align(struct iova_space *space, unsigned long alignment)
+{
+	struct iommufd_area *area = NULL;
+
+	mutex_lock(&space->lock);
+	if (alignment > space->alignment)
+		area = iova_space_first(space, 0);
+	while (area && is_aligned(area, alignment))
+		area = iova_space_next(area);
+	if (!area)
+		space->alignment = alignment;
+	mutex_unlock(&space->lock);
+	return area ? -EADDRINUSE : 0;
+}
+
+/**
+ * iova_space_usable - find the next range that is not reserved
+ * @space: the space
+ * @from: IOVA to begin at
+ * @range: the range found, as long as it goes
+ * @alignment: alignment of areas
+ *
+ * Return: false if all from @from on is reserved.
+ */
+bool iova_space_usable(struct iova_space *space, unsigned long from,
+		       struct iova_range *range, unsigned long *alignment)
+{
+	struct interval_tree_node *node;
+	bool found = true;
+
+	mutex_lock(&space->lock);
+	*alignment = space->alignment;
+	while ((node = interval_tree_iter_first(&space->reserved, from,
+						ULONG_MAX)) &&
+	       node->start <= from) {
+		from = node->last + 1;
+		if (!from) {
+			found = false;
+			break;
+		}
+	}
+	range->start = from;
+	range->last = node ? node->start - 1 : ULONG_MAX;
+	mutex_unlock(&space->lock);
+	return found;
+}

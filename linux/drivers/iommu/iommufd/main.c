@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/iommu: the life of a context, and the way of a request to its handler.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "iommufd_private.h"
+
+static int iommufd_open(struct inode *inode, struct file *file)
+{
+	struct iommufd_ctx *ctx;
+
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+	if (!ctx)
+		return -ENOMEM;
+	ctx->file = file;
+	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1);
+	mutex_init(&ctx->groups_lock);
+	INIT_LIST_HEAD(&ctx->groups);
+	file->private_data = ctx;
+	return 0;
+}
+
+static int iommufd_release(struct inode *inode, struct file *file)
+{
+	struct iommufd_ctx *ctx = file->private_data;
+
+	iommufd_object_remove_all(ctx);
+	WARN_ON(!list_empty(&ctx->groups));
+	WARN_ON(atomic_long_read(&ctx->nr_areas));
+	xa_destroy(&ctx->objects);
+	mutex_destroy(&ctx->groups_lock);
+	kfree(ctx);
+	return 0;
+}
+
+/**
+ * iommufd_answer - write a request's structure back
+ * @req: the request
+ * @size: bytes of it that the kernel knows
+ *
+ * Return: 0 or -EFAULT.
+ */
+int iommufd_answer(struct iommufd_request *req, size_t size)
+{
+	size = min_t(size_t, req->user_size, size);
+	return copy_to_user(req->user, req->cmd, size) ? -EFAULT : 0;
+}
+
+union iommufd_cmd {
+	struct iommu_destroy destroy;
+	struct iommu_ioas_alloc ioas_alloc;
+	struct iommu_ioas_iova_ranges iova_ranges;
+	struct iommu_ioas_map map;
+	struct iommu_ioas_unmap unmap;
+};
+
+/**
+ * struct iommufd_ioctl - how a request is served
+ * @size: bytes of the structure as this kernel knows it
+ * @min_size: bytes that its first version had
+ * @handler: returns 0 or an errno
+ */
+struct iommufd_ioctl {
+	u16 size;
+	u16 min_size;
+	int (*handler)(struct iommufd_request *req);
+};
+
+#define IOCTL(_word, _handler, _struct, _last)                                 \
+	[_IOC_NR(_word) - IOMMUFD_CMD_BASE] = {                                \
+		.size = sizeof(_struct),                                       \
+		.min_size = offsetofend(_struct, _last),                       \
+		.handler = (_handler),                                         \
+	}
+
+static const struct iommufd_ioctl iommufd_ioctls[] = {
+	IOCTL(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
+	IOCTL(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc, struct iommu_ioas_alloc,
+	      out_ioas_id),
+	IOCTL(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
+	      struct iommu_ioas_iova_ranges, out_iova_alignment),
+	IOCTL(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
+	IOCTL(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap,
+	      length),
+};
+
+static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,
+				   unsigned long arg)
+{
+	struct iommufd_request req = {
+		.ctx = file->private_data,
+		.user = (void __user *)arg,
+	};
+	unsigned int nr = _IOC_NR(word) - IOMMUFD_CMD_BASE;
+	const struct iommufd_ioctl *ioctl;
+	union iommufd_cmd cmd;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(iommufd_ioctls))
+		return -ENOTTY;
+	if (get_user(req.user_size, (u32 __user *)req.user))
+		return -EFAULT;
+
+	ioctl = &iommufd_ioctls[nr];
+	if (!ioctl->handler || word != _IO(IOMMUFD_TYPE, _IOC_NR(word)))
+		return -ENOTTY;
+	if (req.user_size < ioctl->min_size)
+		return -EINVAL;
+	/* Far beyond any structure; don't search gigabytes for a byte */
+	if (req.user_size > PAGE_SIZE)
+		return -E2BIG;
+
+	ret = copy_struct_from_user(&cmd, ioctl->size, req.user, req.user_size);
+	if (ret)
+		return ret;
+	req.cmd = &cmd;
+	return ioctl->handler(&req);
+}
+
+static const struct file_operations iommufd_fops = {
+	.owner = THIS_MODULE,
+	.open = iommufd_open,
+	.release = iommufd_release,
+	.unlocked_ioctl = iommufd_unlocked_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+/**
+ * iommufd_ctx_from_fd - turn what the user gave into a context
+ * @fd: file descriptor of the calling process
+ *
+ * The reference keeps the file open.
+ *
+ * Return: the context, to be given back with iommufd_ctx_put(), or an ERR_PTR
+ * of -EBADF for no open file and -EBADFD for one that is something else.
+ */
+struct iommufd_ctx *iommufd_ctx_from_fd(int fd)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (file->f_op != &iommufd_fops) {
+		fput(file);
+		return ERR_PTR(-EBADFD);
+	}
+	return file->private_data;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_from_fd, IOMMUFD);
+
+/**
+ * iommufd_ctx_put - give back a context
+ * @ctx: context that no device of the caller is bound to any more
+ */
+void iommufd_ctx_put(struct iommufd_ctx *ctx)
+{
+	fput(ctx->file);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_put, IOMMUFD);
+
+static struct miscdevice iommufd_miscdev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "iommu",
+	.nodename = "iommu",
+	.mode = 0660,
+	.fops = &iommufd_fops,
+};
+module_misc_device(iommufd_miscdev);
+
+MODULE_DESCRIPTION("I/O address spaces for userspace drivers");
+MODULE_LICENSE("GPL");

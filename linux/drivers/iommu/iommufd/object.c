@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ids and references: how an object becomes visible, who keeps it, and when it
+ * goes. An id is reserved first and given its object when that is finished, so
+ * nobody can find half an object by guessing.
+ */
+#include <linux/slab.h>
+
+#include "iommufd_private.h"
+
+static void (*const release_object[])(struct iommufd_object *obj) = {
+	[IOMMUFD_OBJECT_IOAS] = iommufd_ioas_release,
+	[IOMMUFD_OBJECT_HWPT] = iommufd_hwpt_release,
+	[IOMMUFD_OBJECT_DEVICE] = iommufd_device_release,
+};
+
+/* kfree_rcu() and the casts of callers rely on the head being first */
+static_assert(offsetof(struct iommufd_ioas, obj) == 0);
+static_assert(offsetof(struct iommufd_hwpt, obj) == 0);
+static_assert(offsetof(struct iommufd_device, obj) == 0);
+
+/**
+ * iommufd_object_alloc - allocate an object and reserve its id
+ * @ctx: context to reserve the id in
+ * @size: bytes of the structure that begins with the struct iommufd_object
+ * @type: what it will be
+ *
+ * The memory is zeroed. End with iommufd_object_publish() or
+ * iommufd_object_abort().
+ *
+ * Return: the object or an ERR_PTR of -ENOMEM.
+ */
+void *iommufd_object_alloc(struct iommufd_ctx *ctx, size_t size,
+			   enum iommufd_object_type type)
+{
+	struct iommufd_object *obj;
+
+	obj = kzalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!obj)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&obj->refs, 1);
+	refcount_set(&obj->users, 1);
+	obj->type = type;
+
+	if (xa_alloc(&ctx->objects, &obj->id, NULL, XA_LIMIT(1, INT_MAX),
+		     GFP_KERNEL_ACCOUNT)) {
+		kfree(obj);
+		return ERR_PTR(-ENOMEM);
+	}
+	return obj;
+}
+
+/**
+ * iommufd_object_publish - let the id find its finished object
+ * @ctx: context of the id
+ * @obj: object from iommufd_object_alloc()
+ *
+ * From here on another thread may destroy the object, so the caller must not
+ * touch it any more unless it uses it. The slot exists, so this can't fail.
+ */
+void iommufd_object_publish(struct iommufd_ctx *ctx,
+			    struct iommufd_object *obj)
+{
+	WARN_ON(xa_store(&ctx->objects, obj->id, obj, GFP_KERNEL_ACCOUNT));
+}
+
+/**
+ * iommufd_object_abort - give up an object that was not published
+ * @ctx: context of the id
+ * @obj: object from iommufd_object_alloc()
+ *
+ * Gives the id free and releases the object.
+ */
+void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *obj)
+{
+	WARN_ON(xa_erase(&ctx->objects, obj->id));
+	iommufd_object_put(obj);
+}
+
+/**
+ * iommufd_object_get - look up an id
+ * @ctx: context of the id
+ * @id: what the user gave
+ * @type: kind wanted
+ *
+ * Takes no lock. The reference keeps the memory, not the id, and it does not
+ * keep others from destroying the object; that is what iommufd_object_use() is
+ * for.
+ *
+ * Return: the object, to be given back with iommufd_object_put(), or an ERR_PTR
+ * of -ENOENT.
+ */
+struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
+					  enum iommufd_object_type type)
+{
+	struct iommufd_object *obj;
+
+	rcu_read_lock();
+	obj = xa_load(&ctx->objects, id);
+	if (!obj || (type != IOMMUFD_OBJECT_ANY && obj->type != type) ||
+	    !refcount_inc_not_zero(&obj->refs))
+		obj = ERR_PTR(-ENOENT);
+	rcu_read_unlock();
+	return obj;
+}
+
+/**
+ * iommufd_object_put - give back a reference
+ * @obj: the object; released if this was the last reference
+ */
+void iommufd_object_put(struct iommufd_object *obj)
+{
+	if (!refcount_dec_and_test(&obj->refs))
+		return;
+	release_object[obj->type](obj);
+	kfree_rcu(obj, rcu);
+}
+
+/* End the life of an object's id if nothing depends on the object */
+static int remove_locked(struct iommufd_ctx *ctx, struct iommufd_object *obj)
+{
+	if (!refcount_dec_if_one(&obj->users))
+		return -EBUSY;
+	__xa_erase(&ctx->objects, obj->id);
+	return 0;
+}
+
+/**
+ * iommufd_object_remove - take the id from an object that nobody uses
+ * @ctx: context of the id
+ * @id: id of a published object
+ *
+ * Return: 0, -ENOENT, or -EBUSY while something depends on the object.
+ */
+int iommufd_object_remove(struct iommufd_ctx *ctx, u32 id)
+{
+	struct iommufd_object *obj;
+	int ret = -ENOENT;
+
+	xa_lock(&ctx->objects);
+	obj = xa_load(&ctx->objects, id);
+	if (obj)
+		ret = remove_locked(ctx, obj);
+	xa_unlock(&ctx->objects);
+
+	if (!ret)
+		iommufd_object_put(obj);
+	return ret;
+}
+
+/**
+ * iommufd_object_unuse_last - end a use, and the object if it was the last one
+ * @ctx: context of the id
+ * @obj: published object that the caller uses
+ *
+ * If another thread removes or begins to use the object meanwhile, it is its.
+ */
+void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
+			       struct iommufd_object *obj)
+{
+	int ret;
+
+	/* Without the use only a reference says that it is still this object */
+	refcount_inc(&obj->refs);
+	iommufd_object_unuse(obj);
+
+	xa_lock(&ctx->objects);
+	ret = remove_locked(ctx, obj);
+	xa_unlock(&ctx->objects);
+
+	if (!ret)
+		iommufd_object_put(obj);
+	iommufd_object_put(obj);
+}
+
+/**
+ * iommufd_object_withdraw - take the id from an object that the caller owns
+ * @ctx: context of the id
+ * @obj: published object of which the caller is the one user
+ */
+void iommufd_object_withdraw(struct iommufd_ctx *ctx,
+			     struct iommufd_object *obj)
+{
+	WARN_ON(refcount_read(&obj->users) != 2);
+	xa_erase(&ctx->objects, obj->id);
+	iommufd_object_put(obj);
+}
+
+/**
+ * iommufd_object_remove_all - remove what is left when the file is closed
+ * @ctx: context that nothing else refers to
+ *
+ * Devices hold the file, so there are only page tables and, below them, IOAS.
+ */
+void iommufd_object_remove_all(struct iommufd_ctx *ctx)
+{
+	static const enum iommufd_object_type order[] = {
+		IOMMUFD_OBJECT_HWPT,
+		IOMMUFD_OBJECT_IOAS,
+	};
+	struct iommufd_object *obj;
+	unsigned long id;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++)
+		xa_for_each(&ctx->objects, id, obj)
+			if (obj->type == order[i])
+				WARN_ON(iommufd_object_remove(ctx, id));
+	WARN_ON(!xa_empty(&ctx->objects));
+}
+
+/**
+ * iommufd_destroy - IOMMU_DESTROY
+ * @req: struct iommu_destroy
+ *
+ * Return: as iommufd_object_remove(). Nothing is written back.
+ */
+int iommufd_destroy(struct iommufd_request *req)
+{
+	struct iommu_destroy *cmd = req->cmd;
+
+	return iommufd_object_remove(req->ctx, cmd->id);
+}

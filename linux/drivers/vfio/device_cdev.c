@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/vfio/devices/vfioX: one character device for each vfio device.
+ *
+ * Who opens the node has a file that can do nothing but bind. Binding takes the
+ * device's DMA for an iommufd and opens the device; closing the file is the
+ * only way to undo it. Devices that no IOMMU protects have no node.
+ */
+#include <linux/cdev.h>
+#include <linux/fs.h>
+#include <linux/iommufd.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uuid.h>
+#include <linux/vfio.h>
+
+#include "vfio.h"
+
+static dev_t cdev_devt;
+
+/**
+ * vfio_cdev_add - add a device to sysfs, with a node if it can have one
+ * @device: device whose name is set, and which may be opened from now on
+ *
+ * Return: 0 or the errno of cdev_device_add().
+ */
+int vfio_cdev_add(struct vfio_device *device)
+{
+	if (device->group->type == VFIO_IOMMU)
+		device->device.devt = MKDEV(MAJOR(cdev_devt), device->index);
+	cdev_init(&device->cdev, &vfio_device_fops);
+	device->cdev.owner = THIS_MODULE;
+	return cdev_device_add(&device->cdev, &device->device);
+}
+
+/**
+ * vfio_cdev_del - undo vfio_cdev_add()
+ * @device: the device, which files may still be open on
+ */
+void vfio_cdev_del(struct vfio_device *device)
+{
+	cdev_device_del(&device->cdev, &device->device);
+}
+
+/* file_operations.open of the node; the group makes its files in another way */
+int vfio_cdev_open(struct inode *inode, struct file *filep)
+{
+	struct vfio_device *device =
+		container_of(inode->i_cdev, struct vfio_device, cdev);
+	struct vfio_device_file *df;
+	int ret = -ENODEV;
+
+	if (!vfio_device_try_get_registration(device))
+		return ret;
+	/*
+	 * An inode that was opened before leads here even after the node is
+	 * gone. Don't let new files keep a device that is about to leave.
+	 */
+	if (!device_is_registered(&device->device))
+		goto err_put;
+
+	df = vfio_device_file_alloc(device);
+	if (!df) {
+		ret = -ENOMEM;
+		goto err_put;
+	}
+	df->cdev = true;
+	filep->private_data = df;
+	return 0;
+
+err_put:
+	vfio_device_put_registration(device);
+	return ret;
+}
+
+/* The group's file and a bound device of the group exclude each other */
+static int block_group(struct vfio_group *group)
+{
+	int ret = 0;
+
+	mutex_lock(&group->group_lock);
+	if (group->opened_file)
+		ret = -EBUSY;
+	else
+		group->cdev_bound++;
+	mutex_unlock(&group->group_lock);
+	return ret;
+}
+
+static void unblock_group(struct vfio_group *group)
+{
+	mutex_lock(&group->group_lock);
+	group->cdev_bound--;
+	mutex_unlock(&group->group_lock);
+}
+
+/*
+ * Ask the driver whether the user may have the device, as the group path does
+ * when the device is named there: what comes after the name is the VF token.
+ */
+static int check_token(struct vfio_device *device, const uuid_t *token)
+{
+	char *name;
+	int ret;
+
+	if (!device->ops->match)
+		return token ? -EINVAL : 0;
+
+	if (token)
+		name = kasprintf(GFP_KERNEL, "%s vf_token=%pUb",
+				 dev_name(device->dev), token);
+	else
+		name = kasprintf(GFP_KERNEL, "%s", dev_name(device->dev));
+	if (!name)
+		return -ENOMEM;
+
+	ret = device->ops->match(device, name);
+	kfree(name);
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -EINVAL;
+}
+
+static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
+		       u32 *id)
+{
+	int ret;
+
+	if (!try_module_get(device->dev->driver->owner))
+		return -ENODEV;
+	ret = vfio_iommufd_bind(device, ctx, id);
+	if (ret)
+		goto err_put;
+
+	device->open_count = 1;
+	if (device->ops->open_device) {
+		ret = device->ops->open_device(device);
+		if (ret)
+			goto err_unbind;
+	}
+	return 0;
+
+err_unbind:
+	device->open_count = 0;
+	vfio_iommufd_unbind(device);
+err_put:
+	module_put(device->dev->driver->owner);
+	return ret;
+}
+
+static void close_device(struct vfio_device *device)
+{
+	if (device->ops->close_device)
+		device->ops->close_device(device);
+	device->open_count = 0;
+	vfio_iommufd_unbind(device);
+	module_put(device->dev->driver->owner);
+}
+
+static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
+		     uuid_t *token)
+{
+	const size_t minsz = offsetofend(struct vfio_device_bind_iommufd,
+					 out_devid);
+	int ret;
+
+	if (copy_from_user(bind, arg, minsz))
+		return -EFAULT;
+	if (bind->argsz < minsz)
+		return -EINVAL;
+	if (bind->argsz > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(bind, sizeof(*bind), arg, bind->argsz);
+	if (ret)
+		return ret;
+
+	if ((bind->flags & ~VFIO_DEVICE_BIND_FLAG_TOKEN) || bind->iommufd < 0)
+		return -EINVAL;
+	if ((bind->flags & VFIO_DEVICE_BIND_FLAG_TOKEN) &&
+	    copy_from_user(token, u64_to_user_ptr(bind->token_uuid_ptr),
+			   sizeof(*token)))
+		return -EFAULT;
+	return 0;
+}
+
+static int bind_locked(struct vfio_device_file *df,
+		       const struct vfio_device_bind_iommufd *bind,
+		       const uuid_t *token, u32 __user *out_devid)
+{
+	struct vfio_device *device = df->device;
+	struct iommufd_ctx *ctx;
+	u32 id;
+	int ret;
+
+	if (df->access_granted)
+		return -EINVAL;
+	ctx = iommufd_ctx_from_fd(bind->iommufd);
+	if (IS_ERR(ctx))
+		return PTR_ERR(ctx);
+
+	/* Another file of the device */
+	ret = device->open_count ? -EINVAL : check_token(device, token);
+	if (ret)
+		goto out_put;
+	ret = open_device(device, ctx, &id);
+	if (ret)
+		goto out_put;
+	if (put_user(id, out_devid)) {
+		close_device(device);
+		ret = -EFAULT;
+		goto out_put;
+	}
+	vfio_device_file_grant(df);
+out_put:
+	iommufd_ctx_put(ctx);
+	return ret;
+}
+
+/**
+ * vfio_cdev_bind - VFIO_DEVICE_BIND_IOMMUFD
+ * @df: file of any kind
+ * @arg: struct vfio_device_bind_iommufd
+ *
+ * Return: 0, or an errno with everything undone, so that the caller can try
+ * again. The checks have the order that userspace knows.
+ */
+int vfio_cdev_bind(struct vfio_device_file *df,
+		   struct vfio_device_bind_iommufd __user *arg)
+{
+	struct vfio_device *device = df->device;
+	struct vfio_device_bind_iommufd bind;
+	uuid_t token;
+	int ret;
+
+	ret = copy_bind(&bind, arg, &token);
+	if (ret)
+		return ret;
+	if (!df->cdev)
+		return -EINVAL;
+
+	mutex_lock(&device->dev_set->lock);
+	ret = block_group(device->group);
+	if (!ret) {
+		ret = bind_locked(df, &bind,
+				  bind.flags & VFIO_DEVICE_BIND_FLAG_TOKEN ?
+				  &token : NULL, &arg->out_devid);
+		if (ret)
+			unblock_group(device->group);
+	}
+	mutex_unlock(&device->dev_set->lock);
+	return ret;
+}
+
+/**
+ * vfio_cdev_close - end what the file has bound, if it has
+ * @df: file that is being released
+ */
+void vfio_cdev_close(struct vfio_device_file *df)
+{
+	struct vfio_device *device = df->device;
+
+	if (!df->access_granted)
+		return;
+
+	mutex_lock(&device->dev_set->lock);
+	close_device(device);
+	unblock_group(device->group);
+	mutex_unlock(&device->dev_set->lock);
+}
+
+static int attach(struct vfio_device *device,
+		  struct vfio_device_attach_iommufd_pt __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_device_attach_iommufd_pt,
+					 pt_id);
+	struct vfio_device_attach_iommufd_pt attach;
+
+	if (copy_from_user(&attach, arg, minsz))
+		return -EFAULT;
+	if (attach.argsz < minsz || attach.flags)
+		return -EINVAL;
+	return vfio_iommufd_attach(device, attach.pt_id, &arg->pt_id);
+}
+
+static int detach(struct vfio_device *device,
+		  struct vfio_device_detach_iommufd_pt __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_device_detach_iommufd_pt,
+					 flags);
+	struct vfio_device_detach_iommufd_pt detach;
+
+	if (copy_from_user(&detach, arg, minsz))
+		return -EFAULT;
+	if (detach.argsz < minsz || detach.flags)
+		return -EINVAL;
+	vfio_iommufd_detach(device);
+	return 0;
+}
+
+/**
+ * vfio_cdev_ioctl - what the node adds to, and takes from, a device's ioctls
+ * @df: file that was given access
+ * @cmd: ioctl
+ * @arg: its argument
+ *
+ * Return: -ENOIOCTLCMD if the ioctl is the driver's, else its result.
+ */
+int vfio_cdev_ioctl(struct vfio_device_file *df, unsigned int cmd,
+		    void __user *arg)
+{
+	if (!df->cdev)
+		return -ENOIOCTLCMD;
+
+	switch (cmd) {
+	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
+		return attach(df->device, arg);
+	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
+		return detach(df->device, arg);
+	case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+	case VFIO_DEVICE_PCI_HOT_RESET:
+		/*
+		 * These speak of groups, which the user of a node has not got
+		 */
+		return -EINVAL;
+	default:
+		return -ENOIOCTLCMD;
+	}
+}
+
+static char *cdev_devnode(struct device *dev, umode_t *mode)
+{
+	return kasprintf(GFP_KERNEL, "vfio/devices/%s", dev_name(dev));
+}
+
+/**
+ * vfio_cdev_init - prepare for nodes
+ * @class: class of the vfio devices
+ *
+ * Return: 0 or the errno of alloc_chrdev_region().
+ */
+int __init vfio_cdev_init(struct class *class)
+{
+	class->devnode = cdev_devnode;
+	return alloc_chrdev_region(&cdev_devt, 0, MINORMASK + 1, "vfio-dev");
+}
+
+/**
+ * vfio_cdev_cleanup - undo vfio_cdev_init()
+ */
+void vfio_cdev_cleanup(void)
+{
+	unregister_chrdev_region(cdev_devt, MINORMASK + 1);
+}
