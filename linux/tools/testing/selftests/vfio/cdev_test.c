@@ -1,0 +1,1054 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device node: what it is, what works before BIND, what BIND, ATTACH and
+ * DETACH accept, and how the node and the group exclude each other.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+#define EXPECT_ERRNO(_errno, _call)                                            \
+	do {                                                                   \
+		errno = 0;                                                     \
+		EXPECT_EQ(-1, _call);                                          \
+		EXPECT_EQ(_errno, errno);                                      \
+	} while (0)
+
+/*
+ * A device alone in its group: its node, an iommufd and an IOAS
+ */
+FIXTURE(cdev)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas;
+	char *buf;
+};
+
+FIXTURE_SETUP(cdev)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	self->buf = map_anon(16 * SZ_4K);
+	ASSERT_NE(NULL, self->buf);
+}
+
+FIXTURE_TEARDOWN(cdev)
+{
+	close(self->device);
+	close(self->iommufd);
+}
+
+#define BIND() bind_iommufd(self->device, self->iommufd, NULL)
+#define ATTACH(_pt) attach_pt(self->device, _pt, NULL)
+#define MAP(_va, _length, _iova)                                               \
+	ioas_map(self->iommufd, self->ioas, _va, _length, _iova, MAP_RW)
+#define UNMAP(_iova, _length)                                                  \
+	ioas_unmap(self->iommufd, self->ioas, _iova, _length)
+
+/*
+ * The node
+ */
+
+/* Programs find the node through sysfs: one name, and the number of the node */
+TEST_F(cdev, sysfs_names_the_node)
+{
+	char name[64], path[256], text[32], wanted[32];
+	struct stat st;
+	FILE *f;
+
+	ASSERT_EQ(0, vfio_dev_name(&self->dev, name, sizeof(name)));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/%s/dev",
+		 self->dev.bdf, name);
+	f = fopen(path, "r");
+	ASSERT_NE(NULL, f);
+	ASSERT_NE(NULL, fgets(text, sizeof(text), f));
+	fclose(f);
+
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	ASSERT_EQ(0, stat(path, &st));
+	snprintf(wanted, sizeof(wanted), "%u:%u\n", major(st.st_rdev),
+		 minor(st.st_rdev));
+	EXPECT_STREQ(wanted, text);
+	/* vfioN has minor N */
+	EXPECT_EQ(atoi(name + strlen("vfio")), minor(st.st_rdev));
+}
+
+/* Nobody but root gets the node unless the administrator says so */
+TEST_F(cdev, node_belongs_to_root)
+{
+	char path[256];
+	struct stat st;
+
+	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_TRUE(S_ISCHR(st.st_mode));
+	EXPECT_EQ(0600, st.st_mode & 07777);
+	EXPECT_EQ(0, st.st_uid);
+	EXPECT_EQ(0, st.st_gid);
+}
+
+/* Opening does nothing to the device, so any number of files is harmless */
+TEST_F(cdev, many_files_can_be_open)
+{
+	int fds[64], group, i;
+
+	for (i = 0; i < 64; i++) {
+		fds[i] = open_cdev(&self->dev);
+		ASSERT_LE(0, fds[i]);
+	}
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	for (i = 0; i < 64; i++)
+		close(fds[i]);
+	EXPECT_EQ(0, BIND());
+}
+
+/*
+ * Before BIND (trap E4)
+ */
+
+/* No byte of the device comes through */
+TEST_F(cdev, read_before_bind_fails)
+{
+	EXPECT_ERRNO(EINVAL, read(self->device, self->buf, 4));
+	EXPECT_ERRNO(EINVAL, pread(self->device, self->buf, 4,
+				   (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
+}
+
+/* No byte gets there */
+TEST_F(cdev, write_before_bind_fails)
+{
+	EXPECT_ERRNO(EINVAL, write(self->device, self->buf, 4));
+	EXPECT_ERRNO(EINVAL, pwrite(self->device, self->buf, 4,
+				    (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
+}
+
+/* Nor does a mapping of its registers */
+TEST_F(cdev, mmap_before_bind_fails)
+{
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED,
+				   self->device, 0));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+/* All that a device file knows, and what it does not know, is EINVAL */
+TEST_F(cdev, ioctl_before_bind_fails)
+{
+	static const unsigned long words[] = {
+		VFIO_DEVICE_GET_INFO,
+		VFIO_DEVICE_GET_REGION_INFO,
+		VFIO_DEVICE_GET_IRQ_INFO,
+		VFIO_DEVICE_SET_IRQS,
+		VFIO_DEVICE_RESET,
+		VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+		VFIO_DEVICE_PCI_HOT_RESET,
+		VFIO_DEVICE_QUERY_GFX_PLANE,
+		VFIO_DEVICE_GET_GFX_DMABUF,
+		VFIO_DEVICE_IOEVENTFD,
+		VFIO_DEVICE_FEATURE,
+		VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+		VFIO_DEVICE_DETACH_IOMMUFD_PT,
+		VFIO_GROUP_GET_STATUS,
+		VFIO_GET_API_VERSION,
+		0x3b7f,
+		0x12345678,
+	};
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		memset(self->buf, 0, 64);
+		*(__u32 *)self->buf = 64;
+		EXPECT_ERRNO(EINVAL, ioctl(self->device, words[i], self->buf));
+		EXPECT_ERRNO(EINVAL, ioctl(self->device, words[i], NULL));
+	}
+
+	/* The same file after BIND */
+	ASSERT_EQ(0, BIND());
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_ERRNO(ENOTTY, ioctl(self->device, 0x3b7f, self->buf));
+}
+
+/*
+ * BIND
+ */
+
+/* After BIND the file is what a device file of a group is */
+TEST_F(cdev, bind_opens_the_device)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct vfio_region_info config = {
+		.argsz = sizeof(config),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	__u16 ids[2];
+	struct edu edu;
+	__u32 id = 0;
+
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &id));
+	/* Ids are of one space: 1 is the IOAS */
+	EXPECT_EQ(2, id);
+	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_TRUE(info.flags & VFIO_DEVICE_FLAGS_PCI);
+	EXPECT_EQ(VFIO_PCI_NUM_REGIONS, info.num_regions);
+	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_REGION_INFO, &config));
+	ASSERT_EQ(4, pread(self->device, ids, 4, config.offset));
+	EXPECT_EQ(0x1234, ids[0]);
+	EXPECT_EQ(0x11e8, ids[1]);
+
+	ASSERT_EQ(0, edu_open(&edu, self->device));
+	EXPECT_EQ(0x010000ed, edu_read(&edu, 0));
+	edu_write(&edu, 4, 0x12345678);
+	EXPECT_EQ(~0x12345678U, edu_read(&edu, 4));
+	edu_close(&edu);
+}
+
+/* What is wrong with the structure, before anything else is looked at */
+TEST_F(cdev, bind_checks_its_argument)
+{
+	struct {
+		struct vfio_device_bind_iommufd bind;
+		__u64 more;
+	} cmd = { .bind = { .argsz = 15, .iommufd = self->iommufd } };
+
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, NULL));
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
+	cmd.bind.argsz = 16;
+	cmd.bind.flags = 2;
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
+	cmd.bind.flags = 0;
+	cmd.bind.iommufd = -1;
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
+	cmd.bind.iommufd = self->iommufd;
+	cmd.bind.argsz = sizeof(cmd);
+	cmd.more = 1;
+	EXPECT_ERRNO(E2BIG, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
+	/* A later header's structure with nothing new in it */
+	cmd.more = 0;
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
+}
+
+/* The first version of the structure works */
+TEST_F(cdev, bind_takes_the_first_structure)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = 16,
+		.iommufd = self->iommufd,
+		.token_uuid_ptr = ~0ULL,
+	};
+
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	EXPECT_EQ(2, bind.out_devid);
+}
+
+/* A token for a device that has no use for one (trap E1) */
+TEST_F(cdev, bind_with_useless_token_is_EINVAL)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
+		.iommufd = self->iommufd,
+		.token_uuid_ptr = (uintptr_t)self->buf,
+	};
+
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	bind.token_uuid_ptr = 0;
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	EXPECT_EQ(0, BIND());
+}
+
+/* No open file: closed, or only a path (trap E15) */
+TEST_F(cdev, bind_to_closed_fd_is_EBADF)
+{
+	int path = open("/dev/iommu", O_PATH);
+
+	EXPECT_ERRNO(EBADF, bind_iommufd(self->device, 1000, NULL));
+	EXPECT_ERRNO(EBADF, bind_iommufd(self->device, path, NULL));
+	close(path);
+}
+
+/* A file of another kind (trap E15) */
+TEST_F(cdev, bind_to_other_file_is_EBADFD)
+{
+	int container = open("/dev/vfio/vfio", O_RDWR);
+	int event = eventfd(0, 0);
+	int memfd = memfd_create("x", 0);
+
+	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, self->device, NULL));
+	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, container, NULL));
+	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, event, NULL));
+	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, memfd, NULL));
+	close(container);
+	close(event);
+	close(memfd);
+}
+
+/* One BIND for each file (trap E6) */
+TEST_F(cdev, bind_twice_is_EINVAL)
+{
+	int other = open("/dev/iommu", O_RDWR);
+
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EINVAL, BIND());
+	EXPECT_ERRNO(EINVAL, bind_iommufd(self->device, other, NULL));
+	/* It is still bound to the first one */
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	close(other);
+}
+
+/* One bound file for each device (trap E5) */
+TEST_F(cdev, second_file_cannot_bind)
+{
+	int second = open_cdev(&self->dev);
+
+	ASSERT_LE(0, second);
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EINVAL, bind_iommufd(second, self->iommufd, NULL));
+	EXPECT_ERRNO(EINVAL, read(second, self->buf, 4));
+	close(self->device);
+	EXPECT_EQ(0, bind_iommufd(second, self->iommufd, NULL));
+	close(second);
+	self->device = open_cdev(&self->dev);
+}
+
+/* A failed BIND leaves nothing: the file binds, and the group opens (trap G3) */
+TEST_F(cdev, failed_bind_is_undone)
+{
+	int i, group;
+
+	for (i = 0; i < 10; i++) {
+		EXPECT_ERRNO(EBADF, bind_iommufd(self->device, 1000, NULL));
+		EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, self->device,
+						  NULL));
+	}
+	group = open_group(&self->dev);
+	ASSERT_LE(0, group);
+	close(group);
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EINVAL, BIND());
+	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	close(self->device);
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	self->device = open_cdev(&self->dev);
+}
+
+/* An id that can't be written: all undone, and the id is free (traps A14, E6) */
+TEST_F(cdev, bind_with_unwritable_answer_is_undone)
+{
+	struct vfio_device_bind_iommufd *bind = (void *)self->buf;
+	__u32 id;
+	int group;
+
+	*bind = (struct vfio_device_bind_iommufd){
+		.argsz = sizeof(*bind),
+		.iommufd = self->iommufd,
+	};
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
+	EXPECT_ERRNO(EINVAL, read(self->device, self->buf + SZ_4K, 4));
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, &id));
+	EXPECT_EQ(2, id);
+}
+
+/* The id belongs to the driver as long as the device is bound (trap B9) */
+TEST_F(cdev, destroy_of_bound_device_is_EBUSY)
+{
+	__u32 id;
+
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &id));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, id));
+	close(self->device);
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, id));
+	self->device = open_cdev(&self->dev);
+}
+
+/* Files can be closed in any order, and then all is free (trap B13) */
+TEST_F(cdev, iommufd_can_be_closed_first)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	long pinned = status_kb("VmPin");
+	int group;
+
+	ASSERT_EQ(0, BIND());
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, SZ_2M));
+	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
+	close(self->iommufd);
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
+	close(self->device);
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+}
+
+/* A bound device goes on in a child, and ends with the last file */
+TEST_F(cdev, bound_file_can_be_inherited)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, BIND());
+	pid = fork();
+	if (!pid)
+		_exit(ioctl(self->device, VFIO_DEVICE_GET_INFO, &info) ? 1 : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+}
+
+/*
+ * The group (traps G1 to G5)
+ */
+
+/* Bound by its node: the group is closed, to root too */
+TEST_F(cdev, group_of_bound_device_is_EBUSY)
+{
+	int group;
+
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	close(self->device);
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	self->device = open_cdev(&self->dev);
+}
+
+/* The group's file is open, used or not: BIND has to wait */
+TEST_F(cdev, bind_with_open_group_is_EBUSY)
+{
+	int group = open_group(&self->dev);
+
+	ASSERT_LE(0, group);
+	EXPECT_ERRNO(EBUSY, BIND());
+	/* Before the iommufd is looked at */
+	EXPECT_ERRNO(EBUSY, bind_iommufd(self->device, 1000, NULL));
+	close(group);
+	EXPECT_EQ(0, BIND());
+}
+
+/* A device file of the group keeps the group open */
+TEST_F(cdev, bind_with_device_of_group_is_EBUSY)
+{
+	struct legacy l;
+
+	ASSERT_EQ(0, legacy_open(&l, &self->dev));
+	EXPECT_ERRNO(EBUSY, BIND());
+	close(l.group);
+	close(l.container);
+	EXPECT_ERRNO(EBUSY, BIND());
+	close(l.device);
+	EXPECT_EQ(0, BIND());
+}
+
+/* What a device file of the group answers to what only the node has */
+TEST_F(cdev, group_file_has_no_bind_or_attach)
+{
+	struct legacy l;
+
+	ASSERT_EQ(0, legacy_open(&l, &self->dev));
+	EXPECT_ERRNO(EINVAL, bind_iommufd(l.device, self->iommufd, NULL));
+	EXPECT_ERRNO(ENOTTY, attach_pt(l.device, self->ioas, NULL));
+	EXPECT_ERRNO(ENOTTY, detach_pt(l.device));
+	legacy_close(&l);
+}
+
+/*
+ * ATTACH and DETACH
+ */
+
+FIXTURE(bound)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas;
+	__u32 id;
+	char *buf;
+};
+
+FIXTURE_SETUP(bound)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
+	self->buf = map_anon(16 * SZ_4K);
+	ASSERT_NE(NULL, self->buf);
+}
+
+FIXTURE_TEARDOWN(bound)
+{
+	close(self->device);
+	close(self->iommufd);
+}
+
+/* What is wrong with the structure */
+TEST_F(bound, attach_checks_its_argument)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = 11,
+		.pt_id = self->ioas,
+	};
+
+	EXPECT_ERRNO(EFAULT,
+		     ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, NULL));
+	EXPECT_ERRNO(EINVAL,
+		     ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
+	attach.argsz = 12;
+	attach.flags = 1;
+	EXPECT_ERRNO(EINVAL,
+		     ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
+	attach.flags = 0;
+	attach.argsz = 16;
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
+}
+
+/* What is wrong with the structure */
+TEST_F(bound, detach_checks_its_argument)
+{
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = 7 };
+
+	EXPECT_ERRNO(EFAULT,
+		     ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL));
+	EXPECT_ERRNO(EINVAL,
+		     ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach));
+	detach.argsz = 8;
+	detach.flags = 1;
+	EXPECT_ERRNO(EINVAL,
+		     ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach));
+}
+
+/* An id that names nothing, and one that names something else */
+TEST_F(bound, attach_to_bad_id_fails)
+{
+	EXPECT_ERRNO(ENOENT, ATTACH(0));
+	EXPECT_ERRNO(ENOENT, ATTACH(99));
+	EXPECT_ERRNO(ENOENT, ATTACH(~0U));
+	EXPECT_ERRNO(EINVAL, ATTACH(self->id));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+}
+
+/* The answer is the page table, which keeps itself and the IOAS (trap B9) */
+TEST_F(bound, attach_makes_a_page_table)
+{
+	__u32 hwpt, again;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt));
+	EXPECT_EQ(3, hwpt);
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, self->ioas));
+	/* It can be attached by its own id, and stays what it is */
+	EXPECT_EQ(0, attach_pt(self->device, hwpt, &again));
+	EXPECT_EQ(hwpt, again);
+	EXPECT_EQ(0, attach_pt(self->device, self->ioas, &again));
+	EXPECT_EQ(hwpt, again);
+	/* The last device takes it along */
+	EXPECT_EQ(0, detach_pt(self->device));
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt));
+	EXPECT_ERRNO(ENOENT, ATTACH(hwpt));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+/* Detaching what is not attached is fine */
+TEST_F(bound, detach_is_idempotent)
+{
+	EXPECT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+}
+
+/* Attaching again moves; the old page table goes, pins follow */
+TEST_F(bound, second_attach_moves_the_device)
+{
+	long pinned = status_kb("VmPin");
+	__u32 other, hwpt1, hwpt2;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, 2 * SZ_4K, SZ_2M,
+			      MAP_RW));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt1));
+	EXPECT_EQ(pinned + 4, status_kb("VmPin"));
+	ASSERT_EQ(0, attach_pt(self->device, other, &hwpt2));
+	EXPECT_EQ(pinned + 8, status_kb("VmPin"));
+	EXPECT_NE(hwpt1, hwpt2);
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt1));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
+}
+
+/* Does the device have its own interrupt window reserved here? */
+#define RESERVES(_ioas) (!is_usable(self->iommufd, _ioas, MSI_START, MSI_LAST))
+
+/* A move that fails leaves device and both IOAS as they were (traps A15, C3) */
+TEST_F(bound, failed_move_changes_nothing)
+{
+	__u32 other, hwpt, now;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt));
+
+	/* Something is where the interrupt window is */
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, SZ_4K, MSI_START,
+			      MAP_RW));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
+	EXPECT_FALSE(RESERVES(other));
+	EXPECT_TRUE(RESERVES(self->ioas));
+
+	/* What is mapped can't be pinned, which is found late */
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, other, 0, ~0UL));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, (void *)SZ_4K, SZ_4K, SZ_2M,
+			      MAP_RW));
+	EXPECT_ERRNO(EFAULT, ATTACH(other));
+	EXPECT_FALSE(RESERVES(other));
+	EXPECT_TRUE(RESERVES(self->ioas));
+
+	EXPECT_EQ(0, attach_pt(self->device, self->ioas, &now));
+	EXPECT_EQ(hwpt, now);
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, other));
+}
+
+/* If the answer can't be written the device is where it was (traps A14, C4) */
+TEST_F(bound, attach_with_unwritable_answer_is_undone)
+{
+	struct vfio_device_attach_iommufd_pt *attach = (void *)self->buf;
+	__u32 other, hwpt, now;
+
+	attach->argsz = sizeof(*attach);
+	attach->pt_id = self->ioas;
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_FALSE(RESERVES(self->ioas));
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, attach_pt(self->device, other, &hwpt));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_FALSE(RESERVES(self->ioas));
+	EXPECT_TRUE(RESERVES(other));
+	EXPECT_EQ(0, attach_pt(self->device, other, &now));
+	EXPECT_EQ(hwpt, now);
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+/* The interrupt window and all beyond the hardware's reach are not usable */
+TEST_F(bound, attach_limits_the_ranges)
+{
+	__u64 reach = 1ULL << 48;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_4K, MSI_START - 1));
+	EXPECT_FALSE(is_usable(self->iommufd, self->ioas, MSI_START, MSI_START));
+	EXPECT_FALSE(is_usable(self->iommufd, self->ioas, MSI_LAST, MSI_LAST));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, MSI_LAST + 1, reach - 1));
+	EXPECT_FALSE(is_usable(self->iommufd, self->ioas, reach, reach));
+
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, MSI_START));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, MSI_LAST - SZ_4K + 1));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, 2 * SZ_4K, MSI_START - SZ_4K));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, reach));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, reach - SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, MSI_START - SZ_4K));
+
+	EXPECT_EQ(0, detach_pt(self->device));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, MSI_START));
+}
+
+/* Mapped where the device can't have it: the attach says so, whatever it is */
+TEST_F(bound, attach_to_unsuitable_mapping_is_EADDRINUSE)
+{
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, MSI_START + SZ_4K));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, 1ULL << 60));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	/* trap A13 */
+	ASSERT_EQ(0, MAP(self->buf, 100, SZ_4K));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	ASSERT_EQ(0, MAP(self->buf + 16, SZ_4K, SZ_4K));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+}
+
+/* With a device a page is the smallest unit, and no longer without (trap A13) */
+TEST_F(bound, attach_sets_the_alignment)
+{
+	struct iommu_ioas_iova_ranges ranges = {
+		.size = sizeof(ranges),
+		.ioas_id = self->ioas,
+	};
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_ERRNO(EMSGSIZE,
+		     ioctl(self->iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges));
+	EXPECT_EQ(2, ranges.num_iovas);
+	EXPECT_EQ(SZ_4K, ranges.out_iova_alignment);
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, SZ_4K));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, 100));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf + 16, SZ_4K, SZ_4K));
+
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, MAP(self->buf + 16, 100, 100));
+}
+
+/*
+ * Memory
+ */
+
+/* Nothing is pinned as long as there is no device */
+TEST_F(bound, map_before_attach_pins_at_attach)
+{
+	long pinned = status_kb("VmPin");
+
+	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+	ASSERT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+}
+
+/* Memory that can't be pinned: found by MAP if there is a device */
+TEST_F(bound, map_of_bad_memory_is_EFAULT)
+{
+	long pinned = status_kb("VmPin");
+	char *ro;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_ERRNO(EFAULT, MAP((void *)SZ_4K, SZ_4K, SZ_2M));
+	/* A hole in the middle; what was pinned before it is not any more */
+	ASSERT_EQ(0, munmap(self->buf + 5 * SZ_4K, SZ_4K));
+	EXPECT_ERRNO(EFAULT, MAP(self->buf, 16 * SZ_4K, SZ_2M));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	/* Memory that the process can't write, for devices to write */
+	ro = mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_ERRNO(EFAULT, MAP(ro, SZ_4K, SZ_2M));
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, ro, SZ_4K, SZ_2M,
+			      IOMMU_IOAS_MAP_READABLE));
+	EXPECT_EQ(0, MAP(self->buf, 5 * SZ_4K, 2 * SZ_2M));
+}
+
+/* A region of a device is not memory */
+TEST_F(bound, map_of_registers_is_EFAULT)
+{
+	struct edu edu;
+
+	ASSERT_EQ(0, edu_open(&edu, self->device));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_ERRNO(EFAULT, MAP((void *)edu.regs, SZ_4K, SZ_2M));
+	edu_close(&edu);
+}
+
+/* The other way round: the attach fails and says why */
+TEST_F(bound, attach_to_bad_memory_is_EFAULT)
+{
+	long pinned = status_kb("VmPin");
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
+	ASSERT_EQ(0, MAP((void *)SZ_4K, SZ_4K, 2 * SZ_2M));
+	EXPECT_ERRNO(EFAULT, ATTACH(self->ioas));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
+	ASSERT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(pinned + 4, status_kb("VmPin"));
+}
+
+static int limit_memlock(size_t bytes)
+{
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -1 : drop_ipc_lock();
+}
+
+/* Exactly the limit, and not a page more (traps J1, J2) */
+TEST_F(bound, memlock_limit_is_exact)
+{
+	long pinned = status_kb("VmPin");
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, limit_memlock(8 * SZ_4K));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, 9 * SZ_4K, SZ_2M));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 2 * SZ_2M));
+	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+}
+
+/* The limit at attach, and that nothing drifts (trap J2) */
+TEST_F(bound, memlock_limit_counts_at_attach)
+{
+	long pinned = status_kb("VmPin");
+	int i;
+
+	ASSERT_EQ(0, limit_memlock(8 * SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, 2 * SZ_2M));
+	for (i = 0; i < 20; i++) {
+		EXPECT_ERRNO(ENOMEM, ATTACH(self->ioas));
+		EXPECT_EQ(pinned, status_kb("VmPin"));
+	}
+	ASSERT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+}
+
+/* Whether the limit counts is decided when memory is mapped (trap J5) */
+TEST_F(bound, privileged_mapping_stays_free_of_charge)
+{
+	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	ASSERT_EQ(0, limit_memlock(SZ_4K));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, 2 * SZ_2M));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, SZ_2M));
+	EXPECT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
+}
+
+/* A process that ended: what it pinned stays, what it did not can't be (trap J4) */
+TEST_F(bound, mapper_may_exit)
+{
+	__u32 other;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	pid = fork();
+	if (!pid) {
+		if (MAP(self->buf, 4 * SZ_4K, SZ_2M) ||
+		    ioas_map(self->iommufd, other, self->buf, SZ_4K, SZ_2M, MAP_RW))
+			_exit(1);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	EXPECT_ERRNO(EFAULT, ATTACH(other));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * SZ_4K));
+}
+
+/* Everything that was mapped when the files are closed is let go */
+TEST_F(bound, close_unpins)
+{
+	long pinned = status_kb("VmPin");
+	int i;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	for (i = 0; i < 100; i++)
+		ASSERT_EQ(0, MAP(self->buf, 2 * SZ_4K, SZ_2M + i * 4 * SZ_4K));
+	EXPECT_EQ(pinned + 800, status_kb("VmPin"));
+	close(self->device);
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	close(self->iommufd);
+}
+
+/* Hot reset speaks of groups; success would mislead programs */
+TEST_F(bound, hot_reset_is_EINVAL)
+{
+	struct vfio_pci_hot_reset_info info = { .argsz = sizeof(info) };
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
+
+	EXPECT_ERRNO(EINVAL, ioctl(self->device,
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info));
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_PCI_HOT_RESET,
+				   &reset));
+}
+
+/*
+ * Two devices that share a group
+ */
+FIXTURE(pair)
+{
+	struct pci_dev a, b;
+	int dev_a, dev_b;
+	int iommufd;
+	__u32 ioas;
+};
+
+FIXTURE_SETUP(pair)
+{
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->dev_a = open_cdev(&self->a);
+	self->dev_b = open_cdev(&self->b);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->dev_a);
+	ASSERT_LE(0, self->dev_b);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+}
+
+FIXTURE_TEARDOWN(pair)
+{
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+}
+
+/* One user: both are bound, each has an id, both have the same page table */
+TEST_F(pair, one_context_gets_both)
+{
+	__u32 id_a, id_b, hwpt_a, hwpt_b;
+
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &id_a));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, &id_b));
+	EXPECT_NE(id_a, id_b);
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, &hwpt_a));
+	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, &hwpt_b));
+	EXPECT_EQ(hwpt_a, hwpt_b);
+	/* It stays until the second one leaves */
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt_a));
+	EXPECT_EQ(0, detach_pt(self->dev_b));
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt_a));
+}
+
+/* Another user gets none of the group until all of it is free (traps C8, G6) */
+TEST_F(pair, other_context_is_EPERM)
+{
+	int other = open("/dev/iommu", O_RDWR);
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	EXPECT_ERRNO(EPERM, bind_iommufd(self->dev_b, other, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	close(self->dev_a);
+	self->dev_a = open_cdev(&self->a);
+	EXPECT_ERRNO(EPERM, bind_iommufd(self->dev_a, other, NULL));
+	close(self->dev_b);
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, other, NULL));
+	self->dev_b = open_cdev(&self->b);
+	close(other);
+}
+
+/* The group is closed until the last of its devices is (traps G1, G3) */
+TEST_F(pair, group_waits_for_both)
+{
+	int group;
+
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	close(self->dev_a);
+	EXPECT_ERRNO(EBUSY, open_group(&self->b));
+	close(self->dev_b);
+	group = open_group(&self->b);
+	EXPECT_LE(0, group);
+	close(group);
+	self->dev_a = open_cdev(&self->a);
+	self->dev_b = open_cdev(&self->b);
+}
+
+/* The second one can't have another page table, nor move the first (trap C1) */
+TEST_F(pair, second_device_cannot_have_another_table)
+{
+	__u32 other, hwpt, now;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, &hwpt));
+	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, other, NULL));
+	EXPECT_EQ(0, attach_pt(self->dev_b, hwpt, &now));
+	EXPECT_EQ(hwpt, now);
+}
+
+/* Either of them moves both */
+TEST_F(pair, move_takes_the_whole_group)
+{
+	__u32 other, old, new, now;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, &old));
+	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_b, other, &new));
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, old));
+	EXPECT_EQ(0, attach_pt(self->dev_a, other, &now));
+	EXPECT_EQ(new, now);
+	/* Closing one leaves the other where it is */
+	close(self->dev_a);
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, new));
+	self->dev_a = open_cdev(&self->a);
+}
+
+/* Devices of two groups share the page table of an IOAS, if it suits both */
+TEST_F(pair, groups_share_the_page_table)
+{
+	struct pci_dev c;
+	__u32 hwpt_a, hwpt_c;
+	int dev_c;
+
+	if (find_edu_alone(&c))
+		SKIP(return, "no third edu device");
+	ASSERT_EQ(0, bind_vfio_pci(&c));
+	dev_c = open_cdev(&c);
+	ASSERT_LE(0, dev_c);
+	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, &hwpt_a));
+	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, &hwpt_c));
+	EXPECT_EQ(hwpt_a, hwpt_c);
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	/* The window of the group that stays is still reserved (trap C5) */
+	EXPECT_FALSE(is_usable(self->iommufd, self->ioas, MSI_START, MSI_LAST));
+	close(dev_c);
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, MSI_START, MSI_LAST));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Real DMA, byte for byte, through either way to a device: its node with an
+ * iommufd, or its group with a type1 container. One body proves both.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+#define IOVA 0x40000000UL
+
+#ifndef MADV_HUGEPAGE
+#define MADV_HUGEPAGE 14
+#endif
+
+FIXTURE(dma)
+{
+	struct pci_dev dev;
+	struct legacy legacy;
+	int device;
+	int iommufd;
+	__u32 ioas;
+	struct edu edu;
+};
+
+FIXTURE_VARIANT(dma)
+{
+	bool cdev;
+};
+
+FIXTURE_VARIANT_ADD(dma, cdev)
+{
+	.cdev = true,
+};
+
+FIXTURE_VARIANT_ADD(dma, group)
+{
+	.cdev = false,
+};
+
+FIXTURE_SETUP(dma)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->iommufd = -1;
+	if (variant->cdev) {
+		self->device = open_cdev(&self->dev);
+		if (self->device < 0)
+			SKIP(return, "no device node in this kernel");
+		self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, self->iommufd);
+		ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+		ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+		ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	} else {
+		ASSERT_EQ(0, legacy_open(&self->legacy, &self->dev));
+		self->device = self->legacy.device;
+	}
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+}
+
+FIXTURE_TEARDOWN(dma)
+{
+	edu_close(&self->edu);
+	if (variant->cdev) {
+		close(self->device);
+		close(self->iommufd);
+	} else {
+		legacy_close(&self->legacy);
+	}
+}
+
+static int map_dma(FIXTURE_DATA(dma) *self, const FIXTURE_VARIANT(dma) *variant,
+		   void *va, size_t length, __u64 iova, bool write)
+{
+	if (variant->cdev)
+		return ioas_map(self->iommufd, self->ioas, va, length, iova,
+				IOMMU_IOAS_MAP_READABLE |
+				(write ? IOMMU_IOAS_MAP_WRITEABLE : 0));
+	return legacy_map(self->legacy.container, va, length, iova,
+			  VFIO_DMA_MAP_FLAG_READ |
+			  (write ? VFIO_DMA_MAP_FLAG_WRITE : 0));
+}
+
+static int unmap_dma(FIXTURE_DATA(dma) *self,
+		     const FIXTURE_VARIANT(dma) *variant, __u64 iova,
+		     size_t length)
+{
+	if (variant->cdev)
+		return ioas_unmap(self->iommufd, self->ioas, iova, length);
+	return legacy_unmap(self->legacy.container, iova, length);
+}
+
+#define MAP_DMA(_va, _length, _iova, _write)                                   \
+	map_dma(self, variant, _va, _length, _iova, _write)
+#define UNMAP_DMA(_iova, _length) unmap_dma(self, variant, _iova, _length)
+
+/* Give the device @length bytes of a pattern */
+static int load(struct edu *edu, void *buf, __u64 iova, size_t length,
+		unsigned int seed)
+{
+	fill_pattern(buf, length, seed);
+	return edu_dma_from_ram(edu, iova, length);
+}
+
+/* A whole page to the device, and back to another page, in two halves */
+TEST_F(dma, page_goes_both_ways)
+{
+	char *buf = map_anon(3 * SZ_4K);
+	size_t at;
+
+	ASSERT_EQ(0, MAP_DMA(buf, 3 * SZ_4K, IOVA, true));
+	fill_pattern(buf, SZ_4K, 1);
+	for (at = 0; at < SZ_4K; at += SZ_4K / 2) {
+		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + at, SZ_4K / 2));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K + at,
+					    SZ_4K / 2));
+	}
+	EXPECT_TRUE(is_pattern(buf + SZ_4K, SZ_4K, 1));
+	EXPECT_TRUE(is_byte(buf + 2 * SZ_4K, SZ_4K, 0));
+}
+
+/* The device writes what it was told to and not a byte around it */
+TEST_F(dma, transfer_crosses_a_page_boundary)
+{
+	char *buf = map_anon(4 * SZ_4K), *at = buf + 3 * SZ_4K - 1000;
+
+	memset(buf, 0xaa, 4 * SZ_4K);
+	ASSERT_EQ(0, MAP_DMA(buf, 4 * SZ_4K, IOVA, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, 2001, 2));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + (at - buf), 2001));
+	EXPECT_TRUE(is_byte(buf + SZ_4K, at - buf - SZ_4K, 0xaa));
+	EXPECT_TRUE(is_pattern(at, 2001, 2));
+	EXPECT_TRUE(is_byte(at + 2001, buf + 4 * SZ_4K - at - 2001, 0xaa));
+	/* And reads across it */
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + (at - buf), 2001));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 2001));
+	EXPECT_TRUE(is_pattern(buf, 2001, 2));
+}
+
+/* First, last and other pages of a huge page */
+TEST_F(dma, huge_page)
+{
+	static const size_t at[] = {
+		0, 0xff000, 0x100000 - 2048, SZ_2M - EDU_MAX,
+	};
+	char *src = map_anon(SZ_4K), *buf = map_huge();
+	int i;
+
+	if (!buf)
+		SKIP(return, "no huge page is reserved");
+	ASSERT_EQ(0, MAP_DMA(src, SZ_4K, IOVA - SZ_4K, true));
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_2M, IOVA, true));
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		memset(buf, 0x55, SZ_2M);
+		ASSERT_EQ(0, load(&self->edu, src, IOVA - SZ_4K, EDU_MAX, i));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + at[i], EDU_MAX));
+		EXPECT_TRUE(is_byte(buf, at[i], 0x55));
+		EXPECT_TRUE(is_pattern(buf + at[i], EDU_MAX, i));
+		EXPECT_TRUE(is_byte(buf + at[i] + EDU_MAX,
+				    SZ_2M - at[i] - EDU_MAX, 0x55));
+	}
+	EXPECT_EQ(0, UNMAP_DMA(IOVA, SZ_2M));
+	munmap(buf, SZ_2M);
+}
+
+/* Some MiB of memory, in whatever pages it has, mapped off a huge page's start */
+TEST_F(dma, large_range_of_any_pages)
+{
+	size_t length = 3 * SZ_2M + 5 * SZ_4K, i;
+	char *buf = map_anon(length + SZ_2M);
+
+	buf += SZ_2M - ((uintptr_t)buf & (SZ_2M - 1));
+	madvise(buf, SZ_2M, MADV_HUGEPAGE);
+	memset(buf, 0x33, length);
+	buf += SZ_4K;
+	length -= SZ_4K;
+	ASSERT_EQ(0, MAP_DMA(buf, length, IOVA, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 9));
+	for (i = SZ_4K; i < length; i += SZ_2M - SZ_4K) {
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + i, EDU_MAX));
+		EXPECT_TRUE(is_pattern(buf + i, EDU_MAX, 9));
+		EXPECT_TRUE(is_byte(buf + i + SZ_4K, SZ_4K, 0x33));
+	}
+}
+
+/* Pages of many areas are not mixed up */
+TEST_F(dma, areas_are_separate)
+{
+	char *buf = map_anon(8 * SZ_4K);
+	int i;
+
+	/* In the reverse order, and with gaps between them */
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, MAP_DMA(buf + i * SZ_4K, SZ_4K,
+				     IOVA + (7 - i) * 2 * SZ_4K, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA + 14 * SZ_4K, EDU_MAX, 3));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 4 * SZ_4K, EDU_MAX));
+	EXPECT_TRUE(is_pattern(buf + 5 * SZ_4K, EDU_MAX, 3));
+	for (i = 1; i < 8; i++)
+		if (i != 5)
+			EXPECT_TRUE(is_byte(buf + i * SZ_4K, SZ_4K, 0));
+}
+
+/* An address where nothing is: nothing changes, and the IOMMU reports it */
+TEST_F(dma, unmapped_iova_faults)
+{
+	char *buf = map_anon(2 * SZ_4K);
+	bool reported = false;
+	int kmsg, tries;
+
+	kmsg = kmsg_open();
+	ASSERT_LE(0, kmsg);
+	memset(buf, 0x77, 2 * SZ_4K);
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	/* Other tests' faults may have used up the kernel's limit for now */
+	for (tries = 0; tries < 10 && !reported; tries++) {
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, 64));
+		EXPECT_TRUE(is_byte(buf, 2 * SZ_4K, 0x77));
+		reported = kmsg_has_fault(kmsg, IOVA + SZ_4K);
+	}
+	EXPECT_TRUE(reported);
+	/* What is mapped still works */
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, 64, 4));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 2048, 64));
+	EXPECT_TRUE(is_pattern(buf + 2048, 64, 4));
+	close(kmsg);
+}
+
+/* After UNMAP the device does not reach the page any more */
+TEST_F(dma, unmapped_page_is_out_of_reach)
+{
+	char *buf = map_anon(2 * SZ_4K);
+
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 5));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	ASSERT_TRUE(is_pattern(buf + SZ_4K, EDU_MAX, 5));
+	memset(buf + SZ_4K, 0x11, SZ_4K);
+	ASSERT_EQ(0, UNMAP_DMA(IOVA + SZ_4K, SZ_4K));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0x11));
+}
+
+/* Other memory at the same address: the IOMMU has forgotten the old one */
+TEST_F(dma, iova_can_be_used_again)
+{
+	char *buf = map_anon(3 * SZ_4K);
+
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 6));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	memset(buf + SZ_4K, 0, SZ_4K);
+	ASSERT_EQ(0, UNMAP_DMA(IOVA + SZ_4K, SZ_4K));
+	ASSERT_EQ(0, MAP_DMA(buf + 2 * SZ_4K, SZ_4K, IOVA + SZ_4K, true));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0));
+	EXPECT_TRUE(is_pattern(buf + 2 * SZ_4K, EDU_MAX, 6));
+}
+
+/* Mapped for reading: the device reads, and can't write */
+TEST_F(dma, read_only_mapping_is_not_written)
+{
+	char *buf = map_anon(2 * SZ_4K);
+
+	memset(buf + SZ_4K, 0x22, SZ_4K);
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, false));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 7));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0x22));
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf, EDU_MAX, 0x22));
+}
+
+/* The memory is the process's own page, also after fork and copy on write */
+TEST_F(dma, device_sees_writes_after_fork)
+{
+	char *buf = map_anon(2 * SZ_4K);
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	memset(buf, 1, SZ_4K);
+	ASSERT_EQ(0, MAP_DMA(buf, 2 * SZ_4K, IOVA, true));
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (!pid) {
+		/* Stay, so that pages are shared, until the parent is done */
+		close(pipes[1]);
+		_exit(read(pipes[0], &byte, 1) ? 1 : 0);
+	}
+	memset(buf, 8, SZ_4K);
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + SZ_4K, EDU_MAX, 8));
+	close(pipes[1]);
+	waitpid(pid, NULL, 0);
+}
+
+/* An interrupt comes as an event */
+TEST_F(dma, msi_arrives_through_an_eventfd)
+{
+	struct {
+		struct vfio_irq_set set;
+		__s32 fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = VFIO_PCI_MSI_IRQ_INDEX,
+			.count = 1,
+		},
+	};
+	struct pollfd pfd = { .events = POLLIN };
+	__u64 count;
+
+	irq.fd = eventfd(0, EFD_NONBLOCK);
+	pfd.fd = irq.fd;
+	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
+	ASSERT_EQ(-1, read(irq.fd, &count, sizeof(count)));
+	edu_write(&self->edu, 0x60, 1);
+	EXPECT_EQ(1, poll(&pfd, 1, 5000));
+	EXPECT_EQ(sizeof(count), read(irq.fd, &count, sizeof(count)));
+	EXPECT_EQ(1, count);
+	edu_write(&self->edu, 0x64, 1);
+	/* Also at the end of a transfer, if it is asked for */
+	edu_write(&self->edu, 0x60, 1);
+	EXPECT_EQ(1, poll(&pfd, 1, 5000));
+	edu_write(&self->edu, 0x64, 1);
+	close(irq.fd);
+}
+
+/*
+ * What only the node can do
+ */
+FIXTURE(move)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas, other;
+	struct edu edu;
+	char *buf;
+};
+
+FIXTURE_SETUP(move)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	if (self->device < 0)
+		SKIP(return, "no device node in this kernel");
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	self->buf = map_anon(2 * SZ_4K);
+	memset(self->buf, 0x44, 2 * SZ_4K);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
+			      SZ_4K, IOVA, MAP_RW));
+}
+
+FIXTURE_TEARDOWN(move)
+{
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+}
+
+/* Bound and not attached: DMA goes nowhere */
+TEST_F(move, dma_before_attach_is_blocked)
+{
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
+	EXPECT_TRUE(is_byte(self->buf, 2 * SZ_4K, 0x44));
+}
+
+/* What was mapped before the attach is there after it */
+TEST_F(move, mapping_before_attach_works)
+{
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 1));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 1000, 100));
+	EXPECT_TRUE(is_pattern(self->buf + 1000, 100, 1));
+}
+
+/* After DETACH nothing is reached */
+TEST_F(move, dma_after_detach_is_blocked)
+{
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 1));
+	ASSERT_EQ(0, detach_pt(self->device));
+	memset(self->buf, 0x44, SZ_4K);
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
+	EXPECT_TRUE(is_byte(self->buf, 2 * SZ_4K, 0x44));
+}
+
+/* After a move DMA reaches the new memory and not the old */
+TEST_F(move, dma_follows_the_device)
+{
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, EDU_MAX, 2));
+	memset(self->buf, 0x44, SZ_4K);
+	ASSERT_EQ(0, attach_pt(self->device, self->other, NULL));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
+	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x44));
+	EXPECT_TRUE(is_pattern(self->buf + SZ_4K, EDU_MAX, 2));
+}
+
+/* After a move that failed DMA still reaches the old memory (trap C3) */
+TEST_F(move, dma_survives_a_failed_move)
+{
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf, SZ_4K,
+			      MSI_START, MAP_RW));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_EQ(-1, attach_pt(self->device, self->other, NULL));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->other, MSI_START, SZ_4K));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, (void *)SZ_4K, SZ_4K,
+			      SZ_2M, MAP_RW));
+	EXPECT_EQ(-1, attach_pt(self->device, self->other, NULL));
+	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 3));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 1000, 100));
+	EXPECT_TRUE(is_pattern(self->buf + 1000, 100, 3));
+	EXPECT_TRUE(is_byte(self->buf + SZ_4K, SZ_4K, 0x44));
+}
+
+/* The IOVA that the kernel chose is where the memory is */
+TEST_F(move, chosen_iova_works)
+{
+	__u64 iova = 0;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, ioas_map_auto(self->iommufd, self->ioas, self->buf + SZ_4K,
+				   SZ_4K, &iova, MAP_RW));
+	EXPECT_NE(0, iova);
+	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, EDU_MAX, 4));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, iova, EDU_MAX));
+	EXPECT_TRUE(is_pattern(self->buf + SZ_4K, EDU_MAX, 4));
+}
+
+TEST_HARNESS_MAIN

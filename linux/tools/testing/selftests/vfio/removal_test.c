@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver is told to let go of a device whose node is open (trap E7). It waits
+ * for the file to be closed; nobody new gets in meanwhile; and the user of a bound
+ * device is asked to leave.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+enum state {
+	OPEN,
+	BOUND,
+	ATTACHED,
+	MMAPPED,
+};
+
+FIXTURE(removal)
+{
+	struct pci_dev dev;
+	char path[256];
+	int device;
+	int iommufd;
+	struct edu edu;
+	pid_t unbinder;
+};
+
+FIXTURE_VARIANT(removal)
+{
+	enum state state;
+};
+
+FIXTURE_VARIANT_ADD(removal, open)
+{
+	.state = OPEN,
+};
+
+FIXTURE_VARIANT_ADD(removal, bound)
+{
+	.state = BOUND,
+};
+
+FIXTURE_VARIANT_ADD(removal, attached)
+{
+	.state = ATTACHED,
+};
+
+FIXTURE_VARIANT_ADD(removal, mmapped)
+{
+	.state = MMAPPED,
+};
+
+FIXTURE_SETUP(removal)
+{
+	__u32 ioas;
+
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, vfio_node_path(&self->dev, self->path,
+				    sizeof(self->path)));
+	self->device = open(self->path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
+	if (variant->state >= BOUND)
+		ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	if (variant->state >= ATTACHED) {
+		ASSERT_EQ(0, attach_pt(self->device, ioas, NULL));
+		ASSERT_EQ(0, ioas_map(self->iommufd, ioas, map_anon(SZ_4K),
+				      SZ_4K, SZ_2M, MAP_RW));
+	}
+	if (variant->state >= MMAPPED)
+		ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	self->unbinder = 0;
+}
+
+FIXTURE_TEARDOWN(removal)
+{
+	close(self->iommufd);
+	bind_vfio_pci(&self->dev);
+}
+
+/* A mapping holds the file that it was made with */
+static void close_device(FIXTURE_DATA(removal) *self,
+			 const FIXTURE_VARIANT(removal) *variant)
+{
+	if (variant->state == MMAPPED)
+		edu_close(&self->edu);
+	close(self->device);
+}
+
+static void nap(void)
+{
+	struct timespec pause = { .tv_nsec = 10000000 };
+
+	nanosleep(&pause, NULL);
+}
+
+static void start_unbind(FIXTURE_DATA(removal) *self,
+			 const FIXTURE_VARIANT(removal) *variant)
+{
+	self->unbinder = fork();
+	if (!self->unbinder) {
+		close_device(self, variant);
+		close(self->iommufd);
+		_exit(unbind_driver(&self->dev) ? 1 : 0);
+	}
+}
+
+static bool node_goes(FIXTURE_DATA(removal) *self)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000 && !access(self->path, F_OK); tries++)
+		nap();
+	return tries < 1000;
+}
+
+/* Does the driver let go, now that nobody holds the device? */
+static bool unbind_ends(FIXTURE_DATA(removal) *self)
+{
+	int tries, status;
+
+	for (tries = 0; tries < 3000; tries++) {
+		if (waitpid(self->unbinder, &status, WNOHANG))
+			return !status;
+		nap();
+	}
+	kill(self->unbinder, SIGKILL);
+	return false;
+}
+
+/* The node is gone while the driver still waits, and it ends with the file */
+TEST_F(removal, node_goes_before_the_wait)
+{
+	int status;
+
+	start_unbind(self, variant);
+	ASSERT_TRUE(node_goes(self));
+	EXPECT_EQ(0, waitpid(self->unbinder, &status, WNOHANG));
+	close_device(self, variant);
+	EXPECT_TRUE(unbind_ends(self));
+	EXPECT_FALSE(is_bound(&self->dev, "vfio-pci"));
+}
+
+/* A name that outlived the node leads nowhere */
+TEST_F(removal, open_after_removal_is_ENODEV)
+{
+	char path[64];
+	int fd;
+
+	/* The inode, kept by a file that does not open it */
+	fd = open(self->path, O_PATH | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	start_unbind(self, variant);
+	ASSERT_TRUE(node_goes(self));
+	EXPECT_EQ(-1, open(self->path, O_RDWR));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, open(path, O_RDWR));
+	EXPECT_EQ(ENODEV, errno);
+
+	close_device(self, variant);
+	EXPECT_TRUE(unbind_ends(self));
+	EXPECT_EQ(-1, open(path, O_RDWR));
+	close(fd);
+}
+
+/* After all that the device works as before */
+TEST_F(removal, device_can_be_bound_again)
+{
+	int device, iommufd = open("/dev/iommu", O_RDWR);
+
+	start_unbind(self, variant);
+	ASSERT_TRUE(node_goes(self));
+	close_device(self, variant);
+	ASSERT_TRUE(unbind_ends(self));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	device = open_cdev(&self->dev);
+	ASSERT_LE(0, device);
+	EXPECT_EQ(0, bind_iommufd(device, iommufd, NULL));
+	close(device);
+	close(iommufd);
+}
+
+/* Who has bound the device is asked to give it back; who has not can't be */
+TEST_F(removal, user_is_asked_to_leave)
+{
+	struct {
+		struct vfio_irq_set set;
+		__s32 fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = VFIO_PCI_REQ_IRQ_INDEX,
+			.count = 1,
+		},
+	};
+	struct pollfd pfd = { .events = POLLIN };
+
+	irq.fd = eventfd(0, EFD_CLOEXEC);
+	pfd.fd = irq.fd;
+	if (variant->state == OPEN) {
+		EXPECT_EQ(-1, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
+		EXPECT_EQ(EINVAL, errno);
+	} else {
+		ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
+	}
+	start_unbind(self, variant);
+	ASSERT_TRUE(node_goes(self));
+	EXPECT_EQ(variant->state == OPEN ? 0 : 1,
+		  poll(&pfd, 1, variant->state == OPEN ? 200 : 10000));
+	close_device(self, variant);
+	EXPECT_TRUE(unbind_ends(self));
+	close(irq.fd);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vfio_util.h"
+
+#define PCI "/sys/bus/pci/devices"
+
+static int read_line(const char *path, char *line, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	char *got;
+
+	if (!f)
+		return -1;
+	got = fgets(line, size, f);
+	fclose(f);
+	if (!got)
+		return -1;
+	line[strcspn(line, "\n")] = 0;
+	return 0;
+}
+
+static int write_line(const char *path, const char *line)
+{
+	int fd = open(path, O_WRONLY);
+	ssize_t len = strlen(line);
+	int ret;
+
+	if (fd < 0)
+		return -1;
+	ret = write(fd, line, len) == len ? 0 : -1;
+	close(fd);
+	return ret;
+}
+
+static int link_name(const char *path, char *name, size_t size)
+{
+	char target[PATH_MAX];
+	ssize_t len = readlink(path, target, sizeof(target) - 1);
+
+	if (len < 0)
+		return -1;
+	target[len] = 0;
+	snprintf(name, size, "%s", strrchr(target, '/') + 1);
+	return 0;
+}
+
+static int group_of(const char *bdf)
+{
+	char path[PATH_MAX], name[32];
+
+	snprintf(path, sizeof(path), PCI "/%s/iommu_group", bdf);
+	if (link_name(path, name, sizeof(name)))
+		return -1;
+	return atoi(name);
+}
+
+static int find_edus(struct pci_dev *found, int max)
+{
+	struct dirent **list;
+	int nr, i, n = 0;
+
+	memset(found, 0, max * sizeof(*found));
+	nr = scandir(PCI, &list, NULL, alphasort);
+	for (i = 0; i < nr; i++) {
+		char path[PATH_MAX], vendor[16], device[16];
+		const char *bdf = list[i]->d_name;
+
+		snprintf(path, sizeof(path), PCI "/%s/vendor", bdf);
+		if (n < max && !read_line(path, vendor, sizeof(vendor)) &&
+		    !strcmp(vendor, "0x1234")) {
+			snprintf(path, sizeof(path), PCI "/%s/device", bdf);
+			if (!read_line(path, device, sizeof(device)) &&
+			    !strcmp(device, "0x11e8")) {
+				sscanf(bdf, "%15s", found[n].bdf);
+				found[n++].group = group_of(bdf);
+			}
+		}
+		free(list[i]);
+	}
+	if (nr >= 0)
+		free(list);
+	return n;
+}
+
+int find_edu_alone(struct pci_dev *dev)
+{
+	struct pci_dev all[16];
+	int nr = find_edus(all, 16), i, j;
+
+	for (i = 0; i < nr; i++) {
+		int sharers = 0;
+
+		for (j = 0; j < nr; j++)
+			sharers += all[i].group == all[j].group;
+		if (sharers == 1 || all[i].group < 0) {
+			*dev = all[i];
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int find_edu_pair(struct pci_dev *a, struct pci_dev *b)
+{
+	struct pci_dev all[16];
+	int nr = find_edus(all, 16), i, j;
+
+	for (i = 0; i < nr; i++) {
+		for (j = i + 1; j < nr; j++) {
+			if (all[i].group >= 0 && all[i].group == all[j].group) {
+				*a = all[i];
+				*b = all[j];
+				return 0;
+			}
+		}
+	}
+	return -1;
+}
+
+bool is_bound(const struct pci_dev *dev, const char *driver)
+{
+	char path[PATH_MAX], name[64];
+
+	snprintf(path, sizeof(path), PCI "/%s/driver", dev->bdf);
+	return !link_name(path, name, sizeof(name)) && !strcmp(name, driver);
+}
+
+int bind_vfio_pci(struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	if (!is_bound(dev, "vfio-pci")) {
+		unbind_driver(dev);
+		snprintf(path, sizeof(path), PCI "/%s/driver_override", dev->bdf);
+		if (write_line(path, "vfio-pci"))
+			return -1;
+		if (write_line("/sys/bus/pci/drivers_probe", dev->bdf))
+			return -1;
+	}
+	/* A device without an IOMMU has a group only now */
+	dev->group = group_of(dev->bdf);
+	return is_bound(dev, "vfio-pci") ? 0 : -1;
+}
+
+int unbind_driver(const struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI "/%s/driver/unbind", dev->bdf);
+	return write_line(path, dev->bdf);
+}
+
+/* The one name in the device's vfio-dev directory; -1 for none or several */
+int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	int nr = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI "/%s/vfio-dev", dev->bdf);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "vfio", 4))
+			continue;
+		snprintf(name, size, "%s", entry->d_name);
+		nr++;
+	}
+	closedir(dir);
+	return nr == 1 ? 0 : -1;
+}
+
+int vfio_node_path(const struct pci_dev *dev, char *path, size_t size)
+{
+	char name[64];
+
+	if (vfio_dev_name(dev, name, sizeof(name)))
+		return -1;
+	snprintf(path, size, "/dev/vfio/devices/%s", name);
+	return 0;
+}
+
+int open_cdev(const struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	if (vfio_node_path(dev, path, sizeof(path)))
+		return -1;
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+int open_group(const struct pci_dev *dev)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%d", dev->group);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+int bind_iommufd(int device, int iommufd, __u32 *id)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = iommufd,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return -1;
+	if (id)
+		*id = bind.out_devid;
+	return 0;
+}
+
+int attach_pt(int device, __u32 pt_id, __u32 *hwpt_id)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.pt_id = pt_id,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		return -1;
+	if (hwpt_id)
+		*hwpt_id = attach.pt_id;
+	return 0;
+}
+
+int detach_pt(int device)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+	};
+
+	return ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+}
+
+int ioas_alloc(int iommufd, __u32 *id)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+
+	if (ioctl(iommufd, IOMMU_IOAS_ALLOC, &alloc))
+		return -1;
+	*id = alloc.out_ioas_id;
+	return 0;
+}
+
+int ioas_map(int iommufd, __u32 ioas, void *va, size_t length, __u64 iova,
+	     __u32 flags)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = flags | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = ioas,
+		.user_va = (uintptr_t)va,
+		.length = length,
+		.iova = iova,
+	};
+
+	return ioctl(iommufd, IOMMU_IOAS_MAP, &map);
+}
+
+int ioas_map_auto(int iommufd, __u32 ioas, void *va, size_t length,
+		  __u64 *iova, __u32 flags)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = flags,
+		.ioas_id = ioas,
+		.user_va = (uintptr_t)va,
+		.length = length,
+	};
+
+	if (ioctl(iommufd, IOMMU_IOAS_MAP, &map))
+		return -1;
+	*iova = map.iova;
+	return 0;
+}
+
+int ioas_unmap(int iommufd, __u32 ioas, __u64 iova, __u64 length)
+{
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = ioas,
+		.iova = iova,
+		.length = length,
+	};
+
+	return ioctl(iommufd, IOMMU_IOAS_UNMAP, &unmap);
+}
+
+int iommufd_destroy(int iommufd, __u32 id)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
+
+	return ioctl(iommufd, IOMMU_DESTROY, &destroy);
+}
+
+/* Is all of [start, last] offered by IOVA_RANGES? */
+bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last)
+{
+	struct iommu_iova_range range[32];
+	struct iommu_ioas_iova_ranges ranges = {
+		.size = sizeof(ranges),
+		.ioas_id = ioas,
+		.num_iovas = 32,
+		.allowed_iovas = (uintptr_t)range,
+	};
+	__u32 i;
+
+	if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges))
+		return false;
+	for (i = 0; i < ranges.num_iovas; i++)
+		if (range[i].start <= start && range[i].last >= last)
+			return true;
+	return false;
+}
+
+int legacy_open(struct legacy *l, const struct pci_dev *dev)
+{
+	l->device = -1;
+	l->group = open_group(dev);
+	l->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (l->group < 0 || l->container < 0 ||
+	    ioctl(l->group, VFIO_GROUP_SET_CONTAINER, &l->container) ||
+	    ioctl(l->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return -1;
+	l->device = ioctl(l->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	return l->device < 0 ? -1 : 0;
+}
+
+void legacy_close(struct legacy *l)
+{
+	close(l->device);
+	close(l->group);
+	close(l->container);
+}
+
+int legacy_map(int container, void *va, size_t length, __u64 iova, __u32 flags)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = flags,
+		.vaddr = (uintptr_t)va,
+		.iova = iova,
+		.size = length,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+int legacy_unmap(int container, __u64 iova, __u64 length)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = length,
+	};
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+enum {
+	EDU_DMA_SRC = 0x80,
+	EDU_DMA_DST = 0x88,
+	EDU_DMA_COUNT = 0x90,
+	EDU_DMA_CMD = 0x98,
+	EDU_DMA_START = 1,
+	EDU_DMA_TO_RAM = 2,
+	EDU_BUFFER = 0x40000,
+};
+
+int edu_open(struct edu *edu, int device)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	struct vfio_region_info config = {
+		.argsz = sizeof(config),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	__u16 command;
+
+	edu->device = device;
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region) ||
+	    ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config))
+		return -1;
+
+	/* Memory and bus master */
+	if (pread(device, &command, 2, config.offset + 4) != 2)
+		return -1;
+	command |= 6;
+	if (pwrite(device, &command, 2, config.offset + 4) != 2)
+		return -1;
+
+	edu->regs = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 device, region.offset);
+	return edu->regs == MAP_FAILED ? -1 : 0;
+}
+
+void edu_close(struct edu *edu)
+{
+	munmap((void *)edu->regs, SZ_4K);
+}
+
+__u32 edu_read(struct edu *edu, unsigned int reg)
+{
+	return *(volatile __u32 *)(edu->regs + reg);
+}
+
+void edu_write(struct edu *edu, unsigned int reg, __u32 value)
+{
+	*(volatile __u32 *)(edu->regs + reg) = value;
+}
+
+static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
+		   __u64 cmd)
+{
+	struct timespec pause = { .tv_nsec = 5000000 };
+	int tries;
+
+	*(volatile __u64 *)(edu->regs + EDU_DMA_SRC) = src;
+	*(volatile __u64 *)(edu->regs + EDU_DMA_DST) = dst;
+	*(volatile __u64 *)(edu->regs + EDU_DMA_COUNT) = length;
+	*(volatile __u64 *)(edu->regs + EDU_DMA_CMD) = cmd | EDU_DMA_START;
+
+	/* The device takes 100 ms for each transfer */
+	for (tries = 0; tries < 2000; tries++) {
+		nanosleep(&pause, NULL);
+		if (!(*(volatile __u64 *)(edu->regs + EDU_DMA_CMD) &
+		      EDU_DMA_START))
+			return 0;
+	}
+	errno = ETIMEDOUT;
+	return -1;
+}
+
+/* The device writes the first @length bytes of its buffer to memory */
+int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length)
+{
+	return edu_dma(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
+}
+
+/* The device reads memory into its buffer */
+int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length)
+{
+	return edu_dma(edu, iova, EDU_BUFFER, length, 0);
+}
+
+/* The kernel log, from here on */
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/*
+ * Does the IOMMU report a fault at this page, within a second? The kernel limits
+ * the rate of these reports, so a fault may have to be caused again.
+ */
+bool kmsg_has_fault(int kmsg, __u64 iova)
+{
+	struct timespec pause = { .tv_nsec = 10000000 };
+	char line[1024], addr[32];
+	int tries;
+
+	snprintf(addr, sizeof(addr), "fault addr 0x%llx",
+		 (unsigned long long)(iova & ~(SZ_4K - 1)));
+	for (tries = 0; tries < 100; tries++) {
+		ssize_t len = read(kmsg, line, sizeof(line) - 1);
+
+		if (len < 0 && errno == EAGAIN) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		if (len <= 0)
+			continue;
+		line[len] = 0;
+		if (strstr(line, addr))
+			return true;
+	}
+	return false;
+}
+
+/* A number of /proc/self/status, in KiB */
+long status_kb(const char *field)
+{
+	size_t len = strlen(field);
+	char line[256];
+	long ret = -1;
+	FILE *f;
+
+	f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, len) && line[len] == ':')
+			ret = atol(line + len + 1);
+	if (f)
+		fclose(f);
+	return ret;
+}
+
+void *map_anon(size_t length)
+{
+	void *p = mmap(NULL, length, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *map_huge(void)
+{
+	void *p = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static unsigned char pattern(size_t i, unsigned int seed)
+{
+	return (i * 31 + (i >> 8) * 7 + seed) & 0xff;
+}
+
+void fill_pattern(void *buf, size_t length, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		((unsigned char *)buf)[i] = pattern(i, seed);
+}
+
+bool is_pattern(const void *buf, size_t length, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (((const unsigned char *)buf)[i] != pattern(i, seed))
+			return false;
+	return true;
+}
+
+bool is_byte(const void *buf, size_t length, unsigned char byte)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (((const unsigned char *)buf)[i] != byte)
+			return false;
+	return true;
+}
+
+/* Let RLIMIT_MEMLOCK count */
+int drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return -1;
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	return syscall(SYS_capset, &header, data);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the vfio tests share: find the devices, give them to vfio-pci, and drive
+ * the edu device of QEMU, which has a DMA engine and an interrupt.
+ *
+ * The tests bind devices to vfio-pci themselves. They need root, and two kinds of
+ * edu devices: one alone in its IOMMU group, and two that share a group.
+ */
+#ifndef VFIO_UTIL_H
+#define VFIO_UTIL_H
+
+#include <linux/types.h>
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SZ_4K 0x1000UL
+#define SZ_2M 0x200000UL
+#define SZ_1G 0x40000000UL
+
+/* What an x86 device can't map: the window of interrupts */
+#define MSI_START 0xfee00000UL
+#define MSI_LAST 0xfeefffffUL
+
+#define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
+
+/*
+ * struct pci_dev - a PCI device in sysfs
+ * @bdf: address, as in 0000:00:04.0
+ * @group: number of its IOMMU group, -1 for none
+ */
+struct pci_dev {
+	char bdf[16];
+	int group;
+};
+
+int find_edu_alone(struct pci_dev *dev);
+int find_edu_pair(struct pci_dev *a, struct pci_dev *b);
+int bind_vfio_pci(struct pci_dev *dev);
+int unbind_driver(const struct pci_dev *dev);
+bool is_bound(const struct pci_dev *dev, const char *driver);
+
+int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
+int vfio_node_path(const struct pci_dev *dev, char *path, size_t size);
+int open_cdev(const struct pci_dev *dev);
+int open_group(const struct pci_dev *dev);
+
+int bind_iommufd(int device, int iommufd, __u32 *id);
+int attach_pt(int device, __u32 pt_id, __u32 *hwpt_id);
+int detach_pt(int device);
+int ioas_alloc(int iommufd, __u32 *id);
+int ioas_map(int iommufd, __u32 ioas, void *va, size_t length, __u64 iova,
+	     __u32 flags);
+int ioas_map_auto(int iommufd, __u32 ioas, void *va, size_t length,
+		  __u64 *iova, __u32 flags);
+int ioas_unmap(int iommufd, __u32 ioas, __u64 iova, __u64 length);
+int iommufd_destroy(int iommufd, __u32 id);
+bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last);
+
+/*
+ * struct legacy - a device opened through its group and a type1 container
+ */
+struct legacy {
+	int container;
+	int group;
+	int device;
+};
+
+int legacy_open(struct legacy *l, const struct pci_dev *dev);
+void legacy_close(struct legacy *l);
+int legacy_map(int container, void *va, size_t length, __u64 iova, __u32 flags);
+int legacy_unmap(int container, __u64 iova, __u64 length);
+
+/*
+ * struct edu - the edu device behind a vfio device file
+ * @regs: its registers
+ */
+struct edu {
+	int device;
+	volatile void *regs;
+};
+
+/* A transfer must end before the last byte of the device's buffer of 4 KiB */
+#define EDU_MAX 4095UL
+
+int edu_open(struct edu *edu, int device);
+void edu_close(struct edu *edu);
+__u32 edu_read(struct edu *edu, unsigned int reg);
+void edu_write(struct edu *edu, unsigned int reg, __u32 value);
+int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
+int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
+
+int kmsg_open(void);
+bool kmsg_has_fault(int kmsg, __u64 iova);
+
+long status_kb(const char *field);
+void *map_anon(size_t length);
+void *map_huge(void);
+void fill_pattern(void *buf, size_t length, unsigned int seed);
+bool is_pattern(const void *buf, size_t length, unsigned int seed);
+bool is_byte(const void *buf, size_t length, unsigned char byte);
+int drop_ipc_lock(void);
+
+#endif

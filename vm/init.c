@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's whole userland: run the programs that the kernel command line names
+ * and tell the host, on a channel of its own, how each of them ended.
+ *
+ *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these
+ *	vm.demo					run /demo and pass on what it prints
+ *	vm.shell				give a shell on the console
+ *
+ * The channel is the second serial port: KTAP, with what a program prints as its
+ * subtest, and "# end" as the last line. The console is for the kernel alone; the
+ * host finds in it which program it was at, since its name is written there first.
+ * vm/run is the host's side.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+static int verdict;
+
+static void put(const char *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = write(verdict, buf, len);
+
+		if (n < 0 && errno != EINTR)
+			return;
+		if (n > 0) {
+			buf += n;
+			len -= n;
+		}
+	}
+}
+
+__attribute__((format(printf, 1, 2)))
+static void say(const char *fmt, ...)
+{
+	char line[512];
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	put(line, len);
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0)
+		return;
+	if (write(fd, text, strlen(text)) < 0)
+		say("# cannot write %s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
+static void run_and_wait(char *const argv[])
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static void set_up(void)
+{
+	static const struct {
+		const char *type, *dir;
+	} mounts[] = {
+		{ "proc", "/proc" },
+		{ "sysfs", "/sys" },
+		{ "devtmpfs", "/dev" },
+		{ "tmpfs", "/tmp" },
+		{ "debugfs", "/sys/kernel/debug" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		mkdir(mounts[i].dir, 0755);
+		mount(mounts[i].type, mounts[i].dir, mounts[i].type, 0, NULL);
+	}
+	setenv("PATH", "/bin", 1);
+	setenv("HOME", "/", 1);
+}
+
+static void open_verdict(void)
+{
+	struct termios tio;
+
+	verdict = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+	if (verdict < 0)
+		exit(1);
+	tcgetattr(verdict, &tio);
+	cfmakeraw(&tio);
+	cfsetspeed(&tio, B115200);
+	tcsetattr(verdict, TCSANOW, &tio);
+}
+
+/* Modules are in the initrd only if the kernel was built with some */
+static void load_modules(void)
+{
+	char *const argv[] = {
+		"/bin/busybox", "modprobe", "-a", "vfio_iommu_type1", "vfio-pci", NULL,
+	};
+	struct utsname uts;
+	char dir[128];
+
+	uname(&uts);
+	snprintf(dir, sizeof(dir), "/lib/modules/%s", uts.release);
+	if (!access(dir, F_OK))
+		run_and_wait(argv);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Pass on what the program prints, each line indented, until it ends or is late */
+static int copy_output(int fd, double deadline, const char *indent)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	char buf[4096];
+	int start = 1;
+
+	for (;;) {
+		double left = deadline - now();
+		ssize_t n, i;
+
+		if (left <= 0)
+			return -1;
+		if (poll(&pfd, 1, left * 1000 + 1) <= 0)
+			continue;
+		n = read(fd, buf, sizeof(buf));
+		if (n <= 0)
+			return 0;
+		for (i = 0; i < n; i++) {
+			if (start)
+				put(indent, strlen(indent));
+			put(buf + i, 1);
+			start = buf[i] == '\n';
+		}
+	}
+}
+
+/* Return the wait status, or -1 if the program was killed for being late */
+static int run_program(const char *path, unsigned int seconds, const char *indent)
+{
+	int out[2], status, late;
+	pid_t pid;
+
+	if (pipe(out))
+		return 127 << 8;
+	pid = fork();
+	if (!pid) {
+		setsid();
+		dup2(out[1], 1);
+		dup2(out[1], 2);
+		close(out[0]);
+		close(out[1]);
+		execl(path, path, NULL);
+		fprintf(stderr, "# cannot run %s: %s\n", path, strerror(errno));
+		_exit(127);
+	}
+	close(out[1]);
+	late = copy_output(out[0], now() + seconds, indent);
+	kill(-pid, SIGKILL);
+	close(out[0]);
+	waitpid(pid, &status, 0);
+	return late ? -1 : status;
+}
+
+/* What leaked is reported as the program's, so look after each of them */
+static void scan_for_leaks(const char *name)
+{
+	static const char file[] = "/sys/kernel/debug/kmemleak";
+	char line[256];
+	FILE *f;
+
+	if (access(file, F_OK))
+		return;
+	/* An object counts as leaked when it is some seconds old: look twice */
+	write_file(file, "scan");
+	sleep(6);
+	write_file(file, "scan");
+	f = fopen(file, "r");
+	while (f && fgets(line, sizeof(line), f))
+		say("# kmemleak %s: %s", name, line);
+	if (f)
+		fclose(f);
+	write_file(file, "clear");
+}
+
+static void run_plan(char *plan)
+{
+	char *item, *next = plan;
+	int nr = 0;
+
+	say("KTAP version 1\n");
+	while ((item = strsep(&next, ","))) {
+		char *name = strsep(&item, ":");
+		char *seconds = strsep(&item, ":");
+		char note[128];
+		int status;
+
+		if (!seconds || !item)
+			continue;
+		snprintf(note, sizeof(note), "vm: run %s\n", name);
+		write_file("/dev/kmsg", note);
+		say("# run %s\n", name);
+		status = run_program(item, atoi(seconds), "  ");
+		scan_for_leaks(name);
+
+		nr++;
+		if (!status)
+			say("ok %d %s\n", nr, name);
+		else if (status == -1)
+			say("not ok %d %s # timeout after %s s\n", nr, name, seconds);
+		else if (WIFSIGNALED(status))
+			say("not ok %d %s # signal %d\n", nr, name, WTERMSIG(status));
+		else
+			say("not ok %d %s # exit %d\n", nr, name, WEXITSTATUS(status));
+	}
+	say("1..%d\n", nr);
+}
+
+static char *option(char *cmdline, const char *name)
+{
+	size_t len = strlen(name);
+	char *word;
+
+	while ((word = strsep(&cmdline, " \n")))
+		if (!strncmp(word, name, len) && (!word[len] || word[len] == '='))
+			return word + len + (word[len] == '=');
+	return NULL;
+}
+
+int main(void)
+{
+	char cmdline[8192] = "", copy[sizeof(cmdline)], *plan;
+	char *const shell[] = { "/bin/busybox", "sh", "-l", NULL };
+	FILE *f;
+
+	set_up();
+	load_modules();
+	f = fopen("/proc/cmdline", "r");
+	if (!f || !fgets(cmdline, sizeof(cmdline), f))
+		return 1;
+	fclose(f);
+
+	if (option(strcpy(copy, cmdline), "vm.shell")) {
+		run_and_wait(shell);
+		reboot(RB_POWER_OFF);
+	}
+
+	open_verdict();
+	plan = option(strcpy(copy, cmdline), "vm.run");
+	if (plan)
+		run_plan(plan);
+	else if (option(strcpy(copy, cmdline), "vm.demo"))
+		say("# exit %d\n", run_program("/demo", 120, ""));
+	say("# end\n");
+	tcdrain(verdict);
+	sync();
+	reboot(RB_POWER_OFF);
+	return 1;
+}
