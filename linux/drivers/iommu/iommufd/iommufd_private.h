@@ -2,21 +2,21 @@
 /*
  * The objects of iommufd and what their files offer to each other.
  *
- * 	context --- ids ---+--- IOAS: areas (IOVA -> pages), reserved ranges
- * 	   |               |     |
- * 	   |               +--- page table (HWPT): an iommu_domain kept equal to
- * 	   |               |     |                 the areas of its IOAS
- * 	   +--- group -----------+
- * 	         |         |
- * 	         +--- device
+ *     context --- ids ---+--- IOAS: areas (IOVA -> pages), reserved ranges
+ *        |               |     |
+ *        |               +--- page table (HWPT): an iommu_domain kept equal to
+ *        |               |     |                 the areas of its IOAS
+ *        +--- group -----------+
+ *              |         |
+ *              +--- device
  *
  * Lock order, outermost first. A path may leave out any of them.
  *
- * 	iommufd_ctx::groups_lock
- * 	iommufd_group::lock
- * 	iommufd_ioas::attach_lock
- * 	iommufd_ioas::domains_lock
- * 	iova_space::lock
+ *     iommufd_ctx::groups_lock
+ *     iommufd_group::lock
+ *     iommufd_ioas::attach_lock
+ *     iommufd_ioas::domains_lock
+ *     iova_space::lock
  *
  * User memory is pinned, so mmap_lock taken, under domains_lock at most.
  */

@@ -124,8 +124,6 @@ static const struct {
 	{ IOMMU_IOAS_UNMAP, sizeof(struct iommu_ioas_unmap) },
 };
 
-#define for_each_request(_i) for ((_i) = 0; (_i) < ARRAY_SIZE(requests); (_i)++)
-
 /* A request word and its structure with the sizes that programs know */
 TEST(layout_is_that_of_later_kernels)
 {
@@ -148,7 +146,7 @@ TEST_F(ioas, short_structure_is_EINVAL)
 	__u32 cmd[32] = {};
 	int i;
 
-	for_each_request(i) {
+	for (i = 0; i < ARRAY_SIZE(requests); i++) {
 		cmd[0] = requests[i].size - 1;
 		EXPECT_ERRNO(EINVAL, ioctl(self->fd, requests[i].word, cmd));
 		cmd[0] = 0;
@@ -162,7 +160,7 @@ TEST_F(ioas, unknown_tail_is_E2BIG)
 	__u8 cmd[256];
 	int i;
 
-	for_each_request(i) {
+	for (i = 0; i < ARRAY_SIZE(requests); i++) {
 		memset(cmd, 0, sizeof(cmd));
 		*(__u32 *)cmd = sizeof(cmd);
 		cmd[requests[i].size] = 1;
@@ -200,7 +198,7 @@ TEST_F(ioas, unreadable_structure_is_EFAULT)
 	int i;
 
 	ASSERT_EQ(0, munmap(end, PAGE));
-	for_each_request(i) {
+	for (i = 0; i < ARRAY_SIZE(requests); i++) {
 		EXPECT_ERRNO(EFAULT, ioctl(self->fd, requests[i].word, NULL));
 		*(__u32 *)(end - 4) = requests[i].size;
 		EXPECT_ERRNO(EFAULT,

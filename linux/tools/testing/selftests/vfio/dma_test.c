@@ -23,13 +23,21 @@
 #define MADV_HUGEPAGE 14
 #endif
 
+/*
+ * struct way - how a device was opened, and where its memory is mapped
+ */
+struct way {
+	bool cdev;
+	int iommufd;
+	__u32 ioas;
+	struct legacy legacy;
+};
+
 FIXTURE(dma)
 {
 	struct pci_dev dev;
-	struct legacy legacy;
+	struct way way;
 	int device;
-	int iommufd;
-	__u32 ioas;
 	struct edu edu;
 };
 
@@ -50,22 +58,24 @@ FIXTURE_VARIANT_ADD(dma, group)
 
 FIXTURE_SETUP(dma)
 {
+	struct way *way = &self->way;
+
 	if (find_edu_alone(&self->dev))
 		SKIP(return, "no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	self->iommufd = -1;
-	if (variant->cdev) {
+	way->cdev = variant->cdev;
+	if (way->cdev) {
 		self->device = open_cdev(&self->dev);
 		if (self->device < 0)
 			SKIP(return, "no device node in this kernel");
-		self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-		ASSERT_LE(0, self->iommufd);
-		ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-		ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
-		ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+		way->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, way->iommufd);
+		ASSERT_EQ(0, ioas_alloc(way->iommufd, &way->ioas));
+		ASSERT_EQ(0, bind_iommufd(self->device, way->iommufd, NULL));
+		ASSERT_EQ(0, attach_pt(self->device, way->ioas, NULL));
 	} else {
-		ASSERT_EQ(0, legacy_open(&self->legacy, &self->dev));
-		self->device = self->legacy.device;
+		ASSERT_EQ(0, legacy_open(&way->legacy, &self->dev));
+		self->device = way->legacy.device;
 	}
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
 }
@@ -73,38 +83,36 @@ FIXTURE_SETUP(dma)
 FIXTURE_TEARDOWN(dma)
 {
 	edu_close(&self->edu);
-	if (variant->cdev) {
+	if (self->way.cdev) {
 		close(self->device);
-		close(self->iommufd);
+		close(self->way.iommufd);
 	} else {
-		legacy_close(&self->legacy);
+		legacy_close(&self->way.legacy);
 	}
 }
 
-static int map_dma(FIXTURE_DATA(dma) *self, const FIXTURE_VARIANT(dma) *variant,
-		   void *va, size_t length, __u64 iova, bool write)
+static int map_dma(struct way *way, void *va, size_t length, __u64 iova,
+		   bool write)
 {
-	if (variant->cdev)
-		return ioas_map(self->iommufd, self->ioas, va, length, iova,
+	if (way->cdev)
+		return ioas_map(way->iommufd, way->ioas, va, length, iova,
 				IOMMU_IOAS_MAP_READABLE |
 				(write ? IOMMU_IOAS_MAP_WRITEABLE : 0));
-	return legacy_map(self->legacy.container, va, length, iova,
+	return legacy_map(way->legacy.container, va, length, iova,
 			  VFIO_DMA_MAP_FLAG_READ |
 			  (write ? VFIO_DMA_MAP_FLAG_WRITE : 0));
 }
 
-static int unmap_dma(FIXTURE_DATA(dma) *self,
-		     const FIXTURE_VARIANT(dma) *variant, __u64 iova,
-		     size_t length)
+static int unmap_dma(struct way *way, __u64 iova, size_t length)
 {
-	if (variant->cdev)
-		return ioas_unmap(self->iommufd, self->ioas, iova, length);
-	return legacy_unmap(self->legacy.container, iova, length);
+	if (way->cdev)
+		return ioas_unmap(way->iommufd, way->ioas, iova, length);
+	return legacy_unmap(way->legacy.container, iova, length);
 }
 
 #define MAP_DMA(_va, _length, _iova, _write)                                   \
-	map_dma(self, variant, _va, _length, _iova, _write)
-#define UNMAP_DMA(_iova, _length) unmap_dma(self, variant, _iova, _length)
+	map_dma(&self->way, _va, _length, _iova, _write)
+#define UNMAP_DMA(_iova, _length) unmap_dma(&self->way, _iova, _length)
 
 /* Give the device @length bytes of a pattern */
 static int load(struct edu *edu, void *buf, __u64 iova, size_t length,

@@ -27,14 +27,21 @@ enum state {
 	MMAPPED,
 };
 
-FIXTURE(removal)
-{
+/*
+ * struct user - who has the device, and the process that takes it away
+ */
+struct user {
 	struct pci_dev dev;
 	char path[256];
 	int device;
 	int iommufd;
 	struct edu edu;
 	pid_t unbinder;
+};
+
+FIXTURE(removal)
+{
+	struct user user;
 };
 
 FIXTURE_VARIANT(removal)
@@ -64,43 +71,44 @@ FIXTURE_VARIANT_ADD(removal, mmapped)
 
 FIXTURE_SETUP(removal)
 {
+	struct user *user = &self->user;
 	__u32 ioas;
 
-	if (find_edu_alone(&self->dev))
+	if (find_edu_alone(&user->dev))
 		SKIP(return, "no edu device that is alone in its group");
-	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	ASSERT_EQ(0, vfio_node_path(&self->dev, self->path,
-				    sizeof(self->path)));
-	self->device = open(self->path, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->device);
-	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->iommufd);
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
+	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
+	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+				    sizeof(user->path)));
+	user->device = open(user->path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, user->device);
+	user->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, user->iommufd);
+	ASSERT_EQ(0, ioas_alloc(user->iommufd, &ioas));
 	if (variant->state >= BOUND)
-		ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+		ASSERT_EQ(0, bind_iommufd(user->device, user->iommufd, NULL));
 	if (variant->state >= ATTACHED) {
-		ASSERT_EQ(0, attach_pt(self->device, ioas, NULL));
-		ASSERT_EQ(0, ioas_map(self->iommufd, ioas, map_anon(SZ_4K),
+		ASSERT_EQ(0, attach_pt(user->device, ioas, NULL));
+		ASSERT_EQ(0, ioas_map(user->iommufd, ioas, map_anon(SZ_4K),
 				      SZ_4K, SZ_2M, MAP_RW));
 	}
 	if (variant->state >= MMAPPED)
-		ASSERT_EQ(0, edu_open(&self->edu, self->device));
-	self->unbinder = 0;
+		ASSERT_EQ(0, edu_open(&user->edu, user->device));
 }
 
 FIXTURE_TEARDOWN(removal)
 {
-	close(self->iommufd);
-	bind_vfio_pci(&self->dev);
+	struct user *user = &self->user;
+
+	close(user->iommufd);
+	bind_vfio_pci(&user->dev);
 }
 
 /* A mapping holds the file that it was made with */
-static void close_device(FIXTURE_DATA(removal) *self,
-			 const FIXTURE_VARIANT(removal) *variant)
+static void close_device(struct user *user)
 {
-	if (variant->state == MMAPPED)
-		edu_close(&self->edu);
-	close(self->device);
+	if (user->edu.regs)
+		edu_close(&user->edu);
+	close(user->device);
 }
 
 static void nap(void)
@@ -110,37 +118,36 @@ static void nap(void)
 	nanosleep(&pause, NULL);
 }
 
-static void start_unbind(FIXTURE_DATA(removal) *self,
-			 const FIXTURE_VARIANT(removal) *variant)
+static void start_unbind(struct user *user)
 {
-	self->unbinder = fork();
-	if (!self->unbinder) {
-		close_device(self, variant);
-		close(self->iommufd);
-		_exit(unbind_driver(&self->dev) ? 1 : 0);
+	user->unbinder = fork();
+	if (!user->unbinder) {
+		close_device(user);
+		close(user->iommufd);
+		_exit(unbind_driver(&user->dev) ? 1 : 0);
 	}
 }
 
-static bool node_goes(FIXTURE_DATA(removal) *self)
+static bool node_goes(struct user *user)
 {
 	int tries;
 
-	for (tries = 0; tries < 1000 && !access(self->path, F_OK); tries++)
+	for (tries = 0; tries < 1000 && !access(user->path, F_OK); tries++)
 		nap();
 	return tries < 1000;
 }
 
 /* Does the driver let go, now that nobody holds the device? */
-static bool unbind_ends(FIXTURE_DATA(removal) *self)
+static bool unbind_ends(struct user *user)
 {
 	int tries, status;
 
 	for (tries = 0; tries < 3000; tries++) {
-		if (waitpid(self->unbinder, &status, WNOHANG))
+		if (waitpid(user->unbinder, &status, WNOHANG))
 			return !status;
 		nap();
 	}
-	kill(self->unbinder, SIGKILL);
+	kill(user->unbinder, SIGKILL);
 	return false;
 }
 
@@ -149,12 +156,12 @@ TEST_F(removal, node_goes_before_the_wait)
 {
 	int status;
 
-	start_unbind(self, variant);
-	ASSERT_TRUE(node_goes(self));
-	EXPECT_EQ(0, waitpid(self->unbinder, &status, WNOHANG));
-	close_device(self, variant);
-	EXPECT_TRUE(unbind_ends(self));
-	EXPECT_FALSE(is_bound(&self->dev, "vfio-pci"));
+	start_unbind(&self->user);
+	ASSERT_TRUE(node_goes(&self->user));
+	EXPECT_EQ(0, waitpid(self->user.unbinder, &status, WNOHANG));
+	close_device(&self->user);
+	EXPECT_TRUE(unbind_ends(&self->user));
+	EXPECT_FALSE(is_bound(&self->user.dev, "vfio-pci"));
 }
 
 /* A name that outlived the node leads nowhere */
@@ -164,18 +171,18 @@ TEST_F(removal, open_after_removal_is_ENODEV)
 	int fd;
 
 	/* The inode, kept by a file that does not open it */
-	fd = open(self->path, O_PATH | O_CLOEXEC);
+	fd = open(self->user.path, O_PATH | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	start_unbind(self, variant);
-	ASSERT_TRUE(node_goes(self));
-	EXPECT_EQ(-1, open(self->path, O_RDWR));
+	start_unbind(&self->user);
+	ASSERT_TRUE(node_goes(&self->user));
+	EXPECT_EQ(-1, open(self->user.path, O_RDWR));
 	EXPECT_EQ(ENOENT, errno);
 	EXPECT_EQ(-1, open(path, O_RDWR));
 	EXPECT_EQ(ENODEV, errno);
 
-	close_device(self, variant);
-	EXPECT_TRUE(unbind_ends(self));
+	close_device(&self->user);
+	EXPECT_TRUE(unbind_ends(&self->user));
 	EXPECT_EQ(-1, open(path, O_RDWR));
 	close(fd);
 }
@@ -185,12 +192,12 @@ TEST_F(removal, device_can_be_bound_again)
 {
 	int device, iommufd = open("/dev/iommu", O_RDWR);
 
-	start_unbind(self, variant);
-	ASSERT_TRUE(node_goes(self));
-	close_device(self, variant);
-	ASSERT_TRUE(unbind_ends(self));
-	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	device = open_cdev(&self->dev);
+	start_unbind(&self->user);
+	ASSERT_TRUE(node_goes(&self->user));
+	close_device(&self->user);
+	ASSERT_TRUE(unbind_ends(&self->user));
+	ASSERT_EQ(0, bind_vfio_pci(&self->user.dev));
+	device = open_cdev(&self->user.dev);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(0, bind_iommufd(device, iommufd, NULL));
 	close(device);
@@ -217,17 +224,17 @@ TEST_F(removal, user_is_asked_to_leave)
 	irq.fd = eventfd(0, EFD_CLOEXEC);
 	pfd.fd = irq.fd;
 	if (variant->state == OPEN) {
-		EXPECT_EQ(-1, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
+		EXPECT_EQ(-1, ioctl(self->user.device, VFIO_DEVICE_SET_IRQS, &irq));
 		EXPECT_EQ(EINVAL, errno);
 	} else {
-		ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
+		ASSERT_EQ(0, ioctl(self->user.device, VFIO_DEVICE_SET_IRQS, &irq));
 	}
-	start_unbind(self, variant);
-	ASSERT_TRUE(node_goes(self));
+	start_unbind(&self->user);
+	ASSERT_TRUE(node_goes(&self->user));
 	EXPECT_EQ(variant->state == OPEN ? 0 : 1,
 		  poll(&pfd, 1, variant->state == OPEN ? 200 : 10000));
-	close_device(self, variant);
-	EXPECT_TRUE(unbind_ends(self));
+	close_device(&self->user);
+	EXPECT_TRUE(unbind_ends(&self->user));
 	close(irq.fd);
 }
 

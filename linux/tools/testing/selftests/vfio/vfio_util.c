@@ -85,8 +85,8 @@ static int find_edus(struct pci_dev *found, int max)
 			snprintf(path, sizeof(path), PCI "/%s/device", bdf);
 			if (!read_line(path, device, sizeof(device)) &&
 			    !strcmp(device, "0x11e8")) {
-				sscanf(bdf, "%15s", found[n].bdf);
-				found[n++].group = group_of(bdf);
+				if (sscanf(bdf, "%15s", found[n].bdf) == 1)
+					found[n++].group = group_of(bdf);
 			}
 		}
 		free(list[i]);
@@ -416,17 +416,23 @@ int edu_open(struct edu *edu, int device)
 
 void edu_close(struct edu *edu)
 {
-	munmap((void *)edu->regs, SZ_4K);
+	munmap(edu->regs, SZ_4K);
 }
 
 __u32 edu_read(struct edu *edu, unsigned int reg)
 {
-	return *(volatile __u32 *)(edu->regs + reg);
+	return __atomic_load_n((__u32 *)(edu->regs + reg), __ATOMIC_SEQ_CST);
 }
 
 void edu_write(struct edu *edu, unsigned int reg, __u32 value)
 {
-	*(volatile __u32 *)(edu->regs + reg) = value;
+	__atomic_store_n((__u32 *)(edu->regs + reg), value, __ATOMIC_RELAXED);
+}
+
+/* The registers of the DMA engine have 64 bits */
+static void edu_write64(struct edu *edu, unsigned int reg, __u64 value)
+{
+	__atomic_store_n((__u64 *)(edu->regs + reg), value, __ATOMIC_RELAXED);
 }
 
 static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
@@ -435,16 +441,17 @@ static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
 	struct timespec pause = { .tv_nsec = 5000000 };
 	int tries;
 
-	*(volatile __u64 *)(edu->regs + EDU_DMA_SRC) = src;
-	*(volatile __u64 *)(edu->regs + EDU_DMA_DST) = dst;
-	*(volatile __u64 *)(edu->regs + EDU_DMA_COUNT) = length;
-	*(volatile __u64 *)(edu->regs + EDU_DMA_CMD) = cmd | EDU_DMA_START;
+	edu_write64(edu, EDU_DMA_SRC, src);
+	edu_write64(edu, EDU_DMA_DST, dst);
+	edu_write64(edu, EDU_DMA_COUNT, length);
+	/* What the program wrote to memory comes before the start */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	edu_write64(edu, EDU_DMA_CMD, cmd | EDU_DMA_START);
 
 	/* The device takes 100 ms for each transfer */
 	for (tries = 0; tries < 2000; tries++) {
 		nanosleep(&pause, NULL);
-		if (!(*(volatile __u64 *)(edu->regs + EDU_DMA_CMD) &
-		      EDU_DMA_START))
+		if (!(edu_read(edu, EDU_DMA_CMD) & EDU_DMA_START))
 			return 0;
 	}
 	errno = ETIMEDOUT;

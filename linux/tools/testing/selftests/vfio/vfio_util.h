@@ -80,7 +80,7 @@ int legacy_unmap(int container, __u64 iova, __u64 length);
  */
 struct edu {
 	int device;
-	volatile void *regs;
+	void *regs;
 };
 
 /* A transfer must end before the last byte of the device's buffer of 4 KiB */

@@ -1,0 +1,65 @@
+# The front door. `make` alone lists what there is to do.
+#
+#	V=	which kernel: plain, debug, or a name in vm/variants
+#	T=	which test of vm/plan, or several with commas
+#	KSRC=	another base: directory or tarball of a Linux 6.1.y
+#	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
+V ?= plain
+T ?=
+export KSRC
+
+help:
+	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
+	@echo "make test            build, boot, run all tests    [T=name] [V=debug]"
+	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
+	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
+	@echo "make kernel          build a kernel; the last line is its path    [V=]"
+	@echo "make series          write build/series/*.patch for git am"
+	@echo "make check           all that needs no kernel build"
+	@echo "make matrix          build and test every configuration in vm/variants"
+	@echo "make bisect          build what each patch of the series gives"
+	@echo "make shell           the test machine, with a shell    [V=]"
+	@echo "make clean           remove build/"
+
+setup:
+	@tools/setup
+
+tree: setup
+	@tools/series tree
+
+save:
+	@tools/series save
+
+series: setup
+	@tools/series mail
+
+kernel: tree
+	@vm/kernel $(V)
+
+guest: kernel
+	@vm/initrd $(V)
+
+test: guest
+	@vm/run $(V) $(if $(T),--tests $(T))
+
+demo: guest
+	@vm/run $(V) --demo
+
+shell: guest
+	@vm/run $(V) --shell
+
+check: tree
+	@tools/check
+
+matrix: tree
+	@tools/matrix
+
+bisect: tree
+	@tools/bisect
+
+clean:
+	rm -rf build
+
+.PHONY: help setup tree save series kernel guest test demo shell check matrix bisect clean
+# One step at a time; the steps themselves use all processors
+.NOTPARALLEL:

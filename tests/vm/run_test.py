@@ -1,0 +1,138 @@
+"""vm/run: how it judges what a machine said. No machine is booted here.
+
+The verdicts are as guests give them; tests/vm/boot boots guests that really end so.
+"""
+import importlib.machinery, importlib.util, os, tempfile, unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+loader = importlib.machinery.SourceFileLoader('run', os.path.join(TOP, 'vm/run'))
+run = importlib.util.module_from_spec(importlib.util.spec_from_loader('run', loader))
+loader.exec_module(run)
+
+GOOD = '''KTAP version 1
+# run a
+  TAP version 13
+  1..2
+  # Starting 2 tests from 1 test cases.
+  ok 1 a.one
+  ok 2 a.two
+ok 1 a
+# run b
+  1..2
+  ok 1 b.one
+  ok 2 b.two # SKIP no device
+ok 2 b
+1..2
+# end
+'''
+PLAN = [run.Run('a', 'x/a', 'default', 10, 0, '-'), run.Run('b', 'x/b', 'default', 10, 1, '-')]
+
+
+def judge(text, in_time=True, splats=(), plan=PLAN):
+    return run.judge(plan, run.Verdict(text), in_time, splats)
+
+
+class Judge(unittest.TestCase):
+    def outcome(self, wanted, reason, *args, **how):
+        outcome, reasons = judge(*args, **how)
+        self.assertEqual(run.OUTCOMES[wanted], run.OUTCOMES[outcome], reasons)
+        self.assertTrue(any(reason in r for r in reasons), reasons)
+
+    def test_all_well_is_pass(self):
+        self.assertEqual((run.PASS, []), judge(GOOD))
+
+    def test_failed_program_is_fail(self):
+        self.outcome(run.FAIL, 'a: exit 1', GOOD.replace('ok 1 a\n', 'not ok 1 a # exit 1\n'))
+
+    def test_program_without_a_case_is_fail(self):
+        self.outcome(run.FAIL, 'no case', GOOD.replace('  ok 1 a.one\n  ok 2 a.two\n', ''))
+
+    def test_other_number_of_skips_is_fail(self):
+        self.outcome(run.FAIL, 'skipped', GOOD.replace('ok 1 a.one', 'ok 1 a.one # SKIP why'))
+        self.outcome(run.FAIL, 'skipped', GOOD.replace(' # SKIP no device', ''))
+
+    def test_complaint_is_splat(self):
+        self.outcome(run.SPLAT, 'WARNING', GOOD, splats=[('a', 'WARNING: x')])
+
+    def test_leak_is_splat(self):
+        self.outcome(run.SPLAT, 'kmemleak', GOOD.replace('ok 1 a\n', '# kmemleak a: unreferenced object 0xff\nok 1 a\n'))
+
+    def test_late_program_is_timeout(self):
+        self.outcome(run.TIMEOUT, 'a: timeout', GOOD.replace('ok 1 a\n', 'not ok 1 a # timeout after 10 s\n'))
+
+    def test_late_machine_is_timeout(self):
+        self.outcome(run.TIMEOUT, 'b did not report', GOOD[:GOOD.index('# run b')], in_time=False)
+
+    def test_missing_program_is_lost(self):
+        self.outcome(run.LOST, 'b did not report', GOOD[:GOOD.index('# run b')] + '# end\n')
+
+    def test_report_without_end_is_lost(self):
+        self.outcome(run.LOST, 'end of its report', GOOD.replace('# end\n', ''))
+
+    def test_nothing_at_all_is_lost(self):
+        self.outcome(run.LOST, 'a did not report', '')
+
+    def test_half_a_line_is_no_verdict(self):
+        self.outcome(run.LOST, 'b did not report', GOOD[:GOOD.index('ok 2 b\n') + 3])
+
+    def test_the_worst_counts(self):
+        self.outcome(run.LOST, 'a: exit 1', GOOD.replace('ok 1 a\n', 'not ok 1 a # exit 1\n').replace('# end\n', ''))
+
+
+class Splats(unittest.TestCase):
+    CONSOLE = '[1] booting\n[2] vm: run a\n[3] %s\n[4] vm: run b\n[5] fine\n'
+
+    def test_each_pattern_fires(self):
+        """A detector that nobody has seen fire is not a detector."""
+        splats, exceptions = run.read_splats()
+        for line in ['BUG: KASAN: use-after-free in f+0x1/0x2', 'WARNING: CPU: 0 PID: 1 at f.c:1', 'BUG: unable to handle page fault',
+                     'WARNING: possible circular locking dependency detected', 'INFO: task x:1 blocked for more than 120 seconds.',
+                     'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)', 'Kernel panic - not syncing: Fatal',
+                     'general protection fault, probably for non-canonical address', 'UBSAN: shift-out-of-bounds in f.c:1:2',
+                     'ODEBUG: free active (active state 0) object type', 'list_add corruption. prev->next should be next',
+                     'refcount_t: underflow; use-after-free.', 'watchdog: BUG: soft lockup - CPU#0 stuck for 22s!',
+                     'INFO: rcu_sched self-detected stall on CPU', 'Oops: 0000 [#1] PREEMPT SMP', 'INFO: possible recursive locking detected']:
+            with self.subTest(line):
+                self.assertEqual([('a', '[3] ' + line)], run.find_splats(self.CONSOLE % line, splats, exceptions))
+
+    def test_ordinary_lines_do_not(self):
+        splats, exceptions = run.read_splats()
+        for line in ['DMAR: [DMA Write NO_PASID] Request device [00:04.0] fault addr 0x3000', 'vfio-pci 0000:00:04.0: enabling device',
+                     'lkdtm: Performing direct entry WARNING']:
+            with self.subTest(line):
+                self.assertEqual([], run.find_splats(self.CONSOLE % line, splats, exceptions))
+
+    def test_every_pattern_is_listed(self):
+        self.assertGreater(len(run.read_splats()[0]), 10)
+
+
+class OwnFiles(unittest.TestCase):
+    def broken(self, text, function, words):
+        with tempfile.NamedTemporaryFile('w') as f:
+            f.write(text)
+            f.flush()
+            with self.assertRaises(run.HarnessError) as e:
+                function(f.name)
+            self.assertIn(words, str(e.exception))
+
+    def test_empty_file_is_an_error(self):
+        self.broken('# only a comment\n', run.read_plan, 'empty')
+
+    def test_bad_line_of_a_plan_is_an_error(self):
+        self.broken('a x/a default ten 0 -\n', run.read_plan, 'not a line of a plan')
+
+    def test_missing_file_is_an_error(self):
+        with self.assertRaises(run.HarnessError):
+            run.lines_of('/nonexistent')
+
+    def test_unknown_machine_is_an_error(self):
+        with self.assertRaises(run.HarnessError):
+            run.read_machine('nowhere')
+
+    def test_the_plan_and_its_machines_are_right(self):
+        for r in run.read_plan(os.path.join(TOP, 'vm/plan')):
+            self.assertTrue(run.read_machine(r.machine))
+
+
+if __name__ == '__main__':
+    unittest.main()
