@@ -40,6 +40,7 @@ guest: kernel
 	@vm/initrd $(V)
 
 test: guest
+	@$(if $(T),,tests/vm/boot $(V))
 	@vm/run $(V) $(if $(T),--tests $(T))
 
 demo: guest

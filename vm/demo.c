@@ -21,9 +21,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define DEVICE "0000:00:04.0"
-#define SYSFS "/sys/bus/pci/devices/" DEVICE
+#define PCI "/sys/bus/pci/devices"
 #define PAGE 4096
+
+static char device_name[32];
 
 static void fail(const char *what)
 {
@@ -54,6 +55,20 @@ static void write_file(const char *path, const char *text)
 	close(fd);
 }
 
+/* What sysfs has of the device */
+__attribute__((format(printf, 1, 2)))
+static const char *sysfs(const char *fmt, ...)
+{
+	static char path[512];
+	va_list args;
+	int len = snprintf(path, sizeof(path), PCI "/%s/", device_name);
+
+	va_start(args, fmt);
+	vsnprintf(path + len, sizeof(path) - len, fmt, args);
+	va_end(args);
+	return path;
+}
+
 static const char *base_of_link(const char *path)
 {
 	static char target[256];
@@ -65,38 +80,84 @@ static const char *base_of_link(const char *path)
 	return strrchr(target, '/') + 1;
 }
 
+static const char *read_line(const char *path)
+{
+	static char line[64];
+	FILE *f = fopen(path, "r");
+
+	if (!f || !fgets(line, sizeof(line), f))
+		fail(path);
+	line[strcspn(line, "\n")] = 0;
+	fclose(f);
+	return line;
+}
+
+static int is_edu(void)
+{
+	return !strcmp(read_line(sysfs("vendor")), "0x1234") &&
+	       !strcmp(read_line(sysfs("device")), "0x11e8");
+}
+
+static int is_alone(void)
+{
+	int nr = 0;
+	DIR *dir = opendir(sysfs("iommu_group/devices"));
+
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr == 3; /* with . and .. */
+}
+
+/* An edu that shares its group with nobody */
+static void find_device(void)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(PCI);
+
+	if (!dir)
+		fail(PCI);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(device_name, sizeof(device_name), "%.31s", entry->d_name);
+		if (is_edu() && is_alone())
+			break;
+	}
+	if (!entry) {
+		errno = ENODEV;
+		fail("looking for an edu device that is alone in its IOMMU group");
+	}
+	closedir(dir);
+}
+
 /* The device is free to use when vfio-pci has it */
 static void give_to_vfio(void)
 {
-	write_file(SYSFS "/driver_override", "vfio-pci");
-	write_file("/sys/bus/pci/drivers_probe", DEVICE);
-	step("device", "%s, driver %s", DEVICE, base_of_link(SYSFS "/driver"));
-	step("", "alone in IOMMU group %s", base_of_link(SYSFS "/iommu_group"));
+	write_file(sysfs("driver_override"), "vfio-pci");
+	write_file("/sys/bus/pci/drivers_probe", device_name);
+	step("device", "%s, driver %s", device_name, base_of_link(sysfs("driver")));
+	step("", "alone in IOMMU group %s", base_of_link(sysfs("iommu_group")));
 }
 
 static const char *find_node(void)
 {
 	static char node[300];
-	char path[512], number[32] = "";
 	struct dirent *entry;
-	DIR *dir = opendir(SYSFS "/vfio-dev");
-	FILE *f;
+	DIR *dir = opendir(sysfs("vfio-dev"));
 
 	if (!dir)
-		fail(SYSFS "/vfio-dev");
+		fail(sysfs("vfio-dev"));
 	while ((entry = readdir(dir)) && entry->d_name[0] == '.')
 		;
 	if (!entry)
-		fail("no name in " SYSFS "/vfio-dev");
+		fail(sysfs("vfio-dev"));
 	snprintf(node, sizeof(node), "/dev/vfio/devices/%s", entry->d_name);
-	snprintf(path, sizeof(path), SYSFS "/vfio-dev/%s/dev", entry->d_name);
-	f = fopen(path, "r");
-	if (!f || !fgets(number, sizeof(number), f))
-		fail(path);
-	number[strcspn(number, "\n")] = 0;
-	step("node", "%s, %s in sysfs", node, number);
+	step("node", "%s, %s in sysfs", node,
+	     read_line(sysfs("vfio-dev/%s/dev", entry->d_name)));
 	closedir(dir);
-	fclose(f);
 	return node;
 }
 
@@ -173,6 +234,7 @@ int main(void)
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	lseek(kmsg, 0, SEEK_END);
 
+	find_device();
 	give_to_vfio();
 	device = open(find_node(), O_RDWR);
 	iommufd = open("/dev/iommu", O_RDWR);
@@ -226,7 +288,7 @@ int main(void)
 		fail("the IOMMU did not report it");
 	step("", "%s", fault);
 
-	snprintf(group_node, sizeof(group_node), "/dev/vfio/%s", base_of_link(SYSFS "/iommu_group"));
+	snprintf(group_node, sizeof(group_node), "/dev/vfio/%s", base_of_link(sysfs("iommu_group")));
 	group = open(group_node, O_RDWR);
 	if (group >= 0)
 		fail("the group could be opened while the device is bound");

@@ -26,11 +26,20 @@ static dev_t cdev_devt;
  */
 int vfio_cdev_add(struct vfio_device *device)
 {
+	int ret;
+
 	if (device->group->type == VFIO_IOMMU)
 		device->device.devt = MKDEV(MAJOR(cdev_devt), device->index);
 	cdev_init(&device->cdev, &vfio_device_fops);
-	device->cdev.owner = THIS_MODULE;
-	return cdev_device_add(&device->cdev, &device->device);
+	/* What is to be called last when the file is closed is in there */
+	device->cdev.owner = device->dev->driver->owner;
+	ret = cdev_device_add(&device->cdev, &device->device);
+	if (ret) {
+		/* Somebody may have opened it for all that */
+		vfio_device_put_registration(device);
+		wait_for_completion(&device->comp);
+	}
+	return ret;
 }
 
 /**
@@ -39,24 +48,27 @@ int vfio_cdev_add(struct vfio_device *device)
  */
 void vfio_cdev_del(struct vfio_device *device)
 {
+	WRITE_ONCE(device->cdev_gone, true);
 	cdev_device_del(&device->cdev, &device->device);
 }
 
 /* file_operations.open of the node; the group makes its files in another way */
-int vfio_cdev_open(struct inode *inode, struct file *filep)
+int vfio_cdev_open(struct inode *inode, struct file *file)
 {
-	struct vfio_device *device =
-		container_of(inode->i_cdev, struct vfio_device, cdev);
 	struct vfio_device_file *df;
+	struct vfio_device *device;
 	int ret = -ENODEV;
+
+	device = container_of(inode->i_cdev, struct vfio_device, cdev);
 
 	if (!vfio_device_try_get_registration(device))
 		return ret;
+
 	/*
 	 * An inode that was opened before leads here even after the node is
 	 * gone. Don't let new files keep a device that is about to leave.
 	 */
-	if (!device_is_registered(&device->device))
+	if (READ_ONCE(device->cdev_gone))
 		goto err_put;
 
 	df = vfio_device_file_alloc(device);
@@ -65,7 +77,7 @@ int vfio_cdev_open(struct inode *inode, struct file *filep)
 		goto err_put;
 	}
 	df->cdev = true;
-	filep->private_data = df;
+	file->private_data = df;
 	return 0;
 
 err_put:
@@ -73,8 +85,11 @@ err_put:
 	return ret;
 }
 
-/* The group's file and a bound device of the group exclude each other */
-static int block_group(struct vfio_group *group)
+/*
+ * The group's file and a bound device of the group exclude each other. @nr is 0
+ * only to ask, 1 to bind.
+ */
+static int block_group(struct vfio_group *group, unsigned int nr)
 {
 	int ret = 0;
 
@@ -82,7 +97,7 @@ static int block_group(struct vfio_group *group)
 	if (group->opened_file)
 		ret = -EBUSY;
 	else
-		group->cdev_bound++;
+		group->cdev_bound += nr;
 	mutex_unlock(&group->group_lock);
 	return ret;
 }
@@ -121,40 +136,48 @@ static int check_token(struct vfio_device *device, const uuid_t *token)
 	return ret ? 0 : -EINVAL;
 }
 
+/*
+ * Take the device's DMA and open it. The open file holds the driver's module, see
+ * vfio_cdev_add()
+ */
 static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
 		       u32 *id)
 {
 	int ret;
 
-	if (!try_module_get(device->dev->driver->owner))
-		return -ENODEV;
 	ret = vfio_iommufd_bind(device, ctx, id);
 	if (ret)
-		goto err_put;
+		return ret;
 
 	device->open_count = 1;
 	if (device->ops->open_device) {
 		ret = device->ops->open_device(device);
-		if (ret)
-			goto err_unbind;
+		if (ret) {
+			device->open_count = 0;
+			vfio_iommufd_unbind(device);
+		}
 	}
-	return 0;
-
-err_unbind:
-	device->open_count = 0;
-	vfio_iommufd_unbind(device);
-err_put:
-	module_put(device->dev->driver->owner);
 	return ret;
 }
 
+/*
+ * To unmap and unpin all memory can take long, and the lock of the set is other
+ * users' too. So not under the lock; that the device is bound keeps it as it is.
+ */
 static void close_device(struct vfio_device *device)
 {
+	mutex_lock(&device->dev_set->lock);
 	if (device->ops->close_device)
 		device->ops->close_device(device);
 	device->open_count = 0;
+	mutex_unlock(&device->dev_set->lock);
+
+	vfio_iommufd_detach(device);
+
+	mutex_lock(&device->dev_set->lock);
 	vfio_iommufd_unbind(device);
-	module_put(device->dev->driver->owner);
+	unblock_group(device->group);
+	mutex_unlock(&device->dev_set->lock);
 }
 
 static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
@@ -183,36 +206,42 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 	return 0;
 }
 
+/* The checks have the order that userspace knows */
 static int bind_locked(struct vfio_device_file *df,
 		       const struct vfio_device_bind_iommufd *bind,
-		       const uuid_t *token, u32 __user *out_devid)
+		       const uuid_t *token, u32 *id)
 {
 	struct vfio_device *device = df->device;
 	struct iommufd_ctx *ctx;
-	u32 id;
 	int ret;
 
-	if (df->access_granted)
+	ret = block_group(device->group, 0);
+	if (ret)
+		return ret;
+	if (vfio_device_file_granted(df))
 		return -EINVAL;
-	ctx = iommufd_ctx_from_fd(bind->iommufd);
+	ctx = iommufd_get(bind->iommufd);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 
-	/* Another file of the device */
-	ret = device->open_count ? -EINVAL : check_token(device, token);
+	ret = -EINVAL;
+	if (device->iommufd_device) /* Another file has it */
+		goto out_put;
+	ret = -ENODEV;
+	if (READ_ONCE(device->cdev_gone))
+		goto out_put;
+	ret = check_token(device, token);
 	if (ret)
 		goto out_put;
-	ret = open_device(device, ctx, &id);
+
+	ret = block_group(device->group, 1);
 	if (ret)
 		goto out_put;
-	if (put_user(id, out_devid)) {
-		close_device(device);
-		ret = -EFAULT;
-		goto out_put;
-	}
-	vfio_device_file_grant(df);
+	ret = open_device(device, ctx, id);
+	if (ret)
+		unblock_group(device->group);
 out_put:
-	iommufd_ctx_put(ctx);
+	iommufd_put(ctx);
 	return ret;
 }
 
@@ -222,33 +251,42 @@ out_put:
  * @arg: struct vfio_device_bind_iommufd
  *
  * Return: 0, or an errno with everything undone, so that the caller can try
- * again. The checks have the order that userspace knows.
+ * again. Only a VF token that the driver of a PF has accepted stays in force, as
+ * in the group path.
  */
 int vfio_cdev_bind(struct vfio_device_file *df,
 		   struct vfio_device_bind_iommufd __user *arg)
 {
 	struct vfio_device *device = df->device;
-	struct vfio_device_bind_iommufd bind;
+	struct vfio_device_bind_iommufd cmd;
 	uuid_t token;
+	u32 id;
 	int ret;
 
-	ret = copy_bind(&bind, arg, &token);
+	ret = copy_bind(&cmd, arg, &token);
 	if (ret)
 		return ret;
 	if (!df->cdev)
 		return -EINVAL;
 
 	mutex_lock(&device->dev_set->lock);
-	ret = block_group(device->group);
-	if (!ret) {
-		ret = bind_locked(df, &bind,
-				  bind.flags & VFIO_DEVICE_BIND_FLAG_TOKEN ?
-				  &token : NULL, &arg->out_devid);
-		if (ret)
-			unblock_group(device->group);
-	}
+	ret = bind_locked(df, &cmd,
+			  cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN ? &token :
+								    NULL, &id);
 	mutex_unlock(&device->dev_set->lock);
-	return ret;
+	if (ret)
+		return ret;
+
+	/*
+	 * User memory can take any time, so not under a lock that other users
+	 * may want. The device is open, so nobody can bind it meanwhile.
+	 */
+	if (put_user(id, &arg->out_devid)) {
+		close_device(device);
+		return -EFAULT;
+	}
+	vfio_device_file_grant(df);
+	return 0;
 }
 
 /**
@@ -257,42 +295,43 @@ int vfio_cdev_bind(struct vfio_device_file *df,
  */
 void vfio_cdev_close(struct vfio_device_file *df)
 {
-	struct vfio_device *device = df->device;
-
-	if (!df->access_granted)
-		return;
-
-	mutex_lock(&device->dev_set->lock);
-	close_device(device);
-	unblock_group(device->group);
-	mutex_unlock(&device->dev_set->lock);
+	if (df->access_granted)
+		close_device(df->device);
 }
 
-static int attach(struct vfio_device *device,
-		  struct vfio_device_attach_iommufd_pt __user *arg)
+/* A structure that will not grow, has no flags yet, and begins with both */
+static int copy_cmd(void *cmd, void __user *arg, size_t size)
 {
-	const size_t minsz = offsetofend(struct vfio_device_attach_iommufd_pt,
-					 pt_id);
-	struct vfio_device_attach_iommufd_pt attach;
+	struct {
+		u32 argsz;
+		u32 flags;
+	} *head = cmd;
 
-	if (copy_from_user(&attach, arg, minsz))
+	if (copy_from_user(cmd, arg, size))
 		return -EFAULT;
-	if (attach.argsz < minsz || attach.flags)
-		return -EINVAL;
-	return vfio_iommufd_attach(device, attach.pt_id, &arg->pt_id);
+	return head->argsz < size || head->flags ? -EINVAL : 0;
 }
 
-static int detach(struct vfio_device *device,
-		  struct vfio_device_detach_iommufd_pt __user *arg)
+static int attach(struct vfio_device *device, void __user *arg)
 {
-	const size_t minsz = offsetofend(struct vfio_device_detach_iommufd_pt,
-					 flags);
-	struct vfio_device_detach_iommufd_pt detach;
+	struct vfio_device_attach_iommufd_pt __user *user = arg;
+	struct vfio_device_attach_iommufd_pt cmd;
+	int ret;
 
-	if (copy_from_user(&detach, arg, minsz))
-		return -EFAULT;
-	if (detach.argsz < minsz || detach.flags)
-		return -EINVAL;
+	ret = copy_cmd(&cmd, arg, sizeof(cmd));
+	if (ret)
+		return ret;
+	return vfio_iommufd_attach(device, cmd.pt_id, &user->pt_id);
+}
+
+static int detach(struct vfio_device *device, void __user *arg)
+{
+	struct vfio_device_detach_iommufd_pt cmd;
+	int ret;
+
+	ret = copy_cmd(&cmd, arg, sizeof(cmd));
+	if (ret)
+		return ret;
 	vfio_iommufd_detach(device);
 	return 0;
 }

@@ -20,7 +20,7 @@ MODULE_IMPORT_NS(IOMMUFD);
  *
  * Context: dev_set->lock is held, which protects the binding.
  *
- * Return: 0 or the errno of iommufd_device_bind().
+ * Return: 0 or the errno of iommufd_bind().
  */
 int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 		      u32 *id)
@@ -29,7 +29,7 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 
 	lockdep_assert_held(&device->dev_set->lock);
 
-	idev = iommufd_device_bind(ctx, device->dev, id);
+	idev = iommufd_bind(ctx, device->dev, id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
 	device->iommufd_device = idev;
@@ -46,7 +46,7 @@ void vfio_iommufd_unbind(struct vfio_device *device)
 {
 	lockdep_assert_held(&device->dev_set->lock);
 
-	iommufd_device_unbind(device->iommufd_device);
+	iommufd_unbind(device->iommufd_device);
 	device->iommufd_device = NULL;
 }
 
@@ -56,12 +56,12 @@ void vfio_iommufd_unbind(struct vfio_device *device)
  * @pt_id: id of an IOAS or page table
  * @out_pt_id: where userspace wants the id of the page table used
  *
- * Return: 0 or the errno of iommufd_device_attach().
+ * Return: 0 or the errno of iommufd_attach().
  */
 int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 			u32 __user *out_pt_id)
 {
-	return iommufd_device_attach(device->iommufd_device, pt_id, out_pt_id);
+	return iommufd_attach(device->iommufd_device, pt_id, out_pt_id);
 }
 
 /**
@@ -70,5 +70,5 @@ int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
  */
 void vfio_iommufd_detach(struct vfio_device *device)
 {
-	iommufd_device_detach(device->iommufd_device);
+	iommufd_detach(device->iommufd_device);
 }

@@ -83,7 +83,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 }
 
 /**
- * iommufd_device_bind - take a device's DMA from the kernel for a context
+ * iommufd_bind - take a device's DMA from the kernel for a context
  * @ctx: the context; the device holds a reference of its own
  * @dev: device whose driver has driver_managed_dma set
  * @id: the device's id in the context
@@ -96,7 +96,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
  * the CPU caches, -ENODEV it has no IOMMU group, -EPERM its interrupts are not
  * isolated or the group has another owner, -EBUSY, -ENOMEM.
  */
-struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ctx,
+struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 					   struct device *dev, u32 *id)
 {
 	struct iommufd_group *igroup;
@@ -115,8 +115,8 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ctx,
 			idev = ERR_PTR(-EPERM);
 			goto out_put;
 		}
-		dev_warn(dev, "bound by \"%s\" (%d) though interrupts are not isolated\n",
-			 current->comm, task_pid_nr(current));
+		dev_warn_ratelimited(dev, "bound by \"%s\" (%d) though interrupts are not isolated\n",
+				     current->comm, task_pid_nr(current));
 	}
 
 	igroup = get_group(ctx, group);
@@ -141,25 +141,25 @@ out_put:
 	iommu_group_put(group);
 	return idev;
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_device_bind, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_bind, IOMMUFD);
 
 /**
- * iommufd_device_unbind - undo iommufd_device_bind()
+ * iommufd_unbind - undo iommufd_bind()
  * @idev: device, which is detached first if it is attached
  *
  * Its driver must have stopped using it. With the last device of the group its
  * DMA goes back to the kernel.
  */
-void iommufd_device_unbind(struct iommufd_device *idev)
+void iommufd_unbind(struct iommufd_device *idev)
 {
 	struct iommufd_ctx *ctx = idev->ctx;
 
-	iommufd_device_detach(idev);
+	iommufd_detach(idev);
 	put_group(ctx, idev->igroup);
 	iommufd_object_withdraw(ctx, &idev->obj);
-	iommufd_ctx_put(ctx);
+	iommufd_put(ctx);
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_device_unbind, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
 /* A request that still has a reference has seen only the head */
 void iommufd_device_release(struct iommufd_object *obj)
@@ -223,29 +223,20 @@ out_put:
 	return ret;
 }
 
-/*
- * Move the group to a domain, or to none. It stays where it was if that fails
- */
-static int switch_domain(struct iommufd_group *igroup,
-			 struct iommu_domain *domain)
+static void block(struct iommufd_group *igroup)
 {
-	struct iommu_domain *old = igroup->domain;
-	int ret = 0;
-
-	if (domain == old)
-		return 0;
-	/* The drivers detach in attach anyway: the way is through blocked */
-	if (old)
-		iommu_detach_group(old, igroup->group);
-	if (domain)
-		ret = iommu_attach_group(domain, igroup->group);
-	if (!ret) {
-		igroup->domain = domain;
-	} else if (old && iommu_attach_group(old, igroup->group)) {
-		pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
-			iommu_group_id(igroup->group));
-		igroup->domain = NULL;
+	if (igroup->live) {
+		iommufd_hwpt_detach_group(igroup->live, igroup->group);
+		igroup->live = NULL;
 	}
+}
+
+static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+{
+	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group);
+
+	if (!ret)
+		igroup->live = hwpt;
 	return ret;
 }
 
@@ -254,14 +245,20 @@ static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 {
 	struct iommufd_hwpt *old = igroup->hwpt;
 
-	switch_domain(igroup, old ? old->domain : NULL);
+	if (igroup->live != old) {
+		block(igroup);
+		if (old && unblock(igroup, old))
+			pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
+				iommu_group_id(igroup->group));
+	}
 	if (!old || old->ioas != hwpt->ioas)
 		iova_space_unreserve(&hwpt->ioas->space, igroup);
 }
 
 /*
  * Try a page table: move the group there, reserve what it needs, fill the table
- * if it is new. To be followed by commit_hwpt() or leave_hwpt(); an error has
+ * if it is new. The drivers of this kernel detach inside attach, so the way is
+ * through blocked. To be followed by commit_hwpt() or leave_hwpt(); an error has
  * left it.
  */
 static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
@@ -272,9 +269,12 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 	ret = reserve_regions(igroup, hwpt->ioas, &msi_base);
 	if (ret)
 		return ret;
-	ret = switch_domain(igroup, hwpt->domain);
-	if (ret)
-		goto err_leave;
+	if (igroup->live != hwpt) {
+		block(igroup);
+		ret = unblock(igroup, hwpt);
+		if (ret)
+			goto err_leave;
+	}
 	if (msi_base != PHYS_ADDR_MAX) {
 		ret = iommu_get_msi_cookie(hwpt->domain, msi_base);
 		/* -EEXIST: from an earlier group. -ENODEV: no need for it */
@@ -346,6 +346,8 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 	int ret;
 
 	while ((hwpt = iommufd_hwpt_next(ioas, hwpt))) {
+		if (hwpt->unit != iommufd_iommu_of(idev->dev))
+			continue;
 		ret = try_hwpt(igroup, hwpt);
 		if (!ret)
 			ret = finish_attach(idev, hwpt, out_pt_id);
@@ -356,7 +358,7 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		return ret;
 	}
 
-	hwpt = iommufd_hwpt_create(ioas, idev->dev->bus);
+	hwpt = iommufd_hwpt_create(ioas, idev->dev);
 	if (IS_ERR(hwpt))
 		return PTR_ERR(hwpt);
 	ret = try_hwpt(igroup, hwpt);
@@ -375,6 +377,8 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 {
 	int ret;
 
+	if (hwpt->unit != iommufd_iommu_of(idev->dev))
+		return -EINVAL;
 	if (!iommufd_object_use(&hwpt->obj))
 		return -ENOENT;
 
@@ -393,37 +397,39 @@ static int attach_object(struct iommufd_device *idev,
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_hwpt *now = igroup->hwpt;
+	struct iommufd_hwpt *hwpt = NULL;
 	struct iommufd_ioas *ioas;
 	int ret;
 
 	switch (obj->type) {
 	case IOMMUFD_OBJECT_IOAS:
 		ioas = to_ioas(obj);
-		/*
-		 * The table that the group has in this IOAS is as good as any
-		 */
+		/* The table that the group has in this IOAS is as good as any */
 		if (now && now->ioas == ioas)
-			return attach_hwpt(idev, now, out_pt_id);
-		if (now && !idev->attached)
-			return -EINVAL;
-		ret = mutex_lock_killable(&ioas->attach_lock);
-		if (ret)
-			return ret;
-		ret = attach_ioas(idev, ioas, out_pt_id);
-		mutex_unlock(&ioas->attach_lock);
-		return ret;
+			hwpt = now;
+		break;
 	case IOMMUFD_OBJECT_HWPT:
-		/* A device can't move siblings that it doesn't belong to yet */
-		if (now && now != to_hwpt(obj) && !idev->attached)
-			return -EINVAL;
-		return attach_hwpt(idev, to_hwpt(obj), out_pt_id);
+		hwpt = to_hwpt(obj);
+		ioas = hwpt->ioas;
+		break;
 	default:
 		return -EINVAL;
 	}
+	/* A device can't move siblings that it doesn't belong to yet */
+	if (now && now != hwpt && !idev->attached)
+		return -EINVAL;
+
+	ret = mutex_lock_killable(&ioas->attach_lock);
+	if (ret)
+		return ret;
+	ret = hwpt ? attach_hwpt(idev, hwpt, out_pt_id) :
+		     attach_ioas(idev, ioas, out_pt_id);
+	mutex_unlock(&ioas->attach_lock);
+	return ret;
 }
 
 /**
- * iommufd_device_attach - let a device use an I/O address space
+ * iommufd_attach - let a device use an I/O address space
  * @idev: the device. If it is attached already it is moved, and with it the
  *        other attached devices of its group
  * @pt_id: what the user gave: id of an IOAS or of a page table
@@ -438,7 +444,7 @@ static int attach_object(struct iommufd_device *idev,
  * written or memory can't be pinned, -ENOMEM, -EINTR, or what the IOMMU driver
  * says.
  */
-int iommufd_device_attach(struct iommufd_device *idev, u32 pt_id,
+int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 			  u32 __user *out_pt_id)
 {
 	struct iommufd_group *igroup = idev->igroup;
@@ -449,26 +455,28 @@ int iommufd_device_attach(struct iommufd_device *idev, u32 pt_id,
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
 
-	mutex_lock(&igroup->lock);
+	ret = mutex_lock_killable(&igroup->lock);
+	if (ret)
+		goto out_put;
 	ret = attach_object(idev, obj, out_pt_id);
 	if (!ret && !idev->attached) {
 		idev->attached = true;
 		igroup->nr_attached++;
 	}
 	mutex_unlock(&igroup->lock);
-
+out_put:
 	iommufd_object_put(obj);
 	return ret;
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_attach, IOMMUFD);
 
 /**
- * iommufd_device_detach - end what iommufd_device_attach() began
+ * iommufd_detach - end what iommufd_attach() began
  * @idev: the device; nothing happens if it is not attached
  *
  * When the last device of the group leaves, DMA of the group is blocked.
  */
-void iommufd_device_detach(struct iommufd_device *idev)
+void iommufd_detach(struct iommufd_device *idev)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_hwpt *hwpt;
@@ -487,4 +495,4 @@ void iommufd_device_detach(struct iommufd_device *idev)
 out_unlock:
 	mutex_unlock(&igroup->lock);
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_detach, IOMMUFD);

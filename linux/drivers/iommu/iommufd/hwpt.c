@@ -28,15 +28,50 @@ static unsigned long window_left(unsigned long iova)
 	return WINDOW - (iova & (WINDOW - 1));
 }
 
+static unsigned long min_page(struct iommu_domain *domain)
+{
+	return 1UL << __ffs(domain->pgsize_bitmap);
+}
+
+/* The first part of a range that has pages of one size at most */
+static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
+			      unsigned long length)
+{
+	unsigned long sizes = domain->pgsize_bitmap & GENMASK(__fls(length), 0);
+	unsigned long page, larger;
+
+	if (iova)
+		sizes &= GENMASK(__ffs(iova), 0);
+	page = 1UL << __fls(sizes);
+	larger = domain->pgsize_bitmap & ~(page | (page - 1));
+	if (larger) {
+		larger = 1UL << __ffs(larger);
+		length = min(length, larger - (iova & (larger - 1)));
+	}
+	return round_down(length, page);
+}
+
+/*
+ * Unmap a range piece by piece. Drivers flush what was gathered when something
+ * comes that they can't add to it; VT-d at that moment has put the page tables
+ * of the new piece on the list that a flush frees, before their own flush. So
+ * flush before a piece that does not continue the last one.
+ */
 static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 			unsigned long length, struct iommu_iotlb_gather *gather)
 {
+	struct iommu_domain *domain = hwpt->domain;
+
 	while (length) {
 		unsigned long size = min(length, window_left(iova));
-
 		size_t unmapped;
 
-		unmapped = iommu_unmap_fast(hwpt->domain, iova, size, gather);
+		size = piece_of(domain, iova, size);
+		if (gather->pgsize &&
+		    (gather->pgsize != size ||
+		     iommu_iotlb_gather_is_disjoint(gather, iova, size)))
+			iommu_iotlb_sync(domain, gather);
+		unmapped = iommu_unmap_fast(domain, iova, size, gather);
 		WARN_ON(unmapped != size);
 		iova += size;
 		length -= size;
@@ -66,6 +101,26 @@ static void unmap_sync(struct iommufd_hwpt *hwpt, unsigned long iova,
 	iommu_iotlb_gather_init(&gather);
 	unmap_range(hwpt, iova, length, &gather);
 	iommu_iotlb_sync(hwpt->domain, &gather);
+}
+
+/*
+ * Clean up after a map that failed. VT-d does not undo what it has done, nor say
+ * how much that was, and an unmap of more than is there would take neighbours
+ * with it. So look page by page.
+ */
+static void unmap_remains(struct iommufd_hwpt *hwpt, unsigned long iova,
+			  unsigned long length)
+{
+	unsigned long page = min_page(hwpt->domain);
+	unsigned long done, step;
+
+	for (done = 0; done < length; done += step) {
+		step = 0;
+		if (iommu_iova_to_phys(hwpt->domain, iova + done))
+			step = iommu_unmap(hwpt->domain, iova + done, page);
+		step = max(step, page);
+		cond_resched();
+	}
 }
 
 /**
@@ -111,6 +166,7 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		ret = fatal_signal_pending(current) ? -EINTR :
 			iommu_map_sg(hwpt->domain, iova, sg, nr, area->prot);
 		if (ret < 0) {
+			unmap_remains(hwpt, iova, bytes);
 			unmap_sync(hwpt, area->start, iova - area->start);
 			return ret;
 		}
@@ -120,11 +176,6 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		cond_resched();
 	}
 	return 0;
-}
-
-static unsigned long min_page(struct iommu_domain *domain)
-{
-	return 1UL << __ffs(domain->pgsize_bitmap);
 }
 
 /*
@@ -236,7 +287,7 @@ static int fill(struct iommufd_hwpt *hwpt)
 /**
  * iommufd_hwpt_create - make an empty page table for an IOAS
  * @ioas: IOAS that it will mirror; the caller holds a reference
- * @bus: bus of the device that it is for
+ * @dev: device that it is for
  *
  * The id is reserved and the caller is a user of the table. To be published, or
  * aborted, when iommufd_hwpt_attached() has said whether it can be filled.
@@ -245,7 +296,7 @@ static int fill(struct iommufd_hwpt *hwpt)
  * -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
-					 struct bus_type *bus)
+					 struct device *dev)
 {
 	struct iommufd_hwpt *hwpt;
 
@@ -263,12 +314,50 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	}
 	hwpt->ioas = ioas;
 
-	hwpt->domain = iommu_domain_alloc(bus);
+	hwpt->unit = iommufd_iommu_of(dev);
+	hwpt->domain = iommu_domain_alloc(dev->bus);
 	if (!hwpt->domain) {
 		iommufd_object_abort(ioas->ctx, &hwpt->obj);
 		return ERR_PTR(-ENOMEM);
 	}
 	return hwpt;
+}
+
+/**
+ * iommufd_hwpt_attach_group - give the domain of a table to a group
+ * @hwpt: the table
+ * @group: group whose DMA is blocked
+ *
+ * Nobody maps or unmaps meanwhile: what VT-d changes here, page table levels
+ * and the list of units to flush, it reads without a lock there.
+ * Context: takes domains_lock of the IOAS.
+ *
+ * Return: 0 or what the IOMMU driver says.
+ */
+int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group)
+{
+	int ret;
+
+	down_write(&hwpt->ioas->domains_lock);
+	ret = iommu_attach_group(hwpt->domain, group);
+	up_write(&hwpt->ioas->domains_lock);
+	return ret;
+}
+
+/**
+ * iommufd_hwpt_detach_group - undo iommufd_hwpt_attach_group()
+ * @hwpt: the table
+ * @group: the group; its DMA is blocked
+ *
+ * Context: takes domains_lock of the IOAS.
+ */
+void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
+			       struct iommu_group *group)
+{
+	down_write(&hwpt->ioas->domains_lock);
+	iommu_detach_group(hwpt->domain, group);
+	up_write(&hwpt->ioas->domains_lock);
 }
 
 /**

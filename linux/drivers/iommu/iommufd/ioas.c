@@ -5,9 +5,9 @@
  *
  * A MAP takes its place in the IOVA space first, then pins the memory with no
  * lock held, however long page faults take, and then maps it in the tables that
- * there are. An UNMAP goes the same way back. Between the steps the area is
- * busy, which keeps other requests from touching it, and everything else can go
- * on.
+ * there are. An UNMAP goes the same way back. Between the steps the area has an
+ * owner, which keeps other requests from touching it, and everything else can
+ * go on.
  */
 #include <linux/capability.h>
 #include <linux/moduleparam.h>
@@ -61,6 +61,7 @@ int iommufd_ioas_alloc(struct iommufd_request *req)
 	ioas->ctx = req->ctx;
 	mutex_init(&ioas->attach_lock);
 	init_rwsem(&ioas->domains_lock);
+	init_waitqueue_head(&ioas->removed);
 	INIT_LIST_HEAD(&ioas->hwpts);
 	iova_space_init(&ioas->space);
 
@@ -101,7 +102,7 @@ static struct iommufd_area *alloc_area(struct iommufd_ioas *ioas,
 		area->prot |= IOMMU_WRITE;
 	if (flags & IOMMU_IOAS_MAP_READABLE)
 		area->prot |= IOMMU_READ;
-	area->busy = true;
+	area->owner = IOMMUFD_AREA_MAP;
 	return area;
 
 err_count:
@@ -233,7 +234,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
 		goto out_free;
 	}
 	/* Pairs with collect(). From here on an UNMAP can free the area */
-	smp_store_release(&area->busy, false);
+	smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
 	ret = iommufd_answer(req, sizeof(*cmd));
 	goto out_put;
 
@@ -245,17 +246,20 @@ out_put:
 }
 
 /*
- * Take the next areas inside [*start, last] in hand. -ENOENT: one is cut,
- * -EBUSY
+ * Take the next areas inside [*start, last] in hand. -ENOENT: one is cut.
+ * -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the first is
+ * being removed by others; @removals tells when to look again
  */
 static int collect(struct iommufd_ioas *ioas, unsigned long *start,
-		   unsigned long last, struct list_head *batch)
+		   unsigned long last, struct list_head *batch,
+		   unsigned long *removals)
 {
 	struct iommufd_area *area;
 	unsigned int nr = 0;
 	int ret = 0;
 
 	mutex_lock(&ioas->space.lock);
+	*removals = ioas->nr_removals;
 	area = iova_space_first(&ioas->space, *start);
 	for (; area && area->start <= last && nr < UNMAP_BATCH; nr++) {
 		if (area->start < *start || area->last > last) {
@@ -263,15 +267,20 @@ static int collect(struct iommufd_ioas *ioas, unsigned long *start,
 			break;
 		}
 		/* Pairs with the end of iommufd_ioas_map() */
-		if (smp_load_acquire(&area->busy)) {
+		switch (smp_load_acquire(&area->owner)) {
+		case IOMMUFD_AREA_MAP:
 			ret = -EBUSY;
-			break;
+			goto out_unlock;
+		case IOMMUFD_AREA_UNMAP:
+			ret = nr ? 0 : -EAGAIN;
+			goto out_unlock;
 		}
-		area->busy = true;
+		area->owner = IOMMUFD_AREA_UNMAP;
 		list_add_tail(&area->batch, batch);
 		*start = area->last + 1;
 		area = iova_space_next(area);
 	}
+out_unlock:
 	mutex_unlock(&ioas->space.lock);
 	return ret;
 }
@@ -293,46 +302,72 @@ static void unmap_from_tables(struct iommufd_ioas *ioas,
 		area->filled = false;
 }
 
-/*
- * Remove all areas inside a range. What was found is removed even if the rest
- * can't be; *@unmapped is the bytes of it.
- */
-static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
-		       unsigned long last, unsigned long *unmapped)
+/* Unpin, erase and free areas that no table maps any more; how many bytes */
+static unsigned long remove_batch(struct iommufd_ioas *ioas,
+				  struct list_head *batch)
 {
 	struct iommufd_area *area, *next;
+	unsigned long bytes = 0;
+
+	list_for_each_entry(area, batch, batch)
+		unpin_area(area);
+
+	mutex_lock(&ioas->space.lock);
+	list_for_each_entry(area, batch, batch)
+		iova_space_erase(&ioas->space, area);
+	ioas->nr_removals++;
+	mutex_unlock(&ioas->space.lock);
+	if (wq_has_sleeper(&ioas->removed))
+		wake_up_all(&ioas->removed);
+
+	list_for_each_entry_safe(area, next, batch, batch) {
+		bytes += area->last - area->start + 1;
+		free_area(ioas, area);
+	}
+	INIT_LIST_HEAD(batch);
+	return bytes;
+}
+
+/*
+ * Remove all areas inside a range. What was found is removed even if the rest
+ * can't be; *@unmapped is the bytes of it. Ends early on a fatal signal, unless
+ * the IOAS is going and there is nobody else to do it.
+ */
+static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
+		       unsigned long last, bool going, unsigned long *unmapped)
+{
+	unsigned long removals;
 	LIST_HEAD(batch);
 	int ret;
 
 	*unmapped = 0;
-	do {
+	for (;;) {
 		ret = down_read_killable(&ioas->domains_lock);
 		if (ret)
 			return ret;
-		ret = collect(ioas, &start, last, &batch);
+		ret = collect(ioas, &start, last, &batch, &removals);
 		if (!list_empty(&batch))
 			unmap_from_tables(ioas, &batch);
 		up_read(&ioas->domains_lock);
+
+		if (ret == -EAGAIN) {
+			ret = wait_event_killable(ioas->removed,
+				READ_ONCE(ioas->nr_removals) != removals);
+			if (ret)
+				return ret;
+			continue;
+		}
 		if (list_empty(&batch))
 			return ret;
+		*unmapped += remove_batch(ioas, &batch);
 
-		list_for_each_entry(area, &batch, batch)
-			unpin_area(area);
-
-		mutex_lock(&ioas->space.lock);
-		list_for_each_entry(area, &batch, batch)
-			iova_space_erase(&ioas->space, area);
-		mutex_unlock(&ioas->space.lock);
-
-		list_for_each_entry_safe(area, next, &batch, batch) {
-			*unmapped += area->last - area->start + 1;
-			free_area(ioas, area);
-		}
-		INIT_LIST_HEAD(&batch);
-		cond_resched();
 		/* Zero when the highest IOVA was in an area */
-	} while (!ret && start && start <= last);
-	return ret;
+		if (ret || !start || start > last)
+			return ret;
+		if (!going && fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
 }
 
 /**
@@ -367,7 +402,7 @@ int iommufd_ioas_unmap(struct iommufd_request *req)
 			goto out_put;
 	}
 
-	ret = unmap_range(ioas, cmd->iova, last, &unmapped);
+	ret = unmap_range(ioas, cmd->iova, last, false, &unmapped);
 	if (!ret && !unmapped && !all)
 		ret = -ENOENT;
 	if (ret)
@@ -440,7 +475,7 @@ void iommufd_ioas_release(struct iommufd_object *obj)
 	unsigned long unmapped;
 
 	WARN_ON(!list_empty(&ioas->hwpts));
-	WARN_ON(unmap_range(ioas, 0, ULONG_MAX, &unmapped));
+	WARN_ON(unmap_range(ioas, 0, ULONG_MAX, true, &unmapped));
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
 	mutex_destroy(&ioas->space.lock);
 	mutex_destroy(&ioas->attach_lock);

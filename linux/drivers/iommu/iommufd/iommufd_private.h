@@ -31,6 +31,7 @@
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
 
@@ -204,6 +205,12 @@ bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run);
  * iova.c: the IOVA space
  */
 
+enum iommufd_area_owner {
+	IOMMUFD_AREA_FREE,
+	IOMMUFD_AREA_MAP,
+	IOMMUFD_AREA_UNMAP,
+};
+
 /**
  * struct iommufd_area - one mapping
  * @node: in iova_space::areas, by @start
@@ -214,8 +221,8 @@ bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run);
  * @pages: the memory; belongs to the area
  * @page_offset: where @start is in the first page
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
- * @busy: a MAP or an UNMAP has the area in its hands and is its owner. Taken
- *        under iova_space::lock, given back with release
+ * @owner: the MAP or UNMAP that has the area in its hands. Taken under
+ *         iova_space::lock, given back with release
  * @filled: every page table of the IOAS maps the area; nothing to do if there
  *          is none. Written by the owner with domains_lock held for read
  * @pinned: the area has pinned @pages. Written by the owner while not @filled,
@@ -231,7 +238,7 @@ struct iommufd_area {
 	struct iommufd_pages *pages;
 	unsigned int page_offset;
 	u8 prot;
-	bool busy;
+	u8 owner; /* enum iommufd_area_owner */
 	bool filled;
 	bool pinned;
 	struct list_head batch;
@@ -279,12 +286,15 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  * struct iommufd_ioas - an I/O address space
  * @obj: head
  * @ctx: the context that has the id
- * @attach_lock: held while a device looks for, or makes, its page table here,
- *               so that two devices which could share one do
- * @domains_lock: held for write to change @hwpts, and to give a new page table
- *                the areas; held for read to map and unmap in all of them
+ * @attach_lock: held while a device is attached here, so that two devices which
+ *               could share a new page table do
+ * @domains_lock: held for write to change @hwpts, to attach their domains and
+ *                detach them, and to give a new page table the areas; held for
+ *                read to map and unmap in all of them
  * @hwpts: struct iommufd_hwpt that hold every area that is filled
  * @space: the areas
+ * @removed: those who wait for an UNMAP that others have begun
+ * @nr_removals: how many of those have ended; protected by iova_space::lock
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;
@@ -293,6 +303,8 @@ struct iommufd_ioas {
 	struct rw_semaphore domains_lock;
 	struct list_head hwpts;
 	struct iova_space space;
+	wait_queue_head_t removed;
+	unsigned long nr_removals;
 };
 
 static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
@@ -314,6 +326,9 @@ int iommufd_ioas_unmap(struct iommufd_request *req);
  * struct iommufd_hwpt - a page table that mirrors an IOAS
  * @obj: head
  * @ioas: what it mirrors; used as long as the table exists
+ * @unit: IOMMU that it was made for. Units of one machine can differ in page
+ *        table levels and coherency, and not all drivers of this kernel see to
+ *        it, so a table stays with its unit
  * @domain: the IOMMU driver's side
  * @ioas_item: in iommufd_ioas::hwpts, or empty before the table is filled;
  *             protected by domains_lock
@@ -325,6 +340,7 @@ int iommufd_ioas_unmap(struct iommufd_request *req);
 struct iommufd_hwpt {
 	struct iommufd_object obj;
 	struct iommufd_ioas *ioas;
+	struct iommu_device *unit;
 	struct iommu_domain *domain;
 	struct list_head ioas_item;
 	struct iova_range aperture;
@@ -336,8 +352,23 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_hwpt, obj);
 }
 
+/**
+ * iommufd_iommu_of - the IOMMU that translates a device's DMA
+ * @dev: device in an IOMMU group
+ *
+ * Return: the unit, to be compared with others.
+ */
+static inline struct iommu_device *iommufd_iommu_of(struct device *dev)
+{
+	return dev->iommu ? dev->iommu->iommu_dev : NULL;
+}
+
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
-					 struct bus_type *bus);
+					 struct device *dev);
+int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group);
+void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
+			       struct iommu_group *group);
 int iommufd_hwpt_attached(struct iommufd_hwpt *hwpt);
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 				       struct iommufd_hwpt *prev);
@@ -358,8 +389,8 @@ void iommufd_hwpt_release(struct iommufd_object *obj);
  * @nr_bound: bound devices; protected by iommufd_ctx::groups_lock
  * @lock: protects all that follows, and iommufd_device::attached
  * @hwpt: page table that the attached devices share, used, or NULL
- * @domain: what the IOMMU has for the group: that of @hwpt but for the time of
- *          a change, NULL when the group is blocked
+ * @live: table that the IOMMU uses for the group: @hwpt but for the time of a
+ *        change, NULL when the group is blocked
  * @nr_attached: attached devices
  */
 struct iommufd_group {
@@ -368,7 +399,7 @@ struct iommufd_group {
 	unsigned int nr_bound;
 	struct mutex lock; /* see above */
 	struct iommufd_hwpt *hwpt;
-	struct iommu_domain *domain;
+	struct iommufd_hwpt *live;
 	unsigned int nr_attached;
 };
 

@@ -10,6 +10,7 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/rbtree_augmented.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "iommufd_private.h"
@@ -232,6 +233,11 @@ static int choose_iova(struct iova_space *space, struct iommufd_area *area,
 		struct iova_range free = find_free(space, from, length);
 		unsigned long start;
 
+		/* There can be many gaps that are long enough and not aligned */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+
 		if (!free.start)
 			return -ENOSPC;
 		start = round_up(free.start - offset, step) + offset;
@@ -265,7 +271,8 @@ static int choose_iova(struct iova_space *space, struct iommufd_area *area,
  * @fixed: the caller chooses
  *
  * Return: 0, or an errno in the order in which IOMMU_IOAS_MAP is documented to
- * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC.
+ * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC; or -EINTR on a fatal
+ * signal.
  */
 int iova_space_insert(struct iova_space *space, struct iommufd_area *area,
 		      unsigned long length, unsigned long uva, bool fixed)
@@ -407,8 +414,10 @@ int iova_space_align(struct iova_space *space, unsigned long alignment)
 	mutex_lock(&space->lock);
 	if (alignment > space->alignment)
 		area = iova_space_first(space, 0);
-	while (area && is_aligned(area, alignment))
+	while (area && is_aligned(area, alignment)) {
 		area = iova_space_next(area);
+		cond_resched();
+	}
 	if (!area)
 		space->alignment = alignment;
 	mutex_unlock(&space->lock);

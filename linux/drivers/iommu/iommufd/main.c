@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -19,7 +20,7 @@ static int iommufd_open(struct inode *inode, struct file *file)
 	if (!ctx)
 		return -ENOMEM;
 	ctx->file = file;
-	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1);
+	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	mutex_init(&ctx->groups_lock);
 	INIT_LIST_HEAD(&ctx->groups);
 	file->private_data = ctx;
@@ -107,7 +108,8 @@ static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,
 	if (get_user(req.user_size, (u32 __user *)req.user))
 		return -EFAULT;
 
-	ioctl = &iommufd_ioctls[nr];
+	ioctl = &iommufd_ioctls[array_index_nospec(nr,
+						   ARRAY_SIZE(iommufd_ioctls))];
 	if (!ioctl->handler || word != _IO(IOMMUFD_TYPE, _IOC_NR(word)))
 		return -ENOTTY;
 	if (req.user_size < ioctl->min_size)
@@ -132,15 +134,15 @@ static const struct file_operations iommufd_fops = {
 };
 
 /**
- * iommufd_ctx_from_fd - turn what the user gave into a context
+ * iommufd_get - turn what the user gave into a context
  * @fd: file descriptor of the calling process
  *
  * The reference keeps the file open.
  *
- * Return: the context, to be given back with iommufd_ctx_put(), or an ERR_PTR
+ * Return: the context, to be given back with iommufd_put(), or an ERR_PTR
  * of -EBADF for no open file and -EBADFD for one that is something else.
  */
-struct iommufd_ctx *iommufd_ctx_from_fd(int fd)
+struct iommufd_ctx *iommufd_get(int fd)
 {
 	struct file *file = fget(fd);
 
@@ -152,17 +154,17 @@ struct iommufd_ctx *iommufd_ctx_from_fd(int fd)
 	}
 	return file->private_data;
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_ctx_from_fd, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_get, IOMMUFD);
 
 /**
- * iommufd_ctx_put - give back a context
+ * iommufd_put - give back a context
  * @ctx: context that no device of the caller is bound to any more
  */
-void iommufd_ctx_put(struct iommufd_ctx *ctx)
+void iommufd_put(struct iommufd_ctx *ctx)
 {
 	fput(ctx->file);
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_ctx_put, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_put, IOMMUFD);
 
 static struct miscdevice iommufd_miscdev = {
 	.minor = MISC_DYNAMIC_MINOR,

@@ -62,7 +62,7 @@ struct iommufd_pages *iommufd_pages_alloc(unsigned long uva,
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
 
-	xa_init(&pages->chunks);
+	xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 	pages->uva = uva & PAGE_MASK;
 	pages->npages = PFN_DOWN(uva + length - 1) - PFN_DOWN(uva) + 1;
 	pages->writable = writable;
@@ -110,22 +110,46 @@ static void uncharge(struct iommufd_pages *pages, unsigned long npages)
 	atomic64_sub(npages, &pages->mm->pinned_vm);
 }
 
+static long pin_remote(struct mm_struct *mm, unsigned long uva,
+		       unsigned long npages, unsigned int flags,
+		       struct page **list)
+{
+	int locked = 1;
+	long ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	mmap_read_lock(mm);
+	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
+	if (!locked)
+		mmap_read_lock(mm);
+	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
+				    list, NULL, NULL);
+	mmap_read_unlock(mm);
+	mmput(mm);
+	return ret;
+}
+
+/*
+ * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
+ * a fatal signal not seen. So take what is there, and else take the faults first
+ * and pin after that.
+ */
 static long pin_user(struct mm_struct *mm, unsigned long uva,
 		     unsigned long npages, unsigned int flags,
 		     struct page **list)
 {
 	long ret;
 
-	if (mm == current->mm)
-		return pin_user_pages_fast(uva, npages, flags, list);
+	if (mm != current->mm)
+		return pin_remote(mm, uva, npages, flags, list);
 
-	if (!mmget_not_zero(mm))
-		return -EFAULT;
-	mmap_read_lock(mm);
-	ret = pin_user_pages_remote(mm, uva, npages, flags, list, NULL, NULL);
-	mmap_read_unlock(mm);
-	mmput(mm);
-	return ret;
+	ret = pin_user_pages_fast_only(uva, npages, flags | FOLL_LONGTERM,
+				       list);
+	if (ret)
+		return ret;
+	get_user_pages_unlocked(uva, npages, NULL, flags);
+	return pin_user_pages_fast(uva, npages, flags | FOLL_LONGTERM, list);
 }
 
 /* Pages from @uva that are in a mapping which its process can't write to */
@@ -136,6 +160,7 @@ static unsigned long count_readonly(struct mm_struct *mm, unsigned long uva,
 	unsigned long ret = 0;
 
 	mmap_read_lock(mm);
+	uva = untagged_addr(uva);
 	vma = vma_lookup(mm, uva);
 	if (vma && !(vma->vm_flags & VM_WRITE))
 		ret = min(npages, (vma->vm_end - uva) >> PAGE_SHIFT);
@@ -157,13 +182,15 @@ static long pin_some(struct iommufd_pages *pages, unsigned long index,
 	struct mm_struct *mm = pages->mm;
 	long ret;
 
-	ret = pin_user(mm, uva, npages, FOLL_LONGTERM | FOLL_WRITE, list);
+	ret = pin_user(mm, uva, npages, FOLL_WRITE, list);
 	if (ret == -EFAULT && !pages->writable) {
 		npages = count_readonly(mm, uva, npages);
 		if (npages)
-			ret = pin_user(mm, uva, npages, FOLL_LONGTERM, list);
+			ret = pin_user(mm, uva, npages, 0, list);
 	}
-	return ret ?: -EFAULT;
+	if (ret > 0 || ret == -ENOMEM)
+		return ret;
+	return fatal_signal_pending(current) ? -EINTR : -EFAULT;
 }
 
 static bool contiguous(struct page **list, unsigned long i)

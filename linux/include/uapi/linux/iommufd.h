@@ -23,8 +23,8 @@
  *
  *  - a structure shorter than what the kernel knows is completed with zeros, as
  *    long as it has the fields of the first version of that request;
- *  - a longer one is accepted when all the bytes that the kernel does not know
- *    are zero.
+ *  - a longer one, up to a page, is accepted when all the bytes that the kernel
+ *    does not know are zero.
  *
  * The answer is written into the same structure and never beyond @size. Objects
  * are named by ids from 1 upward that are valid only for the open file that
@@ -40,7 +40,7 @@
  *  - ENOENT: an id does not name an object of the right kind
  *  - ENOMEM: out of memory, or the limit on locked memory is reached
  *  - EOVERFLOW: an address or a length goes beyond the address space
- *  - EINTR: a fatal signal came; all that was begun has been undone
+ *  - EINTR: a fatal signal came; but for IOMMU_IOAS_UNMAP all is undone
  */
 enum {
 	IOMMUFD_CMD_BASE = 0x80,

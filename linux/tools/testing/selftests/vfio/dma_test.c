@@ -336,6 +336,7 @@ TEST_F(dma, msi_arrives_through_an_eventfd)
 		},
 	};
 	struct pollfd pfd = { .events = POLLIN };
+	char *buf = map_anon(SZ_4K);
 	__u64 count;
 
 	irq.fd = eventfd(0, EFD_NONBLOCK);
@@ -347,10 +348,15 @@ TEST_F(dma, msi_arrives_through_an_eventfd)
 	EXPECT_EQ(sizeof(count), read(irq.fd, &count, sizeof(count)));
 	EXPECT_EQ(1, count);
 	edu_write(&self->edu, 0x64, 1);
-	/* Also at the end of a transfer, if it is asked for */
-	edu_write(&self->edu, 0x60, 1);
+
+	/* At the end of a transfer, if it is asked for */
+	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
+	EXPECT_EQ(-1, read(irq.fd, &count, sizeof(count)));
+	ASSERT_EQ(0, edu_dma_to_ram_irq(&self->edu, IOVA, 100));
 	EXPECT_EQ(1, poll(&pfd, 1, 5000));
-	edu_write(&self->edu, 0x64, 1);
+	EXPECT_EQ(0x100, edu_read(&self->edu, 0x24));
+	edu_write(&self->edu, 0x64, 0x100);
 	close(irq.fd);
 }
 

@@ -73,8 +73,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	int group, container, device, iommufd;
 
 	iommufd = open("/dev/iommu", O_RDWR);
-	if (iommufd < 0)
-		SKIP(return, "no iommufd in this kernel");
+	ASSERT_TRUE(iommufd >= 0 || !has_nodes());
 	group = open(self->group, O_RDWR);
 	container = open("/dev/vfio/vfio", O_RDWR);
 	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
@@ -82,7 +81,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(-1, bind_iommufd(device, iommufd, NULL));
-	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(has_nodes() ? EINVAL : ENOTTY, errno);
 	close(device);
 	close(group);
 	close(container);

@@ -164,6 +164,20 @@ int unbind_driver(const struct pci_dev *dev)
 	return write_line(path, dev->bdf);
 }
 
+/* Does this kernel give devices a node, whether or not one has it? */
+bool has_nodes(void)
+{
+	FILE *f = fopen("/proc/devices", "r");
+	bool found = false;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		found |= !!strstr(line, " vfio-dev\n");
+	if (f)
+		fclose(f);
+	return found;
+}
+
 /* The one name in the device's vfio-dev directory; -1 for none or several */
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size)
 {
@@ -382,6 +396,7 @@ enum {
 	EDU_DMA_CMD = 0x98,
 	EDU_DMA_START = 1,
 	EDU_DMA_TO_RAM = 2,
+	EDU_DMA_IRQ = 4,
 	EDU_BUFFER = 0x40000,
 };
 
@@ -462,6 +477,13 @@ static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
+}
+
+/* The same, with an interrupt at the end */
+int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length)
+{
+	return edu_dma(edu, EDU_BUFFER, iova, length,
+		       EDU_DMA_TO_RAM | EDU_DMA_IRQ);
 }
 
 /* The device reads memory into its buffer */

@@ -3,8 +3,9 @@
  * What the vfio tests share: find the devices, give them to vfio-pci, and drive
  * the edu device of QEMU, which has a DMA engine and an interrupt.
  *
- * The tests bind devices to vfio-pci themselves. They need root, and two kinds of
- * edu devices: one alone in its IOMMU group, and two that share a group.
+ * The tests bind devices to vfio-pci themselves, and leave them there. They need
+ * root, and two kinds of edu devices: one alone in its IOMMU group, and two that
+ * share a group.
  */
 #ifndef VFIO_UTIL_H
 #define VFIO_UTIL_H
@@ -43,6 +44,7 @@ int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
 bool is_bound(const struct pci_dev *dev, const char *driver);
 
+bool has_nodes(void);
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
 int vfio_node_path(const struct pci_dev *dev, char *path, size_t size);
 int open_cdev(const struct pci_dev *dev);
@@ -91,6 +93,7 @@ void edu_close(struct edu *edu);
 __u32 edu_read(struct edu *edu, unsigned int reg);
 void edu_write(struct edu *edu, unsigned int reg, __u32 value);
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
+int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
 
 int kmsg_open(void);

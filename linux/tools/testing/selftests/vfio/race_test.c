@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Several threads at once. A case goes on for a second or two; it counts answers
+ * that no order of events explains, and then sees that all is free and works. A
+ * kernel with KASAN and lockdep makes more of it.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+/* Objects of these cases have small ids, so these are all of them and some more */
+#define MAX_ID 12
+
+static atomic_bool stop;
+/* Answers that must not be */
+static atomic_int wrong;
+
+static void check(bool right, const char *what)
+{
+	if (!right && !atomic_fetch_add(&wrong, 1))
+		fprintf(stderr, "# %s: errno %d (%s)\n", what, errno,
+			strerror(errno));
+}
+
+#define CHECK(_right) check(_right, #_right)
+
+static void run_for(double seconds, pthread_t *threads, int nr)
+{
+	struct timespec pause = {
+		.tv_sec = seconds,
+		.tv_nsec = (seconds - (int)seconds) * 1e9,
+	};
+
+	nanosleep(&pause, NULL);
+	atomic_store(&stop, true);
+	while (nr--)
+		pthread_join(threads[nr], NULL);
+}
+
+FIXTURE(race)
+{
+	struct pci_dev a, b;
+	int iommufd;
+	int dev_a, dev_b;
+	__u32 ioas, other;
+	long pinned;
+};
+
+FIXTURE_SETUP(race)
+{
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	self->dev_a = open_cdev(&self->a);
+	ASSERT_LE(0, self->dev_a);
+	self->dev_b = open_cdev(&self->b);
+	ASSERT_LE(0, self->dev_b);
+	self->pinned = status_kb("VmPin");
+	stop = false;
+	wrong = 0;
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+}
+
+#define START(_thread, _function)                                              \
+	ASSERT_EQ(0, pthread_create(_thread, NULL, _function, self))
+
+static void *bind_and_close(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop) {
+		int device = open_cdev(&self->a);
+		__u32 ioas;
+
+		CHECK(device >= 0);
+		CHECK(!bind_iommufd(device, self->iommufd, NULL));
+		if (!ioas_alloc(self->iommufd, &ioas))
+			CHECK(!attach_pt(device, ioas, NULL) ||
+			      errno == ENOENT);
+		close(device);
+	}
+	return NULL;
+}
+
+static void *destroy_ids(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	__u32 id = 0;
+
+	while (!stop) {
+		CHECK(!iommufd_destroy(self->iommufd, id) || errno == EBUSY ||
+		      errno == ENOENT);
+		id = (id + 1) % MAX_ID;
+	}
+	return NULL;
+}
+
+static void *use_ids(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	char *buf = map_anon(SZ_4K);
+	__u32 id = 0;
+
+	while (!stop) {
+		CHECK(!ioas_map(self->iommufd, id, buf, SZ_4K, SZ_2M, MAP_RW) ||
+		      errno == ENOENT || errno == EEXIST);
+		is_usable(self->iommufd, id, SZ_2M, SZ_2M);
+		/* EBUSY: the other thread's MAP is not done */
+		CHECK(!ioas_unmap(self->iommufd, id, SZ_2M, SZ_4K) ||
+		      errno == ENOENT || errno == EBUSY);
+		id = (id + 1) % MAX_ID;
+	}
+	return NULL;
+}
+
+/*
+ * Ids that are guessed: they are found finished or not at all, and nobody's use
+ * keeps a device from being unbound (traps B1, B2, B6, B7)
+ */
+TEST_F(race, guessed_ids_are_harmless)
+{
+	pthread_t threads[4];
+	__u32 id;
+
+	START(&threads[0], bind_and_close);
+	START(&threads[1], destroy_ids);
+	START(&threads[2], use_ids);
+	START(&threads[3], use_ids);
+	run_for(2, threads, 4);
+	EXPECT_EQ(0, wrong);
+
+	for (id = 0; id < MAX_ID; id++)
+		iommufd_destroy(self->iommufd, id);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &id));
+	EXPECT_EQ(1, id);
+}
+
+struct bind_at_once {
+	pthread_barrier_t *barrier;
+	int device;
+	int iommufd;
+	int ret;
+};
+
+static void *bind_at_once(void *arg)
+{
+	struct bind_at_once *me = arg;
+
+	pthread_barrier_wait(me->barrier);
+	me->ret = bind_iommufd(me->device, me->iommufd, NULL);
+	return NULL;
+}
+
+/* Two files of a device, or one file twice: one BIND succeeds (traps E5, E6) */
+TEST_F(race, one_of_two_binds_succeeds)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		struct bind_at_once me[2];
+		pthread_barrier_t barrier;
+		pthread_t threads[2];
+		int j, first = open_cdev(&self->a);
+		int second = i & 1 ? first : open_cdev(&self->a);
+
+		pthread_barrier_init(&barrier, NULL, 2);
+		for (j = 0; j < 2; j++) {
+			me[j] = (struct bind_at_once){
+				.barrier = &barrier,
+				.device = j ? second : first,
+				.iommufd = self->iommufd,
+			};
+			ASSERT_EQ(0, pthread_create(&threads[j], NULL,
+						    bind_at_once, &me[j]));
+		}
+		for (j = 0; j < 2; j++)
+			pthread_join(threads[j], NULL);
+		ASSERT_EQ(-1, me[0].ret + me[1].ret);
+		close(first);
+		if (second != first)
+			close(second);
+	}
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+}
+
+static atomic_int group_users, cdev_users;
+
+static void *use_group(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop) {
+		struct legacy l;
+
+		if (!legacy_open(&l, &self->a)) {
+			group_users++;
+			CHECK(!cdev_users);
+			group_users--;
+		} else {
+			CHECK(errno == EBUSY || errno == EINVAL ||
+			      errno == EPERM);
+		}
+		legacy_close(&l);
+	}
+	return NULL;
+}
+
+static void *use_cdev(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop) {
+		int device = open_cdev(&self->b);
+
+		if (!bind_iommufd(device, self->iommufd, NULL)) {
+			cdev_users++;
+			CHECK(!group_users);
+			CHECK(!attach_pt(device, self->ioas, NULL));
+			cdev_users--;
+		} else {
+			CHECK(errno == EBUSY || errno == EINVAL ||
+			      errno == EPERM);
+		}
+		close(device);
+	}
+	return NULL;
+}
+
+/*
+ * The group by its file and by its nodes, at once: one of them has it, and the
+ * locks of both are taken in one order (traps E17, G2, G4)
+ */
+TEST_F(race, group_and_node_exclude_each_other)
+{
+	pthread_t threads[4];
+	struct legacy l;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	START(&threads[0], use_group);
+	START(&threads[1], use_cdev);
+	START(&threads[2], use_group);
+	START(&threads[3], use_cdev);
+	run_for(2, threads, 4);
+	EXPECT_EQ(0, wrong);
+
+	EXPECT_EQ(0, legacy_open(&l, &self->a));
+	legacy_close(&l);
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+}
+
+static void move(FIXTURE_DATA(race) *self, int device, unsigned int *seed)
+{
+	__u32 hwpt = 0, ioas;
+
+	ioas = rand_r(seed) % 2 ? self->ioas : self->other;
+	switch (rand_r(seed) % 3) {
+	case 0:
+		CHECK(!attach_pt(device, ioas, &hwpt) || errno == EINVAL);
+		/* Gone as soon as the last device leaves it */
+		if (hwpt)
+			CHECK(!attach_pt(device, hwpt, NULL) ||
+			      errno == ENOENT || errno == EINVAL);
+		break;
+	case 1:
+		CHECK(!detach_pt(device));
+		break;
+	case 2:
+		CHECK(iommufd_destroy(self->iommufd, self->ioas) &&
+		      errno == EBUSY);
+		break;
+	}
+}
+
+static void *move_a(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	unsigned int seed = 1;
+
+	while (!stop)
+		move(self, self->dev_a, &seed);
+	return NULL;
+}
+
+static void *move_b(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	unsigned int seed = 2;
+
+	while (!stop)
+		move(self, self->dev_b, &seed);
+	return NULL;
+}
+
+/*
+ * Two devices of a group, and two threads for one of them, attach, move and
+ * detach: they agree on a page table, and it goes with the last (traps B11, B12,
+ * C2). A third device keeps one address space from being destroyed.
+ */
+TEST_F(race, attach_and_detach)
+{
+	struct pci_dev c;
+	pthread_t threads[3];
+	char *buf = map_anon(16 * SZ_4K);
+	int dev_c;
+
+	if (find_edu_alone(&c))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&c));
+	dev_c = open_cdev(&c);
+	ASSERT_LE(0, dev_c);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf, 8 * SZ_4K, SZ_2M,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, buf + 8 * SZ_4K,
+			      8 * SZ_4K, SZ_2M, MAP_RW));
+	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+
+	START(&threads[0], move_a);
+	START(&threads[1], move_b);
+	START(&threads[2], move_b);
+	run_for(2, threads, 3);
+	EXPECT_EQ(0, wrong);
+
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_EQ(0, detach_pt(self->dev_b));
+	EXPECT_EQ(self->pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(0, detach_pt(dev_c));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->other));
+	close(dev_c);
+}
+
+static void *map_and_unmap(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	char *buf = map_anon(4 * SZ_4K);
+	__u64 iova;
+
+	while (!stop) {
+		struct iommu_ioas_unmap unmap = {
+			.size = sizeof(unmap),
+			.ioas_id = self->ioas,
+			.length = 4 * SZ_4K,
+		};
+
+		CHECK(!ioas_map_auto(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+				     &iova, MAP_RW));
+		unmap.iova = iova;
+		CHECK(!ioctl(self->iommufd, IOMMU_IOAS_UNMAP, &unmap));
+		CHECK(unmap.length == 4 * SZ_4K);
+	}
+	return NULL;
+}
+
+static void *map_fixed(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+	char *buf = map_anon(4 * SZ_4K);
+
+	while (!stop) {
+		CHECK(!ioas_map(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+				SZ_1G, MAP_RW) || errno == EEXIST);
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G,
+				  4 * SZ_4K) ||
+		      errno == ENOENT || errno == EBUSY);
+	}
+	return NULL;
+}
+
+static void *unmap_high(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop)
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G / 2,
+				  1UL << 40) ||
+		      errno == ENOENT || errno == EBUSY);
+	return NULL;
+}
+
+static void *attach_and_detach(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop) {
+		CHECK(!attach_pt(self->dev_a, self->ioas, NULL));
+		CHECK(!detach_pt(self->dev_a));
+	}
+	return NULL;
+}
+
+/*
+ * An UNMAP takes its own area and all of it, while others come and go around it,
+ * under it, and with them the device (traps A1, A8, A11)
+ */
+TEST_F(race, unmap_takes_its_own)
+{
+	pthread_t threads[6];
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	START(&threads[0], map_and_unmap);
+	START(&threads[1], map_and_unmap);
+	START(&threads[2], map_fixed);
+	START(&threads[3], map_fixed);
+	START(&threads[4], unmap_high);
+	START(&threads[5], attach_and_detach);
+	run_for(2, threads, 6);
+	EXPECT_EQ(0, wrong);
+
+	EXPECT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 0, ~0UL));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+static void *open_and_bind(void *arg)
+{
+	FIXTURE_DATA(race) *self = arg;
+
+	while (!stop) {
+		int device = open_cdev(&self->a);
+
+		if (device < 0)
+			continue;
+		/* EAGAIN: the driver can't reset a device that is going */
+		CHECK(!bind_iommufd(device, self->iommufd, NULL) ||
+		      errno == EINVAL || errno == ENODEV ||
+		      errno == EAGAIN);
+		close(device);
+	}
+	return NULL;
+}
+
+/* The driver comes and goes while programs want its device (traps E7, E8) */
+TEST_F(race, driver_is_unbound)
+{
+	pthread_t threads[2];
+	int i;
+
+	close(self->dev_a);
+	START(&threads[0], open_and_bind);
+	START(&threads[1], open_and_bind);
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, unbind_driver(&self->a));
+		ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	}
+	run_for(0, threads, 2);
+	EXPECT_EQ(0, wrong);
+
+	self->dev_a = open_cdev(&self->a);
+	ASSERT_LE(0, self->dev_a);
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+}
+
+/*
+ * A MAP that waits for a page fault
+ */
+FIXTURE(stalled)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	int faults;
+	__u32 ioas;
+	char *missing, *buf;
+	long pinned;
+};
+
+/* Who touches @missing waits until give_pages() */
+static int watch(FIXTURE_DATA(stalled) *self)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range.start = (uintptr_t)self->missing,
+		.range.len = 4 * SZ_4K,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	return ioctl(self->faults, UFFDIO_API, &api) ||
+	       ioctl(self->faults, UFFDIO_REGISTER, &range);
+}
+
+FIXTURE_SETUP(stalled)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+
+	self->missing = map_anon(4 * SZ_4K);
+	self->buf = map_anon(4 * SZ_4K);
+	ASSERT_EQ(0, watch(self));
+	self->pinned = status_kb("VmPin");
+	wrong = 0;
+}
+
+FIXTURE_TEARDOWN(stalled)
+{
+	close(self->device);
+	close(self->iommufd);
+	close(self->faults);
+}
+
+static void *map_missing(void *arg)
+{
+	FIXTURE_DATA(stalled) *self = arg;
+
+	CHECK(!ioas_map(self->iommufd, self->ioas, self->missing, 4 * SZ_4K,
+			SZ_2M, MAP_RW));
+	return NULL;
+}
+
+static void *attach_missing(void *arg)
+{
+	FIXTURE_DATA(stalled) *self = arg;
+
+	CHECK(!attach_pt(self->device, self->ioas, NULL));
+	return NULL;
+}
+
+/* Wait until the kernel wants the page */
+static int wait_for_fault(int faults)
+{
+	struct uffd_msg msg;
+
+	return read(faults, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -1;
+}
+
+static int give_pages(FIXTURE_DATA(stalled) *self)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)self->missing,
+		.src = (uintptr_t)self->buf,
+		.len = 4 * SZ_4K,
+	};
+
+	return ioctl(self->faults, UFFDIO_COPY, &copy);
+}
+
+/* It keeps nobody from mapping, unmapping and asking, and then it is done */
+TEST_F(stalled, map_stops_nobody)
+{
+	pthread_t thread;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	START(&thread, map_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
+			      2 * SZ_2M, MAP_RW));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 2 * SZ_2M, SZ_4K));
+	/* Its own place is taken, and not there to be unmapped */
+	EXPECT_EQ(-1, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
+			       SZ_2M, MAP_RW));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(-1, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(EBUSY, errno);
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* The device is attached, moved or gone before the pages come */
+TEST_F(stalled, map_finds_that_the_device_came)
+{
+	pthread_t thread;
+	struct edu edu;
+
+	ASSERT_EQ(0, edu_open(&edu, self->device));
+	fill_pattern(self->buf, 4 * SZ_4K, 5);
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	START(&thread, map_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	ASSERT_EQ(0, edu_dma_from_ram(&edu, SZ_2M, 2000));
+	ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + 2 * SZ_4K, 2000));
+	EXPECT_TRUE(is_pattern(self->missing + 2 * SZ_4K, 2000, 5));
+	edu_close(&edu);
+}
+
+/* Without a device in the end nothing stays pinned */
+TEST_F(stalled, map_finds_that_the_device_left)
+{
+	pthread_t thread;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	START(&thread, map_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	/* The device goes while the MAP is under way (trap B3) */
+	ASSERT_EQ(0, close(self->device));
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	self->device = open_cdev(&self->dev);
+}
+
+/* In a child, whose memory is not watched yet: say when its MAP is stalled */
+static int stall_and_tell(FIXTURE_DATA(stalled) *self, int to)
+{
+	pthread_t thread;
+
+	if (watch(self) ||
+	    pthread_create(&thread, NULL, map_missing, self) ||
+	    wait_for_fault(self->faults) || write(to, "", 1) != 1)
+		return 1;
+	pthread_join(thread, NULL);
+	return 1;
+}
+
+/* Who waits can be killed, and what it had is free (trap A20) */
+TEST_F(stalled, map_can_be_killed)
+{
+	int pipes[2], status;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (!pid)
+		_exit(stall_and_tell(self, pipes[1]));
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
+			      SZ_2M, MAP_RW));
+	close(pipes[0]);
+}
+
+/* An attach that waits for memory: others of the same file go on */
+TEST_F(stalled, attach_stops_no_other_address_space)
+{
+	pthread_t thread;
+	__u32 other;
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
+			      4 * SZ_4K, SZ_2M, MAP_RW));
+	START(&thread, attach_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	EXPECT_EQ(0, ioas_alloc(self->iommufd, &other));
+	EXPECT_EQ(0, ioas_map(self->iommufd, other, self->buf, SZ_4K, SZ_2M,
+			      MAP_RW));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, other));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
+TEST_HARNESS_MAIN

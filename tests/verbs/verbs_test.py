@@ -1,0 +1,171 @@
+"""What our verbs say when something is missing: one line with the way out, and a failure.
+
+Each test has a copy of the scripts, and a PATH of its own in which programs are missing, or
+are small scripts that fail as the real ones do.
+"""
+import os, shutil, subprocess, tempfile, unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Verbs(unittest.TestCase):
+    def setUp(self):
+        self.repo = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.repo)
+        for part in ('tools', 'vm', 'Makefile', 'linux/tools/testing/selftests'):
+            copy = shutil.copytree if os.path.isdir(os.path.join(TOP, part)) else shutil.copy
+            os.makedirs(os.path.dirname(os.path.join(self.repo, part)), exist_ok=True)
+            copy(os.path.join(TOP, part), os.path.join(self.repo, part))
+        self.bin = os.path.join(self.repo, 'bin')
+        os.mkdir(self.bin)
+
+    def put(self, path, text='', mode=0o644):
+        path = os.path.join(self.repo, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(text)
+        os.chmod(path, mode)
+
+    def program(self, name, text):
+        self.put('bin/' + name, '#!/bin/sh\n' + text, 0o755)
+
+    def without(self, *programs):
+        """A PATH with all that this machine has, but for some programs."""
+        everything = {}
+        for d in reversed(os.environ['PATH'].split(':')):
+            if os.path.isdir(d):
+                everything.update({name: os.path.join(d, name) for name in os.listdir(d)})
+        for name, path in everything.items():
+            if name not in programs and not os.path.lexists(os.path.join(self.bin, name)):
+                os.symlink(path, os.path.join(self.bin, name))
+        return self.bin
+
+    def refused(self, words, *command, path=None, status=None, **env):
+        path = path or f'{self.bin}:{os.environ["PATH"]}'
+        r = subprocess.run([os.path.join(self.repo, command[0]), *command[1:]], cwd=self.repo, text=True,
+                           env=dict(os.environ, PATH=path, **env), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertNotEqual(0, r.returncode, r.stdout)
+        if status is not None:
+            self.assertEqual(status, r.returncode, r.stderr)
+        self.assertEqual(1, len(r.stderr.splitlines()), r.stderr)
+        self.assertNotIn('Traceback', r.stderr)
+        for word in words:
+            self.assertIn(word, r.stderr)
+
+    def kernel(self, v='plain'):
+        """What looks like a built kernel."""
+        self.put(f'build/out/{v}/.config', 'CONFIG_IOMMUFD=y\nCONFIG_VFIO_DEVICE_CDEV=y\n')
+        self.put(f'build/out/{v}/arch/x86/boot/bzImage')
+        self.put(f'build/out/{v}/initrd.cpio')
+
+    # set-up
+
+    def nothing_installed(self, apt):
+        self.program('dpkg-query', 'exit 1')
+        self.program('apt-get', apt)
+        self.program('sudo', 'shift; while [ "$1" != "${1#*=}" ] || [ "$1" = env ]; do shift; done; exec "$@"')
+
+    def test_setup_without_network(self):
+        self.nothing_installed('echo "E: Failed to fetch bc  Temporary failure resolving" >&2; exit 100')
+        self.refused(['no network', 'tools/setup'], 'tools/setup')
+
+    def test_setup_on_a_full_disk(self):
+        self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
+        self.refused(['disk is full', 'tools/setup'], 'tools/setup')
+
+    def test_setup_with_an_unknown_package(self):
+        self.nothing_installed('echo "E: Unable to locate package busybox-static" >&2; exit 100')
+        self.refused(['Unable to locate package busybox-static', 'tools/setup'], 'tools/setup')
+
+    def test_setup_without_apt(self):
+        self.program('dpkg-query', 'exit 1')
+        self.refused(['no apt-get', 'qemu-system-x86'], 'tools/setup', path=self.without('apt-get', 'dpkg-query'))
+
+    def test_setup_without_root_and_sudo(self):
+        self.nothing_installed('exit 0')
+        os.remove(os.path.join(self.bin, 'sudo'))
+        self.program('id', 'echo 1000')
+        self.refused(['not root, and no sudo', 'apt-get install', 'busybox-static'], 'tools/setup', path=self.without('sudo'))
+
+    def test_setup_with_a_sudo_that_asks(self):
+        self.nothing_installed('exit 0')
+        self.program('sudo', 'exit 1')
+        self.program('id', 'echo 1000')
+        self.refused(['sudo would ask', 'sudo apt-get install'], 'tools/setup')
+
+    def test_setup_with_everything_there_does_nothing(self):
+        self.program('dpkg-query', 'echo -n installed')
+        self.program('apt-get', 'touch called')
+        r = subprocess.run([os.path.join(self.repo, 'tools/setup')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual((0, '', ''), (r.returncode, r.stdout, r.stderr))
+        self.assertFalse(os.path.exists(os.path.join(self.repo, 'called')))
+
+    # kernel and initrd
+
+    def test_kernel_of_unknown_name(self):
+        self.refused(['no kernel is called fast', 'plain debug'], 'vm/kernel', 'fast')
+
+    def test_kernel_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'vm/kernel', 'plain')
+
+    def test_kernel_without_a_tool(self):
+        self.put('build/linux/Makefile')
+        self.refused(['flex is missing', 'tools/setup'], 'vm/kernel', 'plain', path=self.without('flex'))
+
+    def test_kernel_with_a_symbol_that_is_not_to_be_had(self):
+        self.put('build/linux/Makefile', '%config:\n\t@: >$(O)/.config\n')
+        self.refused(['asked for "CONFIG_IOMMUFD=y"', 'selftests/vfio/config', 'got "nothing"'], 'vm/kernel', 'plain')
+
+    def test_kernel_that_does_not_build(self):
+        self.put('build/linux/Makefile', '%config:\n\t@cp $(O)/wanted $(O)/.config\nbzImage:\n\t@cc -c nothing.c\n')
+        r = subprocess.run([os.path.join(self.repo, 'vm/kernel'), 'plain'], cwd=self.repo, capture_output=True, text=True)
+        self.assertNotEqual(0, r.returncode)
+        self.assertIn('error: nothing.c', r.stderr)
+        self.assertIn('kernel failed, see build/out/plain/build.log', r.stderr.splitlines()[-1])
+
+    def test_kernel_on_a_full_disk(self):
+        self.put('build/linux/Makefile', '%config:\n\t@cp $(O)/wanted $(O)/.config\n'
+                 'bzImage:\n\t@echo "cc: error: No space left on device" >&2; false\n')
+        r = subprocess.run([os.path.join(self.repo, 'vm/kernel'), 'plain'], cwd=self.repo, capture_output=True, text=True)
+        self.assertNotEqual(0, r.returncode)
+        self.assertIn('the disk is full', r.stderr.splitlines()[-1])
+
+    def test_initrd_without_a_kernel(self):
+        self.refused(['no kernel is built for plain', 'make kernel V=plain'], 'vm/initrd', 'plain')
+
+    # run
+
+    def test_run_without_a_kernel(self):
+        self.refused(['no kernel is built for plain', 'make kernel V=plain'], 'vm/run', status=5)
+
+    def test_run_without_qemu(self):
+        self.kernel()
+        self.refused(['qemu-system-x86_64 is missing', 'tools/setup'], 'vm/run', path=self.without('qemu-system-x86_64'), status=5)
+
+    def test_run_with_a_qemu_that_fails(self):
+        self.kernel()
+        self.program('qemu-system-x86_64', 'echo "qemu: no such machine" >&2; exit 1')
+        self.refused(['QEMU failed: qemu: no such machine'], 'vm/run', status=5)
+
+    def test_run_of_unknown_test(self):
+        self.kernel()
+        self.refused(['no test is called speed', 'ioas cdev dma'], 'vm/run', '--tests', 'speed', status=5)
+
+    def test_run_of_nothing_that_the_kernel_has(self):
+        self.kernel('bare')
+        self.put('build/out/bare/.config', 'CONFIG_PCI=y\n')
+        self.refused(['nothing to run', 'kernel bare'], 'vm/run', 'bare', '--tests', 'ioas', status=5)
+
+    def test_run_with_unknown_accelerator(self):
+        self.kernel()
+        self.refused(['A=fast is no accelerator', 'A=kvm'], 'vm/run', status=5, A='fast')
+
+    def test_run_where_kvm_does_not_boot_takes_tcg(self):
+        self.kernel()
+        self.program('qemu-system-x86_64', 'case "$*" in *kvm*) exit 1;; esac; echo "not kvm" >&2; exit 1')
+        self.refused(['QEMU failed: not kvm'], 'vm/run', status=5, A='kvm')
+
+
+if __name__ == '__main__':
+    unittest.main()
