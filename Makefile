@@ -6,7 +6,7 @@
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
 T ?=
-export KSRC
+export KSRC A
 
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"

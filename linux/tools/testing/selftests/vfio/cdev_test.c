@@ -145,12 +145,22 @@ TEST_F(cdev, write_before_bind_fails)
 				    (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
 }
 
-/* Nor does a mapping of its registers */
+/* Nor does a mapping of its registers, which the driver knows by now */
 TEST_F(cdev, mmap_before_bind_fails)
 {
+	void *regs;
+
+	ASSERT_EQ(0, BIND());
+	close(self->device);
+	self->device = open_cdev(&self->dev);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED,
 				   self->device, 0));
 	EXPECT_EQ(EINVAL, errno);
+
+	ASSERT_EQ(0, BIND());
+	regs = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->device, 0);
+	EXPECT_NE(MAP_FAILED, regs);
+	munmap(regs, SZ_4K);
 }
 
 /* All that a device file knows, and what it does not know, is EINVAL */
@@ -250,17 +260,69 @@ TEST_F(cdev, bind_checks_its_argument)
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
 }
 
-/* The first version of the structure works */
-TEST_F(cdev, bind_takes_the_first_structure)
+/* Of several errors the first one of the documented order is told */
+TEST_F(cdev, bind_tells_the_first_error)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = 16,
+		.flags = 2,
+		.iommufd = 1000,
+	};
+	int group = open_group(&self->dev), second;
+
+	/* The structure, then the group, then this file, then the iommufd */
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	bind.flags = 0;
+	EXPECT_ERRNO(EBUSY, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	close(group);
+	EXPECT_ERRNO(EBADF, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	/* And last that another file has the device */
+	second = open_cdev(&self->dev);
+	EXPECT_ERRNO(EBADF, bind_iommufd(second, 1000, NULL));
+	EXPECT_ERRNO(EBADFD, bind_iommufd(second, second, NULL));
+	EXPECT_ERRNO(EINVAL, bind_iommufd(second, self->iommufd, NULL));
+	close(second);
+}
+
+/* The first version of the structure works, with nothing behind it */
+TEST_F(cdev, bind_takes_the_first_structure)
+{
+	struct vfio_device_bind_iommufd *bind;
+
+	bind = (void *)(self->buf + SZ_4K - 16);
+	ASSERT_EQ(0, munmap(self->buf + SZ_4K, SZ_4K));
+	bind->argsz = 16;
+	bind->iommufd = self->iommufd;
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
+	EXPECT_EQ(2, bind->out_devid);
+}
+
+/* Of the structures only the answer is written (trap E16) */
+TEST_F(cdev, answers_change_nothing_else)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
 		.iommufd = self->iommufd,
-		.token_uuid_ptr = ~0ULL,
+		.out_devid = 77,
+		.token_uuid_ptr = 0x123456789abcULL,
+	};
+	struct vfio_device_bind_iommufd bound = bind;
+	struct vfio_device_attach_iommufd_pt attach[2] = {
+		{ .argsz = sizeof(*attach), .pt_id = self->ioas },
+		{ ~0, ~0, ~0 },
 	};
 
-	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	EXPECT_EQ(2, bind.out_devid);
+	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bound));
+	bind.out_devid = 2;
+	EXPECT_EQ(0, memcmp(&bind, &bound, sizeof(bind)));
+	attach[0].argsz = sizeof(attach);
+	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach));
+	EXPECT_EQ(sizeof(attach), attach[0].argsz);
+	EXPECT_EQ(0, attach[0].flags);
+	EXPECT_EQ(3, attach[0].pt_id);
+	EXPECT_TRUE(is_byte(&attach[1], sizeof(attach[1]), 0xff));
 }
 
 /* A token for a device that has no use for one (trap E1) */
@@ -414,17 +476,27 @@ TEST_F(cdev, iommufd_can_be_closed_first)
 TEST_F(cdev, bound_file_can_be_inherited)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
-	int status;
+	int pipes[2], status, group;
+	char byte;
 	pid_t pid;
 
 	ASSERT_EQ(0, BIND());
+	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
-	if (!pid)
-		_exit(ioctl(self->device, VFIO_DEVICE_GET_INFO, &info) ? 1 : 0);
+	if (!pid) {
+		close(pipes[1]);
+		_exit(read(pipes[0], &byte, 1) ||
+		      ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
+	}
+	close(self->device);
+	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	close(pipes[1]);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
-	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	self->device = open_cdev(&self->dev);
 }
 
 /*
@@ -544,7 +616,9 @@ TEST_F(bound, attach_checks_its_argument)
 TEST_F(bound, detach_checks_its_argument)
 {
 	struct vfio_device_detach_iommufd_pt detach = { .argsz = 7 };
+	__u32 hwpt;
 
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt));
 	EXPECT_ERRNO(EFAULT,
 		     ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL));
 	EXPECT_ERRNO(EINVAL,
@@ -553,6 +627,11 @@ TEST_F(bound, detach_checks_its_argument)
 	detach.flags = 1;
 	EXPECT_ERRNO(EINVAL,
 		     ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach));
+	/* It is still attached */
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt));
+	detach.flags = 0;
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach));
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt));
 }
 
 /* An id that names nothing, and one that names something else */
@@ -827,6 +906,45 @@ TEST_F(bound, memlock_limit_is_exact)
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
+/* Half an area can't be unmapped with a device either, and stays whole */
+TEST_F(bound, unmap_of_half_an_area_is_ENOENT)
+{
+	long pinned = status_kb("VmPin");
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, SZ_2M));
+	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M, 2 * SZ_4K));
+	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M + 2 * SZ_4K, 2 * SZ_4K));
+	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+}
+
+/* The limit is that of the process that maps, when it maps (trap J7) */
+TEST_F(bound, memlock_limit_is_the_mappers)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	pid = fork();
+	if (!pid) {
+		if (limit_memlock(2 * SZ_4K) ||
+		    MAP(self->buf, 2 * SZ_4K, SZ_2M) ||
+		    !MAP(self->buf, SZ_4K, 2 * SZ_2M) || errno != ENOMEM)
+			_exit(1);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	/* What the child has pinned is still charged; it ended, and it goes */
+	ASSERT_EQ(0, limit_memlock(2 * SZ_4K));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 3 * SZ_2M));
+	ASSERT_EQ(0, UNMAP(SZ_2M, 2 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, 2 * SZ_4K, SZ_2M));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 3 * SZ_2M));
+}
+
 /* The limit at attach, and that nothing drifts (trap J2) */
 TEST_F(bound, memlock_limit_counts_at_attach)
 {
@@ -1025,6 +1143,33 @@ TEST_F(pair, move_takes_the_whole_group)
 	close(self->dev_a);
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, new));
 	self->dev_a = open_cdev(&self->a);
+}
+
+/*
+ * A driver of the kernel that uses DMA has one of the group: the others can't be
+ * bound; and the reverse (traps C8, G7)
+ */
+TEST_F(pair, driver_of_the_kernel_excludes_the_group)
+{
+	int group;
+
+	close(self->dev_b);
+	ASSERT_EQ(0, bind_driver(&self->b, "uio_pci_generic"));
+	EXPECT_ERRNO(EPERM, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	group = open_group(&self->a);
+	EXPECT_LE(0, group);
+	close(group);
+
+	ASSERT_EQ(0, unbind_driver(&self->b));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	EXPECT_EQ(-1, bind_driver(&self->b, "uio_pci_generic"));
+	close(self->dev_a);
+	EXPECT_EQ(0, bind_driver(&self->b, "uio_pci_generic"));
+
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->dev_a = open_cdev(&self->a);
+	self->dev_b = open_cdev(&self->b);
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 }
 
 /* Devices of two groups share the page table of an IOAS, if it suits both */

@@ -179,7 +179,18 @@ TEST_F(dma, huge_page)
 		EXPECT_TRUE(is_byte(buf + at[i] + EDU_MAX,
 				    SZ_2M - at[i] - EDU_MAX, 0x55));
 	}
+	/* And the device reads it */
+	fill_pattern(buf, SZ_2M, 11);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		memset(src, 0, SZ_4K);
+		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + at[i],
+					      EDU_MAX));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - SZ_4K, EDU_MAX));
+		EXPECT_EQ(0, memcmp(src, buf + at[i], EDU_MAX));
+	}
 	EXPECT_EQ(0, UNMAP_DMA(IOVA, SZ_2M));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + at[1], EDU_MAX));
+	EXPECT_TRUE(is_pattern(buf, SZ_2M, 11));
 	munmap(buf, SZ_2M);
 }
 
@@ -402,13 +413,6 @@ FIXTURE_TEARDOWN(move)
 	close(self->iommufd);
 }
 
-/* Bound and not attached: DMA goes nowhere */
-TEST_F(move, dma_before_attach_is_blocked)
-{
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
-	EXPECT_TRUE(is_byte(self->buf, 2 * SZ_4K, 0x44));
-}
-
 /* What was mapped before the attach is there after it */
 TEST_F(move, mapping_before_attach_works)
 {
@@ -416,17 +420,6 @@ TEST_F(move, mapping_before_attach_works)
 	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 1));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 1000, 100));
 	EXPECT_TRUE(is_pattern(self->buf + 1000, 100, 1));
-}
-
-/* After DETACH nothing is reached */
-TEST_F(move, dma_after_detach_is_blocked)
-{
-	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
-	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 1));
-	ASSERT_EQ(0, detach_pt(self->device));
-	memset(self->buf, 0x44, SZ_4K);
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
-	EXPECT_TRUE(is_byte(self->buf, 2 * SZ_4K, 0x44));
 }
 
 /* After a move DMA reaches the new memory and not the old */
@@ -470,6 +463,177 @@ TEST_F(move, chosen_iova_works)
 	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, EDU_MAX, 4));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, iova, EDU_MAX));
 	EXPECT_TRUE(is_pattern(self->buf + SZ_4K, EDU_MAX, 4));
+}
+
+/*
+ * A device that reaches all of memory as long as the kernel has it
+ */
+FIXTURE(identity)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	int kmsg;
+	__u32 ioas;
+	struct edu edu;
+	char *page;
+	__u64 phys;
+};
+
+FIXTURE_SETUP(identity)
+{
+	if (!has_nodes())
+		SKIP(return, "no device node in this kernel");
+	if (find_edu_alone(&self->dev))
+		SKIP(return, "no edu device that is alone in its group");
+	unbind_driver(&self->dev);
+	ASSERT_EQ(0, set_default_domain(&self->dev, "identity"));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	self->page = map_anon(SZ_4K);
+	memset(self->page, 0x66, SZ_4K);
+	ASSERT_EQ(0, mlock(self->page, SZ_4K));
+	self->phys = physical_address(self->page);
+	ASSERT_NE(0, self->phys);
+	self->kmsg = kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+}
+
+FIXTURE_TEARDOWN(identity)
+{
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+	close(self->kmsg);
+	unbind_driver(&self->dev);
+	set_default_domain(&self->dev, "DMA");
+}
+
+/* Does DMA to the page's physical address go nowhere, and is it reported? */
+static bool is_blocked(FIXTURE_DATA(identity) *self)
+{
+	int tries;
+
+	for (tries = 0; tries < 10; tries++) {
+		if (edu_dma_to_ram(&self->edu, self->phys, 64) ||
+		    !is_byte(self->page, SZ_4K, 0x66))
+			return false;
+		if (kmsg_has_fault(self->kmsg, self->phys))
+			return true;
+	}
+	return false;
+}
+
+/* Bound and not attached, not any more, or not because it failed: no DMA */
+TEST_F(identity, dma_without_attach_is_blocked)
+{
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	EXPECT_TRUE(is_blocked(self));
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_TRUE(is_blocked(self));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_TRUE(is_blocked(self));
+
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, (void *)SZ_4K, SZ_4K,
+			      SZ_2M, MAP_RW));
+	EXPECT_EQ(-1, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_TRUE(is_blocked(self));
+}
+
+/*
+ * Two devices that share a group: what one does, the other has to live with
+ */
+FIXTURE(shared)
+{
+	struct pci_dev a, b;
+	int dev_a, dev_b;
+	int iommufd;
+	__u32 ioas, other;
+	struct edu edu_a, edu_b;
+	char *buf;
+};
+
+FIXTURE_SETUP(shared)
+{
+	if (!has_nodes())
+		SKIP(return, "no device node in this kernel");
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->dev_a = open_cdev(&self->a);
+	self->dev_b = open_cdev(&self->b);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
+	ASSERT_EQ(0, edu_open(&self->edu_b, self->dev_b));
+	self->buf = map_anon(2 * SZ_4K);
+	memset(self->buf, 0, 2 * SZ_4K);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
+			      SZ_4K, IOVA, MAP_RW));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, NULL));
+}
+
+FIXTURE_TEARDOWN(shared)
+{
+	edu_close(&self->edu_a);
+	edu_close(&self->edu_b);
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+}
+
+/* The device copies the start of a page to its middle; did it? */
+static bool copies(struct edu *edu, char *page, unsigned int seed)
+{
+	memset(page, 0, SZ_4K);
+	return !load(edu, page, IOVA, 100, seed) &&
+	       !edu_dma_to_ram(edu, IOVA + 2048, 100) &&
+	       is_pattern(page + 2048, 100, seed);
+}
+
+/* One is detached, or closed: the other goes on */
+TEST_F(shared, dma_goes_on_without_the_other)
+{
+	EXPECT_TRUE(copies(&self->edu_a, self->buf, 1));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, 2));
+	ASSERT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, 3));
+	edu_close(&self->edu_a);
+	close(self->dev_a);
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, 4));
+
+	/* With the last one DMA is blocked */
+	ASSERT_EQ(0, detach_pt(self->dev_b));
+	EXPECT_FALSE(copies(&self->edu_b, self->buf, 5));
+	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, NULL));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, 6));
+	self->dev_a = open_cdev(&self->a);
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
+}
+
+/* One is moved: the DMA of both goes to the new memory and not to the old */
+TEST_F(shared, dma_of_both_moves)
+{
+	ASSERT_EQ(0, attach_pt(self->dev_b, self->other, NULL));
+	memset(self->buf, 0x88, SZ_4K);
+	EXPECT_TRUE(copies(&self->edu_a, self->buf + SZ_4K, 1));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf + SZ_4K, 2));
+	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x88));
 }
 
 TEST_HARNESS_MAIN

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -160,6 +162,57 @@ TEST_F(group, hot_reset_info_names_groups)
 	for (i = 0; i < reset.info.count; i++)
 		EXPECT_EQ(self->a.group, reset.devices[i].group_id);
 	close(device);
+}
+
+/*
+ * The driver is told to let go: the user is asked to leave, it waits until then,
+ * and the device can be used again
+ */
+TEST_F(group, removal_waits_for_the_user)
+{
+	struct {
+		struct vfio_irq_set set;
+		__s32 fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = VFIO_PCI_REQ_IRQ_INDEX,
+			.count = 1,
+		},
+	};
+	struct pollfd pfd = { .events = POLLIN };
+	int device, status;
+	pid_t pid;
+
+	ASSERT_EQ(0, set_container(self->group, &self->container));
+	device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->a.bdf);
+	ASSERT_LE(0, device);
+	irq.fd = eventfd(0, EFD_CLOEXEC);
+	pfd.fd = irq.fd;
+	ASSERT_EQ(0, ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
+
+	pid = fork();
+	if (!pid) {
+		close(device);
+		close(self->group);
+		close(self->container);
+		_exit(unbind_driver(&self->a) ? 1 : 0);
+	}
+	EXPECT_EQ(1, poll(&pfd, 1, 10000));
+	usleep(300000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	close(device);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_FALSE(is_bound(&self->a, "vfio-pci"));
+
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->a.bdf);
+	EXPECT_LE(0, device);
+	close(device);
+	close(irq.fd);
 }
 
 /* MAP and UNMAP of the container, with its own errors */

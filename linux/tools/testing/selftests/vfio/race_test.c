@@ -1,61 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several threads at once. A case goes on for a second or two; it counts answers
- * that no order of events explains, and then sees that all is free and works. A
- * kernel with KASAN and lockdep makes more of it.
+ * Several threads at once that open, bind and close devices, and requests that are
+ * stalled in a page fault. A case goes on for a second or two and then sees that
+ * all is free and works. A kernel with KASAN and lockdep makes more of it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "race_util.h"
 #include "vfio_util.h"
 
 /* Objects of these cases have small ids, so these are all of them and some more */
 #define MAX_ID 12
-
-static atomic_bool stop;
-/* Answers that must not be */
-static atomic_int wrong;
-
-static void check(bool right, const char *what)
-{
-	if (!right && !atomic_fetch_add(&wrong, 1))
-		fprintf(stderr, "# %s: errno %d (%s)\n", what, errno,
-			strerror(errno));
-}
-
-#define CHECK(_right) check(_right, #_right)
-
-static void run_for(double seconds, pthread_t *threads, int nr)
-{
-	struct timespec pause = {
-		.tv_sec = seconds,
-		.tv_nsec = (seconds - (int)seconds) * 1e9,
-	};
-
-	nanosleep(&pause, NULL);
-	atomic_store(&stop, true);
-	while (nr--)
-		pthread_join(threads[nr], NULL);
-}
 
 FIXTURE(race)
 {
 	struct pci_dev a, b;
 	int iommufd;
 	int dev_a, dev_b;
-	__u32 ioas, other;
+	__u32 ioas;
 	long pinned;
 };
 
@@ -82,9 +53,6 @@ FIXTURE_TEARDOWN(race)
 	close(self->dev_b);
 	close(self->iommufd);
 }
-
-#define START(_thread, _function)                                              \
-	ASSERT_EQ(0, pthread_create(_thread, NULL, _function, self))
 
 static void *bind_and_close(void *arg)
 {
@@ -271,178 +239,6 @@ TEST_F(race, group_and_node_exclude_each_other)
 	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 }
 
-static void move(FIXTURE_DATA(race) *self, int device, unsigned int *seed)
-{
-	__u32 hwpt = 0, ioas;
-
-	ioas = rand_r(seed) % 2 ? self->ioas : self->other;
-	switch (rand_r(seed) % 3) {
-	case 0:
-		CHECK(!attach_pt(device, ioas, &hwpt) || errno == EINVAL);
-		/* Gone as soon as the last device leaves it */
-		if (hwpt)
-			CHECK(!attach_pt(device, hwpt, NULL) ||
-			      errno == ENOENT || errno == EINVAL);
-		break;
-	case 1:
-		CHECK(!detach_pt(device));
-		break;
-	case 2:
-		CHECK(iommufd_destroy(self->iommufd, self->ioas) &&
-		      errno == EBUSY);
-		break;
-	}
-}
-
-static void *move_a(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-	unsigned int seed = 1;
-
-	while (!stop)
-		move(self, self->dev_a, &seed);
-	return NULL;
-}
-
-static void *move_b(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-	unsigned int seed = 2;
-
-	while (!stop)
-		move(self, self->dev_b, &seed);
-	return NULL;
-}
-
-/*
- * Two devices of a group, and two threads for one of them, attach, move and
- * detach: they agree on a page table, and it goes with the last (traps B11, B12,
- * C2). A third device keeps one address space from being destroyed.
- */
-TEST_F(race, attach_and_detach)
-{
-	struct pci_dev c;
-	pthread_t threads[3];
-	char *buf = map_anon(16 * SZ_4K);
-	int dev_c;
-
-	if (find_edu_alone(&c))
-		SKIP(return, "no edu device that is alone in its group");
-	ASSERT_EQ(0, bind_vfio_pci(&c));
-	dev_c = open_cdev(&c);
-	ASSERT_LE(0, dev_c);
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf, 8 * SZ_4K, SZ_2M,
-			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, buf + 8 * SZ_4K,
-			      8 * SZ_4K, SZ_2M, MAP_RW));
-	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
-	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, NULL));
-	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
-	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
-
-	START(&threads[0], move_a);
-	START(&threads[1], move_b);
-	START(&threads[2], move_b);
-	run_for(2, threads, 3);
-	EXPECT_EQ(0, wrong);
-
-	EXPECT_EQ(0, detach_pt(self->dev_a));
-	EXPECT_EQ(0, detach_pt(self->dev_b));
-	EXPECT_EQ(self->pinned + 32, status_kb("VmPin"));
-	EXPECT_EQ(0, detach_pt(dev_c));
-	EXPECT_EQ(self->pinned, status_kb("VmPin"));
-	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
-	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->other));
-	close(dev_c);
-}
-
-static void *map_and_unmap(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-	char *buf = map_anon(4 * SZ_4K);
-	__u64 iova;
-
-	while (!stop) {
-		struct iommu_ioas_unmap unmap = {
-			.size = sizeof(unmap),
-			.ioas_id = self->ioas,
-			.length = 4 * SZ_4K,
-		};
-
-		CHECK(!ioas_map_auto(self->iommufd, self->ioas, buf, 4 * SZ_4K,
-				     &iova, MAP_RW));
-		unmap.iova = iova;
-		CHECK(!ioctl(self->iommufd, IOMMU_IOAS_UNMAP, &unmap));
-		CHECK(unmap.length == 4 * SZ_4K);
-	}
-	return NULL;
-}
-
-static void *map_fixed(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-	char *buf = map_anon(4 * SZ_4K);
-
-	while (!stop) {
-		CHECK(!ioas_map(self->iommufd, self->ioas, buf, 4 * SZ_4K,
-				SZ_1G, MAP_RW) || errno == EEXIST);
-		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G,
-				  4 * SZ_4K) ||
-		      errno == ENOENT || errno == EBUSY);
-	}
-	return NULL;
-}
-
-static void *unmap_high(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-
-	while (!stop)
-		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G / 2,
-				  1UL << 40) ||
-		      errno == ENOENT || errno == EBUSY);
-	return NULL;
-}
-
-static void *attach_and_detach(void *arg)
-{
-	FIXTURE_DATA(race) *self = arg;
-
-	while (!stop) {
-		CHECK(!attach_pt(self->dev_a, self->ioas, NULL));
-		CHECK(!detach_pt(self->dev_a));
-	}
-	return NULL;
-}
-
-/*
- * An UNMAP takes its own area and all of it, while others come and go around it,
- * under it, and with them the device (traps A1, A8, A11)
- */
-TEST_F(race, unmap_takes_its_own)
-{
-	pthread_t threads[6];
-
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
-	START(&threads[0], map_and_unmap);
-	START(&threads[1], map_and_unmap);
-	START(&threads[2], map_fixed);
-	START(&threads[3], map_fixed);
-	START(&threads[4], unmap_high);
-	START(&threads[5], attach_and_detach);
-	run_for(2, threads, 6);
-	EXPECT_EQ(0, wrong);
-
-	EXPECT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 0, ~0UL));
-	EXPECT_EQ(self->pinned, status_kb("VmPin"));
-	EXPECT_EQ(0, detach_pt(self->dev_a));
-	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
-}
-
 static void *open_and_bind(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
@@ -483,12 +279,123 @@ TEST_F(race, driver_is_unbound)
 }
 
 /*
- * A MAP that waits for a page fault
+ * A BIND whose answer waits for a page
+ */
+FIXTURE(answer)
+{
+	struct pci_dev a, b;
+	int iommufd;
+	int dev_a, dev_b;
+	int faults;
+	struct vfio_device_bind_iommufd *bind;
+};
+
+static int protect(int faults, void *page, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range.start = (uintptr_t)page,
+		.range.len = SZ_4K,
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(faults, UFFDIO_WRITEPROTECT, &wp);
+}
+
+FIXTURE_SETUP(answer)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct uffdio_register range = {
+		.range.len = SZ_4K,
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	self->dev_a = open_cdev(&self->a);
+	ASSERT_LE(0, self->dev_a);
+	self->dev_b = open_cdev(&self->b);
+	ASSERT_LE(0, self->dev_b);
+
+	self->bind = map_anon(SZ_4K);
+	self->bind->argsz = sizeof(*self->bind);
+	self->bind->iommufd = self->iommufd;
+	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_API, &api));
+	range.range.start = (uintptr_t)self->bind;
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_REGISTER, &range));
+	ASSERT_EQ(0, protect(self->faults, self->bind, true));
+	wrong = 0;
+}
+
+FIXTURE_TEARDOWN(answer)
+{
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+	close(self->faults);
+}
+
+/* Wait until the kernel wants the page */
+static int wait_for_fault(int faults)
+{
+	struct uffd_msg msg;
+
+	return read(faults, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -1;
+}
+
+static void *bind_a(void *arg)
+{
+	FIXTURE_DATA(answer) *self = arg;
+
+	CHECK(!ioctl(self->dev_a, VFIO_DEVICE_BIND_IOMMUFD, self->bind));
+	return NULL;
+}
+
+/*
+ * The device is taken, and can't be used before the answer is there. The sibling,
+ * which is reset together with it, is free to be used meanwhile.
+ */
+TEST_F(answer, stalled_bind_stops_nobody)
+{
+	int second = open_cdev(&self->a);
+	pthread_t thread;
+	char byte;
+
+	START(&thread, bind_a);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	EXPECT_EQ(-1, read(self->dev_a, &byte, 1));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, bind_iommufd(second, self->iommufd, NULL));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, open_group(&self->a));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	close(self->dev_b);
+
+	ASSERT_EQ(0, protect(self->faults, self->bind, false));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_NE(0, self->bind->out_devid);
+	EXPECT_EQ(1, pread(self->dev_a, &byte, 1,
+			   (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
+	self->dev_b = open_cdev(&self->b);
+	close(second);
+}
+
+/*
+ * A MAP, or an ATTACH, that waits for a page
  */
 FIXTURE(stalled)
 {
 	struct pci_dev dev;
-	int device;
+	int device, other;
 	int iommufd;
 	int faults;
 	__u32 ioas;
@@ -552,14 +459,6 @@ static void *attach_missing(void *arg)
 
 	CHECK(!attach_pt(self->device, self->ioas, NULL));
 	return NULL;
-}
-
-/* Wait until the kernel wants the page */
-static int wait_for_fault(int faults)
-{
-	struct uffd_msg msg;
-
-	return read(faults, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -1;
 }
 
 static int give_pages(FIXTURE_DATA(stalled) *self)
@@ -696,6 +595,52 @@ TEST_F(stalled, attach_stops_no_other_address_space)
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
+static void *close_other(void *arg)
+{
+	FIXTURE_DATA(stalled) *self = arg;
+
+	close(self->other);
+	return NULL;
+}
+
+/*
+ * The sibling is closed meanwhile (trap B3). It has to wait, but not with the lock
+ * that others need who have a device on this bus.
+ */
+TEST_F(stalled, attach_and_close_of_the_sibling)
+{
+	struct pci_dev a, b;
+	pthread_t attacher, closer;
+	int second;
+
+	if (find_edu_pair(&a, &b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&a));
+	ASSERT_EQ(0, bind_vfio_pci(&b));
+	close(self->device);
+	self->device = open_cdev(&a);
+	self->other = open_cdev(&b);
+	second = open_cdev(&b);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->other, self->iommufd, NULL));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
+			      4 * SZ_4K, SZ_2M, MAP_RW));
+	START(&attacher, attach_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	START(&closer, close_other);
+	usleep(200000);
+	EXPECT_EQ(-1, bind_iommufd(second, self->iommufd, NULL));
+	EXPECT_EQ(EINVAL, errno);
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(attacher, NULL);
+	pthread_join(closer, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, bind_iommufd(second, self->iommufd, NULL));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	close(second);
 }
 
 TEST_HARNESS_MAIN

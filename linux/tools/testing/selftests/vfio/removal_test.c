@@ -137,6 +137,18 @@ static bool node_goes(struct user *user)
 	return tries < 1000;
 }
 
+static bool still_waits(struct user *user)
+{
+	int tries, status;
+
+	for (tries = 0; tries < 30; tries++) {
+		nap();
+		if (waitpid(user->unbinder, &status, WNOHANG))
+			return false;
+	}
+	return true;
+}
+
 /* Does the driver let go, now that nobody holds the device? */
 static bool unbind_ends(struct user *user)
 {
@@ -154,14 +166,28 @@ static bool unbind_ends(struct user *user)
 /* The node is gone while the driver still waits, and it ends with the file */
 TEST_F(removal, node_goes_before_the_wait)
 {
-	int status;
-
 	start_unbind(&self->user);
 	ASSERT_TRUE(node_goes(&self->user));
-	EXPECT_EQ(0, waitpid(self->user.unbinder, &status, WNOHANG));
+	ASSERT_TRUE(still_waits(&self->user));
+	/* A mapping is as good as a file */
+	if (variant->state == MMAPPED) {
+		close(self->user.device);
+		EXPECT_TRUE(still_waits(&self->user));
+	}
 	close_device(&self->user);
 	EXPECT_TRUE(unbind_ends(&self->user));
 	EXPECT_FALSE(is_bound(&self->user.dev, "vfio-pci"));
+}
+
+/* Nobody begins to use a device that is going */
+TEST_F(removal, bind_after_removal_is_ENODEV)
+{
+	start_unbind(&self->user);
+	ASSERT_TRUE(node_goes(&self->user));
+	EXPECT_EQ(-1, bind_iommufd(self->user.device, self->user.iommufd, NULL));
+	EXPECT_EQ(variant->state == OPEN ? ENODEV : EINVAL, errno);
+	close_device(&self->user);
+	EXPECT_TRUE(unbind_ends(&self->user));
 }
 
 /* A name that outlived the node leads nowhere */
@@ -184,6 +210,7 @@ TEST_F(removal, open_after_removal_is_ENODEV)
 	close_device(&self->user);
 	EXPECT_TRUE(unbind_ends(&self->user));
 	EXPECT_EQ(-1, open(path, O_RDWR));
+	EXPECT_EQ(ENXIO, errno);
 	close(fd);
 }
 

@@ -139,21 +139,40 @@ bool is_bound(const struct pci_dev *dev, const char *driver)
 	return !link_name(path, name, sizeof(name)) && !strcmp(name, driver);
 }
 
-int bind_vfio_pci(struct pci_dev *dev)
+int bind_driver(const struct pci_dev *dev, const char *driver)
 {
 	char path[PATH_MAX];
 
-	if (!is_bound(dev, "vfio-pci")) {
+	if (!is_bound(dev, driver)) {
 		unbind_driver(dev);
 		snprintf(path, sizeof(path), PCI "/%s/driver_override", dev->bdf);
-		if (write_line(path, "vfio-pci"))
+		if (write_line(path, driver))
 			return -1;
-		if (write_line("/sys/bus/pci/drivers_probe", dev->bdf))
-			return -1;
+		write_line("/sys/bus/pci/drivers_probe", dev->bdf);
 	}
+	return is_bound(dev, driver) ? 0 : -1;
+}
+
+int bind_vfio_pci(struct pci_dev *dev)
+{
+	int ret = bind_driver(dev, "vfio-pci");
+
 	/* A device without an IOMMU has a group only now */
 	dev->group = group_of(dev->bdf);
-	return is_bound(dev, "vfio-pci") ? 0 : -1;
+	return ret;
+}
+
+/*
+ * What the kernel's own drivers get of the device's IOMMU: "DMA", or "identity"
+ * for all of memory. The device is alone in its group and has no driver.
+ */
+int set_default_domain(const struct pci_dev *dev, const char *type)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/type",
+		 dev->group);
+	return write_line(path, type);
 }
 
 int unbind_driver(const struct pci_dev *dev)
@@ -561,6 +580,20 @@ void *map_huge(void)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Of a page that is there, and that is kept from being moved */
+__u64 physical_address(const void *va)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	__u64 entry = 0;
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, 8, (uintptr_t)va / SZ_4K * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * SZ_4K;
 }
 
 static unsigned char pattern(size_t i, unsigned int seed)

@@ -40,6 +40,7 @@ struct pci_dev {
 
 int find_edu_alone(struct pci_dev *dev);
 int find_edu_pair(struct pci_dev *a, struct pci_dev *b);
+int bind_driver(const struct pci_dev *dev, const char *driver);
 int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
 bool is_bound(const struct pci_dev *dev, const char *driver);
@@ -75,6 +76,7 @@ int legacy_open(struct legacy *l, const struct pci_dev *dev);
 void legacy_close(struct legacy *l);
 int legacy_map(int container, void *va, size_t length, __u64 iova, __u32 flags);
 int legacy_unmap(int container, __u64 iova, __u64 length);
+int set_default_domain(const struct pci_dev *dev, const char *type);
 
 /*
  * struct edu - the edu device behind a vfio device file
@@ -102,6 +104,7 @@ bool kmsg_has_fault(int kmsg, __u64 iova);
 long status_kb(const char *field);
 void *map_anon(size_t length);
 void *map_huge(void);
+__u64 physical_address(const void *va);
 void fill_pattern(void *buf, size_t length, unsigned int seed);
 bool is_pattern(const void *buf, size_t length, unsigned int seed);
 bool is_byte(const void *buf, size_t length, unsigned char byte);

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Several threads at once that attach, move and detach devices, and map and unmap.
+ * No device is opened or closed meanwhile, so a machine whose processors are
+ * threads of QEMU stands it.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "race_util.h"
+#include "vfio_util.h"
+
+FIXTURE(table_race)
+{
+	struct pci_dev a, b;
+	int iommufd;
+	int dev_a, dev_b;
+	__u32 ioas, other;
+	long pinned;
+};
+
+FIXTURE_SETUP(table_race)
+{
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	self->dev_a = open_cdev(&self->a);
+	ASSERT_LE(0, self->dev_a);
+	self->dev_b = open_cdev(&self->b);
+	ASSERT_LE(0, self->dev_b);
+	self->pinned = status_kb("VmPin");
+	stop = false;
+	wrong = 0;
+}
+
+FIXTURE_TEARDOWN(table_race)
+{
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+}
+
+static void move(FIXTURE_DATA(table_race) *self, int device, unsigned int *seed)
+{
+	__u32 hwpt = 0, ioas;
+
+	ioas = rand_r(seed) % 2 ? self->ioas : self->other;
+	switch (rand_r(seed) % 3) {
+	case 0:
+		CHECK(!attach_pt(device, ioas, &hwpt) || errno == EINVAL);
+		/* Gone as soon as the last device leaves it */
+		if (hwpt)
+			CHECK(!attach_pt(device, hwpt, NULL) ||
+			      errno == ENOENT || errno == EINVAL);
+		break;
+	case 1:
+		CHECK(!detach_pt(device));
+		break;
+	case 2:
+		CHECK(iommufd_destroy(self->iommufd, self->ioas) &&
+		      errno == EBUSY);
+		break;
+	}
+}
+
+static void *move_a(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+	unsigned int seed = 1;
+
+	while (!stop)
+		move(self, self->dev_a, &seed);
+	return NULL;
+}
+
+static void *move_b(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+	unsigned int seed = 2;
+
+	while (!stop)
+		move(self, self->dev_b, &seed);
+	return NULL;
+}
+
+/*
+ * Two devices of a group, and two threads for one of them, attach, move and
+ * detach: they agree on a page table, and it goes with the last (traps B11, B12,
+ * C2). A third device keeps one address space from being destroyed.
+ */
+TEST_F(table_race, attach_and_detach)
+{
+	struct pci_dev c;
+	pthread_t threads[3];
+	char *buf = map_anon(16 * SZ_4K);
+	int dev_c;
+
+	if (find_edu_alone(&c))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&c));
+	dev_c = open_cdev(&c);
+	ASSERT_LE(0, dev_c);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf, 8 * SZ_4K, SZ_2M,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, buf + 8 * SZ_4K,
+			      8 * SZ_4K, SZ_2M, MAP_RW));
+	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+
+	START(&threads[0], move_a);
+	START(&threads[1], move_b);
+	START(&threads[2], move_b);
+	run_for(2, threads, 3);
+	EXPECT_EQ(0, wrong);
+
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_EQ(0, detach_pt(self->dev_b));
+	EXPECT_EQ(self->pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(0, detach_pt(dev_c));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->other));
+	close(dev_c);
+}
+
+static void *map_and_unmap(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+	char *buf = map_anon(4 * SZ_4K);
+	__u64 iova;
+
+	while (!stop) {
+		struct iommu_ioas_unmap unmap = {
+			.size = sizeof(unmap),
+			.ioas_id = self->ioas,
+			.length = 4 * SZ_4K,
+		};
+
+		CHECK(!ioas_map_auto(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+				     &iova, MAP_RW));
+		unmap.iova = iova;
+		CHECK(!ioctl(self->iommufd, IOMMU_IOAS_UNMAP, &unmap));
+		CHECK(unmap.length == 4 * SZ_4K);
+	}
+	return NULL;
+}
+
+static void *map_fixed(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+	char *buf = map_anon(4 * SZ_4K);
+
+	while (!stop) {
+		CHECK(!ioas_map(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+				SZ_1G, MAP_RW) || errno == EEXIST);
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G,
+				  4 * SZ_4K) ||
+		      errno == ENOENT || errno == EBUSY);
+	}
+	return NULL;
+}
+
+static void *unmap_high(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+
+	while (!stop)
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G / 2,
+				  1UL << 40) ||
+		      errno == ENOENT || errno == EBUSY);
+	return NULL;
+}
+
+static void *attach_and_detach(void *arg)
+{
+	FIXTURE_DATA(table_race) *self = arg;
+
+	while (!stop) {
+		CHECK(!attach_pt(self->dev_a, self->ioas, NULL));
+		CHECK(!detach_pt(self->dev_a));
+	}
+	return NULL;
+}
+
+/*
+ * An UNMAP takes its own area and all of it, while others come and go around it,
+ * under it, and with them the device (traps A1, A8, A11)
+ */
+TEST_F(table_race, unmap_takes_its_own)
+{
+	pthread_t threads[6];
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	START(&threads[0], map_and_unmap);
+	START(&threads[1], map_and_unmap);
+	START(&threads[2], map_fixed);
+	START(&threads[3], map_fixed);
+	START(&threads[4], unmap_high);
+	START(&threads[5], attach_and_detach);
+	run_for(2, threads, 6);
+	EXPECT_EQ(0, wrong);
+
+	EXPECT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 0, ~0UL));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+TEST_HARNESS_MAIN
