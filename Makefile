@@ -40,7 +40,7 @@ guest: kernel
 	@vm/initrd $(V)
 
 test: guest
-	@$(if $(T),,tests/vm/boot $(V))
+	@$(if $(T)$(filter-out plain,$(V)),,tests/vm/boot)
 	@vm/run $(V) $(if $(T),--tests $(T))
 
 demo: guest

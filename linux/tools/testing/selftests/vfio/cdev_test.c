@@ -42,7 +42,7 @@ FIXTURE(cdev)
 FIXTURE_SETUP(cdev)
 {
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
 	ASSERT_LE(0, self->device);
@@ -573,7 +573,7 @@ FIXTURE(bound)
 FIXTURE_SETUP(bound)
 {
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
 	ASSERT_LE(0, self->device);
@@ -1039,7 +1039,7 @@ FIXTURE(pair)
 FIXTURE_SETUP(pair)
 {
 	if (find_edu_pair(&self->a, &self->b))
-		SKIP(return, "no two edu devices that share a group");
+		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
 	self->dev_a = open_cdev(&self->a);

@@ -61,13 +61,13 @@ FIXTURE_SETUP(dma)
 	struct way *way = &self->way;
 
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	way->cdev = variant->cdev;
 	if (way->cdev) {
 		self->device = open_cdev(&self->dev);
 		if (self->device < 0)
-			SKIP(return, "no device node in this kernel");
+			SKIP_TEST("no device node in this kernel");
 		way->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 		ASSERT_LE(0, way->iommufd);
 		ASSERT_EQ(0, ioas_alloc(way->iommufd, &way->ioas));
@@ -387,11 +387,11 @@ FIXTURE(move)
 FIXTURE_SETUP(move)
 {
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
 	if (self->device < 0)
-		SKIP(return, "no device node in this kernel");
+		SKIP_TEST("no device node in this kernel");
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
@@ -483,9 +483,9 @@ FIXTURE(identity)
 FIXTURE_SETUP(identity)
 {
 	if (!has_nodes())
-		SKIP(return, "no device node in this kernel");
+		SKIP_TEST("no device node in this kernel");
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	unbind_driver(&self->dev);
 	ASSERT_EQ(0, set_default_domain(&self->dev, "identity"));
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
@@ -562,9 +562,9 @@ FIXTURE(shared)
 FIXTURE_SETUP(shared)
 {
 	if (!has_nodes())
-		SKIP(return, "no device node in this kernel");
+		SKIP_TEST("no device node in this kernel");
 	if (find_edu_pair(&self->a, &self->b))
-		SKIP(return, "no two edu devices that share a group");
+		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
 	self->dev_a = open_cdev(&self->a);

@@ -31,7 +31,7 @@ FIXTURE(group)
 FIXTURE_SETUP(group)
 {
 	if (find_edu_pair(&self->a, &self->b))
-		SKIP(return, "no two edu devices that share a group");
+		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
 	self->group = open_group(&self->a);

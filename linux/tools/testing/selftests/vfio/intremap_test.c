@@ -34,7 +34,7 @@ FIXTURE(intremap)
 FIXTURE_SETUP(intremap)
 {
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
 	ASSERT_LE(0, self->device);

@@ -21,9 +21,9 @@ FIXTURE(noiommu)
 FIXTURE_SETUP(noiommu)
 {
 	if (find_edu_alone(&self->dev))
-		SKIP(return, "no edu device");
+		SKIP_TEST("no edu device");
 	if (self->dev.group >= 0 && !is_bound(&self->dev, "vfio-pci"))
-		SKIP(return, "there is an IOMMU");
+		SKIP_TEST("there is an IOMMU");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	snprintf(self->group, sizeof(self->group), "/dev/vfio/noiommu-%d",
 		 self->dev.group);

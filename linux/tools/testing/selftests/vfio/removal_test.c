@@ -75,7 +75,7 @@ FIXTURE_SETUP(removal)
 	__u32 ioas;
 
 	if (find_edu_alone(&user->dev))
-		SKIP(return, "no edu device that is alone in its group");
+		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
 	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
 				    sizeof(user->path)));

@@ -27,7 +27,7 @@ FIXTURE(table_race)
 FIXTURE_SETUP(table_race)
 {
 	if (find_edu_pair(&self->a, &self->b))
-		SKIP(return, "no two edu devices that share a group");
+		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);

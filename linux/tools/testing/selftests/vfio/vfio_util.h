@@ -28,6 +28,9 @@
 
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
+/* For a setup, after whose SKIP(return, ...) the test would be run */
+#define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
+
 /*
  * struct pci_dev - a PCI device in sysfs
  * @bdf: address, as in 0000:00:04.0

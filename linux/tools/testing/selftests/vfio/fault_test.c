@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each allocation, and each access to user memory, of a request fails in turn. The
+ * request then fails as a whole: nothing is pinned or taken that was not before, and
+ * the same request succeeds when it is made again. Needs a kernel with failslab,
+ * fail_page_alloc and fail_usercopy.
+ *
+ * Left out is what the IOMMU core of this kernel can't undo: taking a domain from a
+ * device, so detach and move.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+/* More than any request here has chances to fail */
+#define MANY 1000
+
+static int write_file(const char *dir, const char *name, const char *value)
+{
+	char path[256];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", dir, name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -1;
+	ret = write(fd, value, strlen(value)) < 0 ? -1 : 0;
+	close(fd);
+	return ret;
+}
+
+/* Allocations that may wait fail too, and nothing is said about it */
+static int enable_faults(void)
+{
+	return write_file("failslab", "ignore-gfp-wait", "N") ||
+	       write_file("failslab", "verbose", "0") ||
+	       write_file("fail_page_alloc", "ignore-gfp-wait", "N") ||
+	       write_file("fail_page_alloc", "min-order", "0") ||
+	       write_file("fail_page_alloc", "verbose", "0") ||
+	       write_file("fail_usercopy", "verbose", "0");
+}
+
+/* The file has to be open before: to open it is to take chances */
+static int fail_nth_fd = -1;
+
+/* Let this thread's n-th chance fail */
+static int fail_nth(int n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	return pwrite(fail_nth_fd, text, strlen(text), 0) < 0 ? -1 : 0;
+}
+
+/* Did it come to that? From now on nothing fails any more. */
+static bool has_failed(void)
+{
+	char text[16] = "";
+	bool ret;
+
+	/* To look takes a chance too, which then is the one that fails */
+	ret = pread(fail_nth_fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+	while (fail_nth(0))
+		;
+	return ret;
+}
+
+FIXTURE(fault)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas, other;
+	char *buf;
+	size_t length;
+	long pinned;
+	int nr_failed;
+};
+
+FIXTURE_SETUP(fault)
+{
+	size_t i;
+
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (enable_faults() || fail_nth(0))
+		SKIP_TEST("no fault injection in this kernel");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	/* Two chunks of small pages, for the store to have tables */
+	self->length = 2 * SZ_2M;
+	self->buf = map_anon(self->length);
+	madvise(self->buf, self->length, MADV_NOHUGEPAGE);
+	for (i = 0; i < self->length; i += SZ_4K)
+		self->buf[i] = 1;
+	self->pinned = status_kb("VmPin");
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	close(self->device);
+	close(self->iommufd);
+}
+
+struct request {
+	int (*make)(FIXTURE_DATA(fault) *self);
+	/* The reverse */
+	int (*undo)(FIXTURE_DATA(fault) *self);
+	/* What has to work after a failure */
+	int (*check)(FIXTURE_DATA(fault) *self);
+	/* Stays when all but the answer was done */
+	bool stays;
+};
+
+/*
+ * Make a request with its first, second, ... chance failing, until all have. It
+ * fails and leaves nothing behind, or it has found another way. In the end it is
+ * made with success.
+ */
+static bool sweep(FIXTURE_DATA(fault) *self, const struct request *request)
+{
+	int n;
+
+	self->nr_failed = 0;
+	for (n = 1; n < MANY; n++) {
+		int ret, err;
+
+		if (fail_nth(n))
+			return false;
+		ret = request->make(self);
+		err = errno;
+		if (!has_failed())
+			return !ret;
+		self->nr_failed += !!ret;
+		if (!ret)
+			ret = request->undo(self);
+		else if (err == EFAULT && request->stays)
+			ret = request->undo(self);
+		else
+			ret = err != ENOMEM && err != EFAULT;
+		if (ret || status_kb("VmPin") != self->pinned ||
+		    (request->check && request->check(self))) {
+			fprintf(stderr, "# chance %d: errno %d\n", n, err);
+			return false;
+		}
+	}
+	return false;
+}
+
+static int make_alloc(FIXTURE_DATA(fault) *self)
+{
+	return ioas_alloc(self->iommufd, &self->other);
+}
+
+static int undo_alloc(FIXTURE_DATA(fault) *self)
+{
+	return iommufd_destroy(self->iommufd, self->other);
+}
+
+static const struct request alloc = { make_alloc, undo_alloc };
+
+static int make_bind(FIXTURE_DATA(fault) *self)
+{
+	return bind_iommufd(self->device, self->iommufd, NULL);
+}
+
+static int undo_bind(FIXTURE_DATA(fault) *self)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	if (ioctl(self->device, VFIO_DEVICE_GET_INFO, &info))
+		return -1;
+	close(self->device);
+	self->device = open_cdev(&self->dev);
+	return self->device < 0;
+}
+
+static int group_opens(FIXTURE_DATA(fault) *self)
+{
+	int group = open_group(&self->dev);
+
+	return group < 0 || close(group);
+}
+
+static const struct request bind_ = { make_bind, undo_bind, group_opens };
+
+static int make_map(FIXTURE_DATA(fault) *self)
+{
+	return ioas_map(self->iommufd, self->ioas, self->buf, self->length,
+			SZ_2M + SZ_4K, MAP_RW);
+}
+
+static int undo_map(FIXTURE_DATA(fault) *self)
+{
+	return ioas_unmap(self->iommufd, self->ioas, 0, ~0UL);
+}
+
+static const struct request map = { make_map, undo_map, NULL, true };
+
+static int make_attach(FIXTURE_DATA(fault) *self)
+{
+	return attach_pt(self->device, self->ioas, NULL);
+}
+
+static int undo_attach(FIXTURE_DATA(fault) *self)
+{
+	return detach_pt(self->device);
+}
+
+static int nothing_is_reserved(FIXTURE_DATA(fault) *self)
+{
+	return !is_usable(self->iommufd, self->ioas, 0, ~0UL);
+}
+
+static const struct request attach = {
+	make_attach, undo_attach, nothing_is_reserved,
+};
+
+/* Ids of what failed are free again */
+TEST_F(fault, ioas_alloc)
+{
+	EXPECT_TRUE(sweep(self, &alloc));
+	EXPECT_LT(0, self->nr_failed);
+	EXPECT_EQ(2, self->other);
+}
+
+/* The group opens after each failure (traps E2, E11, G3) */
+TEST_F(fault, bind)
+{
+	EXPECT_TRUE(sweep(self, &bind_));
+	EXPECT_LT(5, self->nr_failed);
+	EXPECT_EQ(0, undo_bind(self));
+}
+
+/* Without a device a mapping is a note */
+TEST_F(fault, map_without_device)
+{
+	EXPECT_TRUE(sweep(self, &map));
+	EXPECT_LT(0, self->nr_failed);
+	EXPECT_EQ(0, undo_map(self));
+}
+
+/* With a device pages are pinned, stored and mapped (traps B8, J2) */
+TEST_F(fault, map_with_device)
+{
+	ASSERT_EQ(0, make_bind(self));
+	ASSERT_EQ(0, make_attach(self));
+	EXPECT_TRUE(sweep(self, &map));
+	EXPECT_LT(5, self->nr_failed);
+	EXPECT_EQ(self->pinned + (long)self->length / 1024,
+		  status_kb("VmPin"));
+	EXPECT_EQ(0, undo_map(self));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* After a map that failed other memory can have the place, and is found there */
+TEST_F(fault, failed_map_leaves_nothing_mapped)
+{
+	char *other = map_anon(self->length);
+	struct edu edu;
+	size_t at;
+
+	madvise(other, self->length, MADV_NOHUGEPAGE);
+	ASSERT_EQ(0, make_bind(self));
+	ASSERT_EQ(0, make_attach(self));
+	ASSERT_EQ(0, edu_open(&edu, self->device));
+	EXPECT_TRUE(sweep(self, &map));
+	EXPECT_LT(5, self->nr_failed);
+	ASSERT_EQ(0, undo_map(self));
+
+	memset(self->buf, 0x11, self->length);
+	fill_pattern(other, SZ_4K, 1);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, other, self->length,
+			      SZ_2M + SZ_4K, MAP_RW));
+	ASSERT_EQ(0, edu_dma_from_ram(&edu, SZ_2M + SZ_4K, 1000));
+	for (at = SZ_4K; at < self->length; at += self->length / 8) {
+		ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + SZ_4K + at, 1000));
+		EXPECT_TRUE(is_pattern(other + at, 1000, 1));
+	}
+	EXPECT_TRUE(is_byte(self->buf, self->length, 0x11));
+	edu_close(&edu);
+}
+
+/* An attach pins and maps what is there already (trap C3) */
+TEST_F(fault, attach)
+{
+	ASSERT_EQ(0, make_map(self));
+	ASSERT_EQ(0, make_bind(self));
+	EXPECT_TRUE(sweep(self, &attach));
+	EXPECT_LT(5, self->nr_failed);
+	EXPECT_EQ(self->pinned + (long)self->length / 1024,
+		  status_kb("VmPin"));
+	EXPECT_EQ(0, undo_attach(self));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+TEST_HARNESS_MAIN
