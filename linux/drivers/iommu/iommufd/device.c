@@ -97,7 +97,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
  * isolated or the group has another owner, -EBUSY, -ENOMEM.
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
-					   struct device *dev, u32 *id)
+				    struct device *dev, u32 *id)
 {
 	struct iommufd_group *igroup;
 	struct iommufd_device *idev;
@@ -422,8 +422,10 @@ static int attach_object(struct iommufd_device *idev,
 	ret = mutex_lock_killable(&ioas->attach_lock);
 	if (ret)
 		return ret;
-	ret = hwpt ? attach_hwpt(idev, hwpt, out_pt_id) :
-		     attach_ioas(idev, ioas, out_pt_id);
+	if (hwpt)
+		ret = attach_hwpt(idev, hwpt, out_pt_id);
+	else
+		ret = attach_ioas(idev, ioas, out_pt_id);
 	mutex_unlock(&ioas->attach_lock);
 	return ret;
 }
@@ -445,7 +447,7 @@ static int attach_object(struct iommufd_device *idev,
  * says.
  */
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
-			  u32 __user *out_pt_id)
+		   u32 __user *out_pt_id)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_object *obj;

@@ -328,6 +328,13 @@ static unsigned long remove_batch(struct iommufd_ioas *ioas,
 	return bytes;
 }
 
+/* Wait until a batch is done that was not when @removals was read */
+static int wait_for_removal(struct iommufd_ioas *ioas, unsigned long removals)
+{
+	return wait_event_killable(ioas->removed,
+				   READ_ONCE(ioas->nr_removals) != removals);
+}
+
 /*
  * Remove all areas inside a range. What was found is removed even if the rest
  * can't be; *@unmapped is the bytes of it. Ends early on a fatal signal, unless
@@ -351,8 +358,7 @@ static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
 		up_read(&ioas->domains_lock);
 
 		if (ret == -EAGAIN) {
-			ret = wait_event_killable(ioas->removed,
-				READ_ONCE(ioas->nr_removals) != removals);
+			ret = wait_for_removal(ioas, removals);
 			if (ret)
 				return ret;
 			continue;

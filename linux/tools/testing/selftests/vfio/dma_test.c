@@ -514,7 +514,7 @@ FIXTURE_TEARDOWN(identity)
 }
 
 /* Does DMA to the page's physical address go nowhere, and is it reported? */
-static bool is_blocked(FIXTURE_DATA(identity) *self)
+static bool is_blocked(struct _test_data_identity *self)
 {
 	int tries;
 

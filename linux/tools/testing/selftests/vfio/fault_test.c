@@ -117,11 +117,11 @@ FIXTURE_TEARDOWN(fault)
 }
 
 struct request {
-	int (*make)(FIXTURE_DATA(fault) *self);
+	int (*make)(struct _test_data_fault *self);
 	/* The reverse */
-	int (*undo)(FIXTURE_DATA(fault) *self);
+	int (*undo)(struct _test_data_fault *self);
 	/* What has to work after a failure */
-	int (*check)(FIXTURE_DATA(fault) *self);
+	int (*check)(struct _test_data_fault *self);
 	/* Stays when all but the answer was done */
 	bool stays;
 };
@@ -131,7 +131,7 @@ struct request {
  * fails and leaves nothing behind, or it has found another way. In the end it is
  * made with success.
  */
-static bool sweep(FIXTURE_DATA(fault) *self, const struct request *request)
+static bool sweep(struct _test_data_fault *self, const struct request *request)
 {
 	int n;
 
@@ -161,24 +161,24 @@ static bool sweep(FIXTURE_DATA(fault) *self, const struct request *request)
 	return false;
 }
 
-static int make_alloc(FIXTURE_DATA(fault) *self)
+static int make_alloc(struct _test_data_fault *self)
 {
 	return ioas_alloc(self->iommufd, &self->other);
 }
 
-static int undo_alloc(FIXTURE_DATA(fault) *self)
+static int undo_alloc(struct _test_data_fault *self)
 {
 	return iommufd_destroy(self->iommufd, self->other);
 }
 
 static const struct request alloc = { make_alloc, undo_alloc };
 
-static int make_bind(FIXTURE_DATA(fault) *self)
+static int make_bind(struct _test_data_fault *self)
 {
 	return bind_iommufd(self->device, self->iommufd, NULL);
 }
 
-static int undo_bind(FIXTURE_DATA(fault) *self)
+static int undo_bind(struct _test_data_fault *self)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 
@@ -189,7 +189,7 @@ static int undo_bind(FIXTURE_DATA(fault) *self)
 	return self->device < 0;
 }
 
-static int group_opens(FIXTURE_DATA(fault) *self)
+static int group_opens(struct _test_data_fault *self)
 {
 	int group = open_group(&self->dev);
 
@@ -198,30 +198,30 @@ static int group_opens(FIXTURE_DATA(fault) *self)
 
 static const struct request bind_ = { make_bind, undo_bind, group_opens };
 
-static int make_map(FIXTURE_DATA(fault) *self)
+static int make_map(struct _test_data_fault *self)
 {
 	return ioas_map(self->iommufd, self->ioas, self->buf, self->length,
 			SZ_2M + SZ_4K, MAP_RW);
 }
 
-static int undo_map(FIXTURE_DATA(fault) *self)
+static int undo_map(struct _test_data_fault *self)
 {
 	return ioas_unmap(self->iommufd, self->ioas, 0, ~0UL);
 }
 
 static const struct request map = { make_map, undo_map, NULL, true };
 
-static int make_attach(FIXTURE_DATA(fault) *self)
+static int make_attach(struct _test_data_fault *self)
 {
 	return attach_pt(self->device, self->ioas, NULL);
 }
 
-static int undo_attach(FIXTURE_DATA(fault) *self)
+static int undo_attach(struct _test_data_fault *self)
 {
 	return detach_pt(self->device);
 }
 
-static int nothing_is_reserved(FIXTURE_DATA(fault) *self)
+static int nothing_is_reserved(struct _test_data_fault *self)
 {
 	return !is_usable(self->iommufd, self->ioas, 0, ~0UL);
 }

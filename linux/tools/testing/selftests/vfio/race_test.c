@@ -56,7 +56,7 @@ FIXTURE_TEARDOWN(race)
 
 static void *bind_and_close(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 
 	while (!stop) {
 		int device = open_cdev(&self->a);
@@ -74,7 +74,7 @@ static void *bind_and_close(void *arg)
 
 static void *destroy_ids(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 	__u32 id = 0;
 
 	while (!stop) {
@@ -87,7 +87,7 @@ static void *destroy_ids(void *arg)
 
 static void *use_ids(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 	char *buf = map_anon(SZ_4K);
 	__u32 id = 0;
 
@@ -179,7 +179,7 @@ static atomic_int group_users, cdev_users;
 
 static void *use_group(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 
 	while (!stop) {
 		struct legacy l;
@@ -199,7 +199,7 @@ static void *use_group(void *arg)
 
 static void *use_cdev(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 
 	while (!stop) {
 		int device = open_cdev(&self->b);
@@ -242,7 +242,7 @@ TEST_F(race, group_and_node_exclude_each_other)
 
 static void *open_and_bind(void *arg)
 {
-	FIXTURE_DATA(race) *self = arg;
+	struct _test_data_race *self = arg;
 
 	while (!stop) {
 		int device = open_cdev(&self->a);
@@ -353,7 +353,7 @@ static int wait_for_fault(int faults)
 
 static void *bind_a(void *arg)
 {
-	FIXTURE_DATA(answer) *self = arg;
+	struct _test_data_answer *self = arg;
 
 	CHECK(!ioctl(self->dev_a, VFIO_DEVICE_BIND_IOMMUFD, self->bind));
 	return NULL;
@@ -405,7 +405,7 @@ FIXTURE(stalled)
 };
 
 /* Who touches @missing waits until give_pages() */
-static int watch(FIXTURE_DATA(stalled) *self)
+static int watch(struct _test_data_stalled *self)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = {
@@ -447,7 +447,7 @@ FIXTURE_TEARDOWN(stalled)
 
 static void *map_missing(void *arg)
 {
-	FIXTURE_DATA(stalled) *self = arg;
+	struct _test_data_stalled *self = arg;
 
 	CHECK(!ioas_map(self->iommufd, self->ioas, self->missing, 4 * SZ_4K,
 			SZ_2M, MAP_RW));
@@ -456,13 +456,13 @@ static void *map_missing(void *arg)
 
 static void *attach_missing(void *arg)
 {
-	FIXTURE_DATA(stalled) *self = arg;
+	struct _test_data_stalled *self = arg;
 
 	CHECK(!attach_pt(self->device, self->ioas, NULL));
 	return NULL;
 }
 
-static int give_pages(FIXTURE_DATA(stalled) *self)
+static int give_pages(struct _test_data_stalled *self)
 {
 	struct uffdio_copy copy = {
 		.dst = (uintptr_t)self->missing,
@@ -543,7 +543,7 @@ TEST_F(stalled, map_finds_that_the_device_left)
 }
 
 /* In a child, whose memory is not watched yet: say when its MAP is stalled */
-static int stall_and_tell(FIXTURE_DATA(stalled) *self, int to)
+static int stall_and_tell(struct _test_data_stalled *self, int to)
 {
 	pthread_t thread;
 
@@ -600,7 +600,7 @@ TEST_F(stalled, attach_stops_no_other_address_space)
 
 static void *close_other(void *arg)
 {
-	FIXTURE_DATA(stalled) *self = arg;
+	struct _test_data_stalled *self = arg;
 
 	close(self->other);
 	return NULL;

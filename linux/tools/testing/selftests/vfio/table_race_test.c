@@ -48,7 +48,7 @@ FIXTURE_TEARDOWN(table_race)
 	close(self->iommufd);
 }
 
-static void move(FIXTURE_DATA(table_race) *self, int device, unsigned int *seed)
+static void move(struct _test_data_table_race *self, int device, unsigned int *seed)
 {
 	__u32 hwpt = 0, ioas;
 
@@ -73,7 +73,7 @@ static void move(FIXTURE_DATA(table_race) *self, int device, unsigned int *seed)
 
 static void *move_a(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 	unsigned int seed = 1;
 
 	while (!stop)
@@ -83,7 +83,7 @@ static void *move_a(void *arg)
 
 static void *move_b(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 	unsigned int seed = 2;
 
 	while (!stop)
@@ -137,7 +137,7 @@ TEST_F(table_race, attach_and_detach)
 
 static void *map_and_unmap(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 	char *buf = map_anon(4 * SZ_4K);
 	__u64 iova;
 
@@ -159,7 +159,7 @@ static void *map_and_unmap(void *arg)
 
 static void *map_fixed(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 	char *buf = map_anon(4 * SZ_4K);
 
 	while (!stop) {
@@ -174,7 +174,7 @@ static void *map_fixed(void *arg)
 
 static void *unmap_high(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 
 	while (!stop)
 		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G / 2,
@@ -185,7 +185,7 @@ static void *unmap_high(void *arg)
 
 static void *attach_and_detach(void *arg)
 {
-	FIXTURE_DATA(table_race) *self = arg;
+	struct _test_data_table_race *self = arg;
 
 	while (!stop) {
 		CHECK(!attach_pt(self->dev_a, self->ioas, NULL));
