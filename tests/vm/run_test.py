@@ -66,6 +66,10 @@ class Judge(unittest.TestCase):
     def test_missing_program_is_lost(self):
         self.outcome(run.LOST, 'b did not report', GOOD[:GOOD.index('# run b')] + '# end\n')
 
+    def test_lost_program_was_at_a_case(self):
+        self.outcome(run.LOST, 'b did not report, it was at b.one',
+                     GOOD[:GOOD.index('  ok 1 b.one')] + '  #  RUN           b.one ...\n# end\n')
+
     def test_report_without_end_is_lost(self):
         self.outcome(run.LOST, 'end of its report', GOOD.replace('# end\n', ''))
 
