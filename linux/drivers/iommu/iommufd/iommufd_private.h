@@ -18,7 +18,8 @@
  *     iommufd_ioas::domains_lock
  *     iova_space::lock
  *
- * User memory is pinned, so mmap_lock taken, under domains_lock at most.
+ * User memory is pinned, so mmap_lock taken, under domains_lock at most. The
+ * locks of the IOMMU core and its drivers come last.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H

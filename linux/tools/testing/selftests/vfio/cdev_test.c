@@ -20,13 +20,6 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-#define EXPECT_ERRNO(_errno, _call)                                            \
-	do {                                                                   \
-		errno = 0;                                                     \
-		EXPECT_EQ(-1, _call);                                          \
-		EXPECT_EQ(_errno, errno);                                      \
-	} while (0)
-
 /*
  * A device alone in its group: its node, an iommufd and an IOAS
  */

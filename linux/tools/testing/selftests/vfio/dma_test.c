@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -334,41 +333,28 @@ TEST_F(dma, device_sees_writes_after_fork)
 /* An interrupt comes as an event */
 TEST_F(dma, msi_arrives_through_an_eventfd)
 {
-	struct {
-		struct vfio_irq_set set;
-		__s32 fd;
-	} irq = {
-		.set = {
-			.argsz = sizeof(irq),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = VFIO_PCI_MSI_IRQ_INDEX,
-			.count = 1,
-		},
-	};
 	struct pollfd pfd = { .events = POLLIN };
 	char *buf = map_anon(SZ_4K);
 	__u64 count;
 
-	irq.fd = eventfd(0, EFD_NONBLOCK);
-	pfd.fd = irq.fd;
-	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
-	ASSERT_EQ(-1, read(irq.fd, &count, sizeof(count)));
+	pfd.fd = irq_eventfd(self->device, VFIO_PCI_MSI_IRQ_INDEX);
+	ASSERT_LE(0, pfd.fd);
+	ASSERT_EQ(-1, read(pfd.fd, &count, sizeof(count)));
 	edu_write(&self->edu, 0x60, 1);
 	EXPECT_EQ(1, poll(&pfd, 1, 5000));
-	EXPECT_EQ(sizeof(count), read(irq.fd, &count, sizeof(count)));
+	EXPECT_EQ(sizeof(count), read(pfd.fd, &count, sizeof(count)));
 	EXPECT_EQ(1, count);
 	edu_write(&self->edu, 0x64, 1);
 
 	/* At the end of a transfer, if it is asked for */
 	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
-	EXPECT_EQ(-1, read(irq.fd, &count, sizeof(count)));
+	EXPECT_EQ(-1, read(pfd.fd, &count, sizeof(count)));
 	ASSERT_EQ(0, edu_dma_to_ram_irq(&self->edu, IOVA, 100));
 	EXPECT_EQ(1, poll(&pfd, 1, 5000));
 	EXPECT_EQ(0x100, edu_read(&self->edu, 0x24));
 	edu_write(&self->edu, 0x64, 0x100);
-	close(irq.fd);
+	close(pfd.fd);
 }
 
 /*

@@ -7,19 +7,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
-
-#define EXPECT_ERRNO(_errno, _call)                                            \
-	do {                                                                   \
-		errno = 0;                                                     \
-		EXPECT_EQ(-1, _call);                                          \
-		EXPECT_EQ(_errno, errno);                                      \
-	} while (0)
 
 FIXTURE(group)
 {
@@ -170,18 +162,6 @@ TEST_F(group, hot_reset_info_names_groups)
  */
 TEST_F(group, removal_waits_for_the_user)
 {
-	struct {
-		struct vfio_irq_set set;
-		__s32 fd;
-	} irq = {
-		.set = {
-			.argsz = sizeof(irq),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = VFIO_PCI_REQ_IRQ_INDEX,
-			.count = 1,
-		},
-	};
 	struct pollfd pfd = { .events = POLLIN };
 	int device, status;
 	pid_t pid;
@@ -189,9 +169,8 @@ TEST_F(group, removal_waits_for_the_user)
 	ASSERT_EQ(0, set_container(self->group, &self->container));
 	device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->a.bdf);
 	ASSERT_LE(0, device);
-	irq.fd = eventfd(0, EFD_CLOEXEC);
-	pfd.fd = irq.fd;
-	ASSERT_EQ(0, ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
+	pfd.fd = irq_eventfd(device, VFIO_PCI_REQ_IRQ_INDEX);
+	ASSERT_LE(0, pfd.fd);
 
 	pid = fork();
 	if (!pid) {
@@ -212,7 +191,7 @@ TEST_F(group, removal_waits_for_the_user)
 	device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->a.bdf);
 	EXPECT_LE(0, device);
 	close(device);
-	close(irq.fd);
+	close(pfd.fd);
 }
 
 /* MAP and UNMAP of the container, with its own errors */

@@ -54,8 +54,7 @@ TEST_F(intremap, bind_is_EPERM)
 {
 	int group;
 
-	EXPECT_EQ(-1, bind_iommufd(self->device, self->iommufd, NULL));
-	EXPECT_EQ(EPERM, errno);
+	EXPECT_ERRNO(EPERM, bind_iommufd(self->device, self->iommufd, NULL));
 	group = open_group(&self->dev);
 	EXPECT_LE(0, group);
 	close(group);
@@ -69,8 +68,7 @@ TEST_F(intremap, parameter_permits_it)
 	close(self->device);
 	ASSERT_EQ(0, allow("N"));
 	self->device = open_cdev(&self->dev);
-	EXPECT_EQ(-1, bind_iommufd(self->device, self->iommufd, NULL));
-	EXPECT_EQ(EPERM, errno);
+	EXPECT_ERRNO(EPERM, bind_iommufd(self->device, self->iommufd, NULL));
 }
 
 TEST_HARNESS_MAIN

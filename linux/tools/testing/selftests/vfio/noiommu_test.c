@@ -43,8 +43,7 @@ TEST_F(noiommu, device_has_no_node)
 	EXPECT_EQ(0, access(path, F_OK));
 	snprintf(path, sizeof(path), "/sys/class/vfio-dev/%s/dev", name);
 	EXPECT_EQ(-1, access(path, F_OK));
-	EXPECT_EQ(-1, open_cdev(&self->dev));
-	EXPECT_EQ(ENOENT, errno);
+	EXPECT_ERRNO(ENOENT, open_cdev(&self->dev));
 }
 
 /* The group works as it does without iommufd */

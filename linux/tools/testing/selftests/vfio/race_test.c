@@ -371,12 +371,9 @@ TEST_F(answer, stalled_bind_stops_nobody)
 
 	START(&thread, bind_a);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
-	EXPECT_EQ(-1, read(self->dev_a, &byte, 1));
-	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, bind_iommufd(second, self->iommufd, NULL));
-	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, open_group(&self->a));
-	EXPECT_EQ(EBUSY, errno);
+	EXPECT_ERRNO(EINVAL, read(self->dev_a, &byte, 1));
+	EXPECT_ERRNO(EINVAL, bind_iommufd(second, self->iommufd, NULL));
+	EXPECT_ERRNO(EBUSY, open_group(&self->a));
 	EXPECT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
 	close(self->dev_b);
 
@@ -487,11 +484,9 @@ TEST_F(stalled, map_stops_nobody)
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 2 * SZ_2M, SZ_4K));
 	/* Its own place is taken, and not there to be unmapped */
-	EXPECT_EQ(-1, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
-			       SZ_2M, MAP_RW));
-	EXPECT_EQ(EEXIST, errno);
-	EXPECT_EQ(-1, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
-	EXPECT_EQ(EBUSY, errno);
+	EXPECT_ERRNO(EEXIST, ioas_map(self->iommufd, self->ioas, self->buf,
+				      SZ_4K, SZ_2M, MAP_RW));
+	EXPECT_ERRNO(EBUSY, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
 
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
@@ -632,8 +627,7 @@ TEST_F(stalled, attach_and_close_of_the_sibling)
 	ASSERT_EQ(0, wait_for_fault(self->faults));
 	START(&closer, close_other);
 	usleep(200000);
-	EXPECT_EQ(-1, bind_iommufd(second, self->iommufd, NULL));
-	EXPECT_EQ(EINVAL, errno);
+	EXPECT_ERRNO(EINVAL, bind_iommufd(second, self->iommufd, NULL));
 
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(attacher, NULL);

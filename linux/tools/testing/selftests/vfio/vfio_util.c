@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -509,6 +510,32 @@ int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length)
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, iova, EDU_BUFFER, length, 0);
+}
+
+/* An eventfd that the first interrupt of this kind raises */
+int irq_eventfd(int device, __u32 index)
+{
+	struct {
+		struct vfio_irq_set set;
+		__s32 fd;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = index,
+			.count = 1,
+		},
+	};
+	int err;
+
+	irq.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (irq.fd < 0 || !ioctl(device, VFIO_DEVICE_SET_IRQS, &irq))
+		return irq.fd;
+	err = errno;
+	close(irq.fd);
+	errno = err;
+	return -1;
 }
 
 /* The kernel log, from here on */

@@ -28,6 +28,14 @@
 
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
+/* The call fails, with this errno */
+#define EXPECT_ERRNO(_errno, _call)                                            \
+	do {                                                                   \
+		errno = 0;                                                     \
+		EXPECT_EQ(-1, _call);                                          \
+		EXPECT_EQ(_errno, errno);                                      \
+	} while (0)
+
 /* For a setup, after whose SKIP(return, ...) the test would be run */
 #define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
 
@@ -100,6 +108,8 @@ void edu_write(struct edu *edu, unsigned int reg, __u32 value);
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
+
+int irq_eventfd(int device, __u32 index);
 
 int kmsg_open(void);
 bool kmsg_has_fault(int kmsg, __u64 iova);
