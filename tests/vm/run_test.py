@@ -125,6 +125,10 @@ class OwnFiles(unittest.TestCase):
     def test_bad_line_of_a_plan_is_an_error(self):
         self.broken('a x/a default ten 0 -\n', run.read_plan, 'not a line of a plan')
 
+    def test_unknown_need_is_an_error(self):
+        """It would leave the test out of every run."""
+        self.broken('a x/a default 10 0 cdve\n', run.read_plan, 'not a line of a plan')
+
     def test_missing_file_is_an_error(self):
         with self.assertRaises(run.HarnessError):
             run.lines_of('/nonexistent')

@@ -220,4 +220,46 @@ TEST_F(table_race, unmap_takes_its_own)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 }
 
+static atomic_ulong unmapped;
+
+static void *unmap_all(void *arg)
+{
+	struct _test_data_table_race *self = arg;
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = self->ioas,
+		.length = ~0ULL,
+	};
+
+	CHECK(!ioctl(self->iommufd, IOMMU_IOAS_UNMAP, &unmap));
+	unmapped += unmap.length;
+	return NULL;
+}
+
+/* Several that remove everything: each area is removed once, and nobody fails */
+TEST_F(table_race, unmaps_wait_for_each_other)
+{
+	char *buf = map_anon(SZ_4K);
+	pthread_t threads[3];
+	int i, round;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	for (round = 0; round < 10; round++) {
+		unmapped = 0;
+		for (i = 0; i < 500; i++)
+			ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf,
+					      SZ_4K, SZ_2M + i * 2 * SZ_4K,
+					      MAP_RW));
+		for (i = 0; i < 3; i++)
+			START(&threads[i], unmap_all);
+		for (i = 0; i < 3; i++)
+			pthread_join(threads[i], NULL);
+		ASSERT_EQ(500 * SZ_4K, unmapped);
+	}
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
 TEST_HARNESS_MAIN
