@@ -4,7 +4,7 @@
  * and tell the host, on a channel of its own, how each of them ended.
  *
  *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these
- *	vm.demo					run /demo and pass on what it prints
+ *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
  *	vm.shell				give a shell on the console
  *
  * The channel is the second serial port: KTAP, with what a program prints as its
@@ -165,7 +165,7 @@ static int copy_output(int fd, double deadline, const char *indent)
 }
 
 /* Return the wait status, or -1 if the program was killed for being late */
-static int run_program(const char *path, unsigned int seconds, const char *indent)
+static int run_program(char *const argv[], unsigned int seconds, const char *indent)
 {
 	int out[2], status, late;
 	pid_t pid;
@@ -179,8 +179,8 @@ static int run_program(const char *path, unsigned int seconds, const char *inden
 		dup2(out[1], 2);
 		close(out[0]);
 		close(out[1]);
-		execl(path, path, NULL);
-		fprintf(stderr, "# cannot run %s: %s\n", path, strerror(errno));
+		execv(argv[0], argv);
+		fprintf(stderr, "# cannot run %s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
 	close(out[1]);
@@ -221,6 +221,7 @@ static void run_plan(char *plan)
 	while ((item = strsep(&next, ","))) {
 		char *name = strsep(&item, ":");
 		char *seconds = strsep(&item, ":");
+		char *const argv[] = { item, NULL };
 		char note[128];
 		int status;
 
@@ -229,7 +230,7 @@ static void run_plan(char *plan)
 		snprintf(note, sizeof(note), "vm: run %s\n", name);
 		write_file("/dev/kmsg", note);
 		say("# run %s\n", name);
-		status = run_program(item, atoi(seconds), "  ");
+		status = run_program(argv, atoi(seconds), "  ");
 		scan_for_leaks(name);
 
 		nr++;
@@ -243,6 +244,18 @@ static void run_plan(char *plan)
 			say("not ok %d %s # exit %d\n", nr, name, WEXITSTATUS(status));
 	}
 	say("1..%d\n", nr);
+}
+
+static void run_one(char *command)
+{
+	char *seconds = strsep(&command, ":");
+	char *argv[8];
+	int i = 0;
+
+	while (i < 7 && (argv[i] = strsep(&command, ",")))
+		i++;
+	argv[i] = NULL;
+	say("# exit %d\n", run_program(argv, atoi(seconds), ""));
 }
 
 static char *option(char *cmdline, const char *name)
@@ -278,8 +291,8 @@ int main(void)
 	plan = option(strcpy(copy, cmdline), "vm.run");
 	if (plan)
 		run_plan(plan);
-	else if (option(strcpy(copy, cmdline), "vm.demo"))
-		say("# exit %d\n", run_program("/demo", 120, ""));
+	else if ((plan = option(strcpy(copy, cmdline), "vm.exec")))
+		run_one(plan);
 	say("# end\n");
 	tcdrain(verdict);
 	sync();

@@ -1,0 +1,101 @@
+"""A virtual machine: what it is made of, and one boot of it.
+
+vm/run and bench/run use this. In the guest vm/init.c is the other side.
+"""
+import os, re, shlex, subprocess, time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BOOT = 90           # seconds that a boot may take under TCG
+
+
+class HarnessError(Exception):
+    pass
+
+
+def lines_of(path):
+    """The lines of one of our files that are not empty or comments."""
+    try:
+        with open(path) as f:
+            lines = [l.rstrip('\n') for l in f if l.strip() and not l.startswith('#')]
+    except OSError as e:
+        raise HarnessError(f'cannot read {os.path.relpath(path, TOP)}: {e.strerror}')
+    if not lines:
+        raise HarnessError(f'{os.path.relpath(path, TOP)} is empty')
+    return lines
+
+
+def read_machine(name):
+    """QEMU's arguments and the kernel's parameters."""
+    args, append, use, known = [], [], False, set()
+    for line in lines_of(os.path.join(TOP, 'vm/machine.args')):
+        if line.startswith('['):
+            names = line.strip('[]').split()
+            known.update(names)
+            use = name in names
+        elif use:
+            words = shlex.split(line, comments=True)
+            if words[0] == 'append':
+                append += words[1:]
+            else:
+                args += words
+    if name not in known:
+        raise HarnessError(f'vm/machine.args has no machine {name}')
+    return args, append
+
+
+def read(path):
+    with open(path, errors='replace') as f:
+        return f.read()
+
+
+class Guest:
+    """One boot of one machine: its kernel, where it reports, and more arguments for QEMU.
+
+    options.v names the kernel, options.accel is the accelerator, first of QEMU's arguments.
+    """
+
+    def __init__(self, options, machine, results, tag, more=()):
+        self.console = os.path.join(results, f'{tag}.console')
+        self.verdict = os.path.join(results, f'{tag}.ktap')
+        self.said = os.path.join(results, f'{tag}.qemu')
+        self.out = os.path.join(TOP, 'build/out', options.v)
+        self.machine, self.append = read_machine(machine)
+        self.accel, self.more = options.accel, more
+        for f in (self.console, self.verdict, self.said):
+            open(f, 'w').close()
+
+    def command(self, append, serial):
+        kernel = os.path.join(self.out, 'arch/x86/boot/bzImage')
+        initrd = os.path.join(self.out, 'initrd.cpio')
+        for f in (kernel, initrd):
+            if not os.path.exists(f):
+                raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make kernel V={os.path.basename(self.out)}')
+        append = ('console=ttyS0 intel_iommu=on panic=-1 oops=panic tsc=reliable no_timer_check '
+                  + ' '.join([*self.append, append]))
+        # QEMU takes the first accelerator that works
+        return ['qemu-system-x86_64', *self.accel, *self.machine, *self.more, *serial,
+                '-kernel', kernel, '-initrd', initrd, '-append', append]
+
+    def spawn(self, append, serial, **how):
+        try:
+            return subprocess.Popen(self.command(append, serial), **how)
+        except FileNotFoundError:
+            raise HarnessError('qemu-system-x86_64 is missing; run: tools/setup')
+
+    def boot(self, append, seconds, progress=lambda text: None):
+        """Boot and wait for the guest's end; False if it took too long."""
+        serial = ['-serial', f'file:{self.console}', '-serial', f'file:{self.verdict}']
+        with open(self.said, 'w') as said:
+            qemu = self.spawn(append, serial, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        deadline = time.monotonic() + seconds
+        while qemu.poll() is None:
+            if time.monotonic() > deadline:
+                qemu.kill()
+                qemu.wait()
+                return False
+            progress(read(self.verdict))
+            time.sleep(0.5)
+        progress(read(self.verdict))
+        if qemu.returncode:
+            raise HarnessError('QEMU failed: ' + (read(self.said).strip() or f'status {qemu.returncode}'))
+        return True
