@@ -3,10 +3,13 @@
 #	V=	which kernel: plain, debug, or a name in vm/variants
 #	T=	which test of vm/plan, or several with commas
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
+#	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
+#	PEER=	another peer: tarball of a later kernel that has both ways
+#	SAVE=	1: write the committed figures anew
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
 T ?=
-export KSRC A
+export KSRC A PEER
 
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
@@ -18,6 +21,9 @@ help:
 	@echo "make check           all that needs no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
 	@echo "make bisect          build what each patch of the series gives"
+	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
+	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
+	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
 	@echo "make shell           the test machine, with a shell    [V=]"
 	@echo "make clean           remove build/"
 
@@ -58,9 +64,24 @@ matrix: tree
 bisect: tree
 	@tools/bisect
 
+bench: guest
+	@tools/setup bench
+	@vm/kernel peer && vm/initrd peer
+	@vm/kernel lockstat && vm/initrd lockstat
+	@bench/run $(if $(SAVE),--save)
+
+case:
+	@$(if $(CASE),,echo "which case? For example: make profile CASE=map-256m KIND=thp" >&2; exit 1)
+
+profile: case guest
+	@bench/profile $(CASE) $(KIND)
+
+budget: guest
+	@bench/budget $(if $(SAVE),--save)
+
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest test demo shell check matrix bisect clean
+.PHONY: help setup tree save series kernel guest test demo shell check matrix bisect bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

@@ -12,7 +12,7 @@ class Verbs(unittest.TestCase):
     def setUp(self):
         self.repo = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.repo)
-        for part in ('tools', 'vm', 'Makefile', 'linux/tools/testing/selftests'):
+        for part in ('tools', 'vm', 'bench', 'Makefile', 'linux/tools/testing/selftests'):
             copy = shutil.copytree if os.path.isdir(os.path.join(TOP, part)) else shutil.copy
             os.makedirs(os.path.dirname(os.path.join(self.repo, part)), exist_ok=True)
             copy(os.path.join(TOP, part), os.path.join(self.repo, part))
@@ -69,6 +69,13 @@ class Verbs(unittest.TestCase):
         self.nothing_installed('echo "E: Failed to fetch bc  Temporary failure resolving" >&2; exit 100')
         self.refused(['no network', 'tools/setup'], 'tools/setup')
 
+    def test_setup_for_the_bench_names_itself(self):
+        self.nothing_installed('echo "E: Unable to locate package linux-source-6.12" >&2; exit 100')
+        self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
+
+    def test_setup_of_something_unknown(self):
+        self.refused(['no set speed', 'tools/setup bench'], 'tools/setup', 'speed')
+
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
         self.refused(['disk is full', 'tools/setup'], 'tools/setup')
@@ -112,6 +119,15 @@ class Verbs(unittest.TestCase):
     def test_kernel_without_a_tool(self):
         self.put('build/linux/Makefile')
         self.refused(['flex is missing', 'tools/setup'], 'vm/kernel', 'plain', path=self.without('flex'))
+
+    def test_kernel_of_the_peer_without_its_source(self):
+        self.put('build/linux/Makefile')
+        self.refused(['/nowhere/linux.tar.xz is missing', 'tools/setup bench'], 'vm/kernel', 'peer', PEER='/nowhere/linux.tar.xz')
+
+    def test_kernel_of_the_peer_from_something_else(self):
+        self.put('build/linux/Makefile')
+        self.put('notes.txt')
+        self.refused(['cannot unpack notes.txt'], 'vm/kernel', 'peer', PEER='notes.txt')
 
     def test_kernel_with_a_symbol_that_is_not_to_be_had(self):
         self.put('build/linux/Makefile', '%config:\n\t@: >$(O)/.config\n')
