@@ -5,9 +5,11 @@ set terminal svg size 1000,60+rows*52 font "sans-serif,13" background "white"
 set output picture
 set datafile separator "\t"
 
-set title "What programs ask of VFIO, in millions of guest instructions: shorter is better\n{/*0.85 one vCPU, VT-d, cdev is the device's own node, type1 its group and a container; each step of the scale is ten times the one before}"
+set title "What programs ask of VFIO, in millions of guest instructions: shorter is better\n".\
+	"{/*0.85 cdev is the device's own node, type1 its group and a container; one vCPU, VT-d\n}".\
+	"{/*0.85 each step of the scale is ten times the one before}"
 set logscale x 10
-set xrange [0.05:250]
+set xrange [0.05:600]
 set yrange [0.4:rows+0.6]
 set xtics out nomirror ("0.1" 0.1, "1" 1, "10" 10, "100" 100)
 set mxtics 10

@@ -123,6 +123,19 @@ static void unmap_remains(struct iommufd_hwpt *hwpt, unsigned long iova,
 	}
 }
 
+/* One run is mapped as it is: a list costs more */
+static int map_runs(struct iommufd_hwpt *hwpt, unsigned long iova,
+		    struct scatterlist *sg, unsigned int nr, int prot)
+{
+	ssize_t ret;
+
+	if (nr == 1)
+		return iommu_map(hwpt->domain, iova, sg_phys(sg), sg->length,
+				 prot);
+	ret = iommu_map_sg(hwpt->domain, iova, sg, nr, prot);
+	return ret < 0 ? ret : 0;
+}
+
 /**
  * iommufd_hwpt_map - put an area into a page table
  * @hwpt: the table; domains_lock of its IOAS is held
@@ -140,9 +153,8 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	struct iommufd_run run = {};
 	unsigned long bytes = 0;
 	unsigned int nr = 0;
-	ssize_t ret;
+	int ret;
 
-	sg_init_table(sg, BATCH_RUNS);
 	while (left) {
 		unsigned long size;
 
@@ -150,6 +162,8 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 			iommufd_cursor_next(&cur, &run);
 		size = min3((run.npages << PAGE_SHIFT) - offset, left,
 			    window_left(iova + bytes));
+		/* No end is marked, since all is told by number */
+		sg[nr] = (struct scatterlist){};
 		sg_set_page(&sg[nr++], pfn_to_page(run.pfn), size, offset);
 		bytes += size;
 		left -= size;
@@ -164,8 +178,8 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		    window_left(iova + bytes) != WINDOW)
 			continue;
 		ret = fatal_signal_pending(current) ? -EINTR :
-			iommu_map_sg(hwpt->domain, iova, sg, nr, area->prot);
-		if (ret < 0) {
+			map_runs(hwpt, iova, sg, nr, area->prot);
+		if (ret) {
 			unmap_remains(hwpt, iova, bytes);
 			unmap_sync(hwpt, area->start, iova - area->start);
 			return ret;

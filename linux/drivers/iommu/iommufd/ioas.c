@@ -87,22 +87,24 @@ static struct iommufd_area *alloc_area(struct iommufd_ioas *ioas,
 		err = ERR_PTR(-ENOSPC);
 		goto err_count;
 	}
-	area = kzalloc(sizeof(*area), GFP_KERNEL_ACCOUNT);
+	area = kmalloc(sizeof(*area), GFP_KERNEL_ACCOUNT);
 	if (!area)
 		goto err_count;
+	*area = (struct iommufd_area){
+		.page_offset = offset_in_page(uva),
+		.prot = IOMMU_CACHE,
+		.owner = IOMMUFD_AREA_MAP,
+	};
 	area->pages = iommufd_pages_alloc(uva, length, writable);
 	if (IS_ERR(area->pages)) {
 		kfree(area);
 		goto err_count;
 	}
 
-	area->page_offset = offset_in_page(uva);
-	area->prot = IOMMU_CACHE;
 	if (writable)
 		area->prot |= IOMMU_WRITE;
 	if (flags & IOMMU_IOAS_MAP_READABLE)
 		area->prot |= IOMMU_READ;
-	area->owner = IOMMUFD_AREA_MAP;
 	return area;
 
 err_count:
@@ -313,8 +315,7 @@ static unsigned long remove_batch(struct iommufd_ioas *ioas,
 		unpin_area(area);
 
 	mutex_lock(&ioas->space.lock);
-	list_for_each_entry(area, batch, batch)
-		iova_space_erase(&ioas->space, area);
+	iova_space_erase_all(&ioas->space, batch);
 	ioas->nr_removals++;
 	mutex_unlock(&ioas->space.lock);
 	if (wq_has_sleeper(&ioas->removed))

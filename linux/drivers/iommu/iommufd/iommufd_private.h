@@ -146,6 +146,7 @@ static inline void iommufd_object_unuse(struct iommufd_object *obj)
  * @chunks: the PFN store, see pages.c. It changes only while the pages get
  *          pinned and unpinned, so who knows them to be pinned reads it without
  *          a lock
+ * @chunk: instead of @chunks when there is room for one only
  * @npinned: pages pinned, counted from the first
  * @npages: pages in the range
  * @uva: address of the first one
@@ -159,7 +160,10 @@ static inline void iommufd_object_unuse(struct iommufd_object *obj)
  * there.
  */
 struct iommufd_pages {
-	struct xarray chunks;
+	union {
+		struct xarray chunks;
+		void *chunk;
+	};
 	unsigned long npinned;
 	unsigned long npages;
 	unsigned long uva;
@@ -190,14 +194,12 @@ void iommufd_pages_unpin(struct iommufd_pages *pages);
  * struct iommufd_cursor - place in pinned pages, walked run by run
  * @pages: pages that are pinned
  * @index: the next page
- * @table: table of the present chunk that @next_run belongs to, or NULL
- * @next_run: entry of @table
+ * @run: its run in the table of its chunk, or NULL to look up the chunk
  */
 struct iommufd_cursor {
 	struct iommufd_pages *pages;
 	unsigned long index;
-	struct chunk_table *table;
-	unsigned int next_run;
+	const u64 *run;
 };
 
 bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run);
@@ -269,6 +271,7 @@ void iova_space_init(struct iova_space *space);
 int iova_space_insert(struct iova_space *space, struct iommufd_area *area,
 		      unsigned long length, unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct iommufd_area *area);
+void iova_space_erase_all(struct iova_space *space, struct list_head *batch);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);

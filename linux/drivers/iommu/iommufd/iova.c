@@ -130,14 +130,34 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
  */
 void iova_space_erase(struct iova_space *space, struct iommufd_area *area)
 {
-	struct iommufd_area *below = area_of(rb_prev(&area->node));
-	struct iommufd_area *above = area_of(rb_next(&area->node));
+	struct iommufd_area *above = iova_space_next(area);
 
 	lockdep_assert_held(&space->lock);
 
 	rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
 	if (above)
-		set_gap(above, below);
+		set_gap(above, area_of(rb_prev(&above->node)));
+}
+
+/**
+ * iova_space_erase_all - take areas out
+ * @space: the space, locked by the caller
+ * @batch: list of areas by @batch, ascending, usually neighbours
+ *
+ * The gap that neighbours leave is looked at once.
+ */
+void iova_space_erase_all(struct iova_space *space, struct list_head *batch)
+{
+	struct iommufd_area *area, *next, *above;
+
+	lockdep_assert_held(&space->lock);
+
+	list_for_each_entry_safe(area, next, batch, batch) {
+		above = iova_space_next(area);
+		rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
+		if (above && above != next)
+			set_gap(above, area_of(rb_prev(&above->node)));
+	}
 }
 
 /*

@@ -9,7 +9,7 @@
  * what is huge in memory costs no more than one small page.
  *
  * Chunks are counted from the start of the range, not of the address space, so
- * that a small range is a single entry and needs no tree.
+ * that a small range is a single entry, which needs no tree.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -24,18 +24,30 @@
 /* Ranges up to this need no memory to be pinned with */
 #define FEW_PAGES 16
 
-/**
- * struct chunk_table - a chunk that is not contiguous
- * @nr: entries
- * @runs: PFN of a run in the upper 48 bits, its pages less one in the lower 16
+/*
+ * An entry of a table: the PFN of a run in the upper 48 bits, its pages less one
+ * in the lower 16. The table ends where the chunk does, so it has no length, and
+ * one page is enough if every page is a run.
  */
-struct chunk_table {
-	unsigned int nr;
-	u64 runs[];
-};
-
 #define RUN_BITS 16
 static_assert(CHUNK_PAGES <= 1 << RUN_BITS);
+
+static u64 pack_run(struct page *first, unsigned long npages)
+{
+	return (u64)page_to_pfn(first) << RUN_BITS | (npages - 1);
+}
+
+static bool is_small(struct iommufd_pages *pages)
+{
+	return pages->npages <= CHUNK_PAGES;
+}
+
+static void *load_chunk(struct iommufd_pages *pages, unsigned long index)
+{
+	if (is_small(pages))
+		return pages->chunk;
+	return xa_load(&pages->chunks, index / CHUNK_PAGES);
+}
 
 static unsigned long chunk_npages(struct iommufd_pages *pages,
 				  unsigned long index)
@@ -58,19 +70,22 @@ struct iommufd_pages *iommufd_pages_alloc(unsigned long uva,
 {
 	struct iommufd_pages *pages;
 
-	pages = kzalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	pages = kmalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
 
-	xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
-	pages->uva = uva & PAGE_MASK;
-	pages->npages = PFN_DOWN(uva + length - 1) - PFN_DOWN(uva) + 1;
-	pages->writable = writable;
-	pages->charged = !capable(CAP_IPC_LOCK);
-	pages->mm = current->mm;
+	*pages = (struct iommufd_pages){
+		.npages = PFN_DOWN(uva + length - 1) - PFN_DOWN(uva) + 1,
+		.uva = uva & PAGE_MASK,
+		.mm = current->mm,
+		.task = get_task_struct(current->group_leader),
+		.user = get_uid(current_user()),
+		.writable = writable,
+		.charged = !capable(CAP_IPC_LOCK),
+	};
 	mmgrab(pages->mm);
-	pages->task = get_task_struct(current->group_leader);
-	pages->user = get_uid(current_user());
+	if (!is_small(pages))
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 	return pages;
 }
 
@@ -193,48 +208,51 @@ static long pin_some(struct iommufd_pages *pages, unsigned long index,
 	return fatal_signal_pending(current) ? -EINTR : -EFAULT;
 }
 
-static bool contiguous(struct page **list, unsigned long i)
+/* Are two pages neighbours? Where struct pages are as pages are, that is easy */
+static bool adjoin(struct page *page, struct page *next)
 {
-	return page_to_pfn(list[i]) == page_to_pfn(list[i - 1]) + 1;
+	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
+		return page_to_pfn(next) == page_to_pfn(page) + 1;
+	return next == page + 1;
 }
 
 /* Remember one chunk of pinned pages */
 static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 		       struct page **list, unsigned long npages)
 {
-	struct chunk_table *table;
-	unsigned long i, nr = 1;
-	void *entry;
-	int ret;
+	void *entry = xa_mk_value(page_to_pfn(list[0]));
+	unsigned long i, first = 1, nr = 1;
+	u64 *table = NULL, *run;
+	int ret = 0;
 
-	for (i = 1; i < npages; i++)
-		nr += !contiguous(list, i);
+	/* Most chunks end here: one run */
+	while (first < npages && adjoin(list[first - 1], list[first]))
+		first++;
 
-	if (nr == 1) {
-		entry = xa_mk_value(page_to_pfn(list[0]));
-	} else {
-		u64 *run;
-
-		table = kmalloc(struct_size(table, runs, nr),
-				GFP_KERNEL_ACCOUNT);
+	if (first < npages) {
+		for (i = first; i < npages; i++)
+			nr += !adjoin(list[i - 1], list[i]);
+		table = kmalloc_array(nr, sizeof(*table), GFP_KERNEL_ACCOUNT);
 		if (!table)
 			return -ENOMEM;
-		table->nr = nr;
-		run = table->runs;
-		*run = (u64)page_to_pfn(list[0]) << RUN_BITS;
-		for (i = 1; i < npages; i++) {
-			if (contiguous(list, i))
+		run = table;
+		*run = pack_run(list[0], first);
+		for (i = first; i < npages; i++) {
+			if (adjoin(list[i - 1], list[i]))
 				++*run;
 			else
-				*++run = (u64)page_to_pfn(list[i]) << RUN_BITS;
+				*++run = pack_run(list[i], 1);
 		}
 		entry = table;
 	}
 
-	ret = xa_err(xa_store(&pages->chunks, index / CHUNK_PAGES, entry,
-			      GFP_KERNEL_ACCOUNT));
-	if (ret && nr > 1)
-		kfree(entry);
+	if (is_small(pages))
+		pages->chunk = entry;
+	else
+		ret = xa_err(xa_store(&pages->chunks, index / CHUNK_PAGES,
+				      entry, GFP_KERNEL_ACCOUNT));
+	if (ret)
+		kfree(table);
 	return ret;
 }
 
@@ -306,6 +324,22 @@ int iommufd_pages_pin(struct iommufd_pages *pages)
 	return ret;
 }
 
+/* Free what the store holds of pages that were pinned */
+static void forget_chunks(struct iommufd_pages *pages)
+{
+	unsigned long index;
+	void *entry;
+
+	if (!is_small(pages)) {
+		xa_for_each(&pages->chunks, index, entry)
+			if (!xa_is_value(entry))
+				kfree(entry);
+		xa_destroy(&pages->chunks);
+	} else if (pages->npinned && !xa_is_value(pages->chunk)) {
+		kfree(pages->chunk);
+	}
+}
+
 /**
  * iommufd_pages_unpin - let all pinned pages go
  * @pages: pages that no page table maps any more
@@ -314,18 +348,13 @@ void iommufd_pages_unpin(struct iommufd_pages *pages)
 {
 	struct iommufd_cursor cur = { .pages = pages };
 	struct iommufd_run run;
-	unsigned long index;
-	void *entry;
 
 	while (iommufd_cursor_next(&cur, &run)) {
 		unpin_user_page_range_dirty_lock(pfn_to_page(run.pfn),
 						 run.npages, pages->writable);
 		cond_resched();
 	}
-	xa_for_each(&pages->chunks, index, entry)
-		if (!xa_is_value(entry))
-			kfree(entry);
-	xa_destroy(&pages->chunks);
+	forget_chunks(pages);
 	uncharge(pages, pages->npinned);
 	pages->npinned = 0;
 }
@@ -345,8 +374,8 @@ bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run)
 	if (cur->index == pages->npinned)
 		return false;
 
-	if (!cur->table) {
-		void *entry = xa_load(&pages->chunks, cur->index / CHUNK_PAGES);
+	if (!cur->run) {
+		void *entry = load_chunk(pages, cur->index);
 
 		if (xa_is_value(entry)) {
 			run->pfn = xa_to_value(entry);
@@ -354,15 +383,14 @@ bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run)
 			cur->index += run->npages;
 			return true;
 		}
-		cur->table = entry;
-		cur->next_run = 0;
+		cur->run = entry;
 	}
 
-	packed = cur->table->runs[cur->next_run];
+	packed = *cur->run++;
 	run->pfn = packed >> RUN_BITS;
 	run->npages = (packed & (BIT(RUN_BITS) - 1)) + 1;
 	cur->index += run->npages;
-	if (++cur->next_run == cur->table->nr)
-		cur->table = NULL;
+	if (!(cur->index % CHUNK_PAGES))
+		cur->run = NULL;
 	return true;
 }
