@@ -130,6 +130,16 @@ class Compare(unittest.TestCase):
         self.assertIn('something changed', run.compare({'a': 980}))
 
 
+class Figures(unittest.TestCase):
+    def test_only_what_the_table_shows_is_compared(self):
+        run.column_name = ' '.join
+        c = counts(1, 2, 3, 4)
+        c.counts[boots.OURS, 'thp', 'open'] = 5
+        figures = run.figures_of([ROW], {'count': c})
+        self.assertEqual([1, 2, 3, 4], list(figures.values()))
+        self.assertEqual('plain cdev, a row, caching mode off', list(figures)[0])
+
+
 class Budget(unittest.TestCase):
     def over(self, n, kept):
         with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -147,6 +157,16 @@ class Budget(unittest.TestCase):
     def test_row_without_a_figure_names_the_fix(self):
         with self.assertRaisesRegex(boots.HarnessError, 'make budget SAVE=1'):
             self.over(1, {})
+
+
+class Save(unittest.TestCase):
+    def test_rise_by_chance_is_not_kept(self):
+        self.assertEqual(1000, budget.to_keep(1000, 1010))
+
+    def test_rise_and_fall_are_kept(self):
+        self.assertEqual(1011, budget.to_keep(1000, 1011))
+        self.assertEqual(999, budget.to_keep(1000, 999))
+        self.assertEqual(7, budget.to_keep(None, 7))
 
 
 class Rises(unittest.TestCase):
