@@ -219,7 +219,7 @@ enum iommufd_area_owner {
  * @node: in iova_space::areas, by @start
  * @start: first IOVA
  * @last: last IOVA
- * @gap: free IOVA between the area below and this one
+ * @gap: free IOVA between the area below and this one; 0 for the lowest
  * @max_gap: largest @gap in the subtree
  * @pages: the memory; belongs to the area
  * @page_offset: where @start is in the first page

@@ -86,9 +86,20 @@ static bool is_reserved(struct iova_space *space, unsigned long start,
 	return interval_tree_iter_first(&space->reserved, start, last);
 }
 
+/* Below the lowest area there is no gap to be found, see find_free() */
+static unsigned long gap_above(struct iommufd_area *below,
+			       struct iommufd_area *area)
+{
+	return below ? area->start - (below->last + 1) : 0;
+}
+
 static void set_gap(struct iommufd_area *area, struct iommufd_area *below)
 {
-	area->gap = area->start - (below ? below->last + 1 : 0);
+	unsigned long gap = gap_above(below, area);
+
+	if (gap == area->gap)
+		return;
+	area->gap = gap;
 	area_callbacks.propagate(&area->node, NULL);
 }
 
@@ -113,7 +124,7 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 		}
 	}
 
-	area->gap = area->start - (below ? below->last + 1 : 0);
+	area->gap = gap_above(below, area);
 	area->max_gap = area->gap;
 	rb_link_node(&area->node, parent, link);
 	area_callbacks.propagate(parent, NULL);
@@ -196,6 +207,9 @@ static struct iommufd_area *find_gap(struct iommufd_area *area,
 /*
  * Find the lowest free range of at least @length bytes that begins at @from or
  * above; @start is 0 if there is none. Above the highest area all is one gap.
+ * The gap that @from is in is looked at by itself. Only that can be the one below
+ * the lowest area, so the tree does without it, and need not change when areas
+ * come and go in order.
  */
 static struct iova_range find_free(struct iova_space *space, unsigned long from,
 				   unsigned long length)
