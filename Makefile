@@ -77,6 +77,7 @@ profile: case guest
 	@bench/profile $(CASE) $(KIND)
 
 budget: guest
+	@$(if $(SAVE),,tests/bench/boot)
 	@bench/budget $(if $(SAVE),--save)
 
 clean:
