@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +46,6 @@ void give_devices_to_vfio(void)
 void space_open(struct space *s, bool legacy, const struct pci_dev *dev)
 {
 	s->legacy = legacy;
-	s->dev = dev;
 	if (legacy) {
 		struct legacy l;
 
@@ -55,7 +53,6 @@ void space_open(struct space *s, bool legacy, const struct pci_dev *dev)
 			fail("group");
 		s->fd = l.container;
 		s->device = l.device;
-		s->group = l.group;
 		return;
 	}
 	s->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);

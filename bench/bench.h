@@ -19,17 +19,13 @@
  * @legacy: a container of type1; else an IOAS
  * @fd: the container, or the iommufd
  * @ioas: the IOAS
- * @dev: the device
- * @device: its file
- * @group: the file of its group, legacy only
+ * @device: the device's file
  */
 struct space {
 	bool legacy;
 	int fd;
 	__u32 ioas;
-	const struct pci_dev *dev;
 	int device;
-	int group;
 };
 
 extern struct pci_dev devices[2];

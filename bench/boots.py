@@ -9,6 +9,7 @@ from guest import TOP, Guest, HarnessError, lines_of, read
 
 RESULTS = os.path.join(TOP, 'build/results/bench')
 SECONDS = 600       # that a boot may take
+SAME = 0.01         # what two runs may differ by
 
 Row = namedtuple('Row', 'kind case goal budget what')
 # What is compared: a kernel and the way to it
@@ -28,7 +29,7 @@ def read_rows():
     rows = []
     for line in lines_of(os.path.join(TOP, 'bench/rows')):
         kind, case, goal, budget, what = line.split(None, 4)
-        rows.append(Row(kind, case, goal if goal in ('best', '-') else float(goal) * 1e6, budget == 'budget', what))
+        rows.append(Row(kind, case, goal if goal == 'best' else float(goal) * 1e6, budget == 'budget', what))
     return rows
 
 

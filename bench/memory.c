@@ -10,7 +10,6 @@
 
 #include "bench.h"
 #include "memory.h"
-#include "vfio_util.h"
 
 const char *const kind_names[NR_KINDS] = {
 	[LONG_RUNS] = "long",
@@ -80,7 +79,7 @@ static void check_kind(enum memory_kind kind, const void *buf, size_t size)
 	size_t pages = size / SZ_4K, runs = count_runs(buf, size);
 	size_t thp = huge_bytes(buf, "AnonHugePages");
 	size_t hugetlb = huge_bytes(buf, "Private_Hugetlb");
-	bool good = false;
+	bool good;
 
 	printf("memory %s %zu %zu\n", kind_names[kind], pages, runs);
 	switch (kind) {

@@ -174,7 +174,6 @@ static void stall(bool legacy)
 		if (other[i].ret)
 			give_up("%s failed", names[i]);
 	}
-	second_processor(false);
 }
 
 /*
@@ -368,6 +367,8 @@ int main(int argc, char **argv)
 		locks(legacy);
 	else
 		give_up("no such thing to see: %s", argv[2]);
+	/* Devices are closed now */
+	second_processor(false);
 	printf("done\n");
 	return 0;
 }

@@ -102,7 +102,7 @@ class Rows(unittest.TestCase):
         for row in boots.read_rows():
             self.assertIn(row.case, names)
 
-    def test_goals_are_in_the_same_order_as_counted(self):
+    def test_no_row_is_there_twice(self):
         rows = boots.read_rows()
         self.assertEqual(len(rows), len({(r.kind, r.case) for r in rows}), 'a row is there twice')
 
@@ -194,6 +194,14 @@ class Rises(unittest.TestCase):
     def test_rise_that_is_explained(self):
         self.commit(1000, 'first')
         self.assertEqual([], self.commit(1100, 'slower\n\nBudget: it now does more'))
+
+    def test_a_shallow_clone_is_not_taken_for_one_without_rises(self):
+        self.commit(1000, 'first')
+        self.commit(1100, 'slower')
+        self.assertTrue(budget.has_history(self.dir.name))
+        with tempfile.TemporaryDirectory() as clone:
+            subprocess.run(['git', 'clone', '-q', '--depth', '1', 'file://' + self.dir.name, clone], check=True)
+            self.assertFalse(budget.has_history(clone))
 
 
 class Functions(unittest.TestCase):
