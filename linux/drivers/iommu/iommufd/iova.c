@@ -134,6 +134,19 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 	return 0;
 }
 
+/* The gap below @next does not matter: it is erased as well */
+static void erase_area(struct iova_space *space, struct iommufd_area *area,
+		       struct iommufd_area *next)
+{
+	struct iommufd_area *above = iova_space_next(area);
+
+	lockdep_assert_held(&space->lock);
+
+	rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
+	if (above && above != next)
+		set_gap(above, area_of(rb_prev(&above->node)));
+}
+
 /**
  * iova_space_erase - take an area out
  * @space: the space, locked by the caller
@@ -141,13 +154,7 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
  */
 void iova_space_erase(struct iova_space *space, struct iommufd_area *area)
 {
-	struct iommufd_area *above = iova_space_next(area);
-
-	lockdep_assert_held(&space->lock);
-
-	rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
-	if (above)
-		set_gap(above, area_of(rb_prev(&above->node)));
+	erase_area(space, area, NULL);
 }
 
 /**
@@ -159,16 +166,10 @@ void iova_space_erase(struct iova_space *space, struct iommufd_area *area)
  */
 void iova_space_erase_all(struct iova_space *space, struct list_head *batch)
 {
-	struct iommufd_area *area, *next, *above;
+	struct iommufd_area *area, *next;
 
-	lockdep_assert_held(&space->lock);
-
-	list_for_each_entry_safe(area, next, batch, batch) {
-		above = iova_space_next(area);
-		rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
-		if (above && above != next)
-			set_gap(above, area_of(rb_prev(&above->node)));
-	}
+	list_for_each_entry_safe(area, next, batch, batch)
+		erase_area(space, area, next);
 }
 
 /*
