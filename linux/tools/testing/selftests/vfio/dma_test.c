@@ -213,6 +213,60 @@ TEST_F(dma, large_range_of_any_pages)
 	}
 }
 
+/* Memory in which hardly a page is beside its neighbour: every second one first */
+static char *map_scattered(size_t length)
+{
+	char *buf = mmap(NULL, length, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i, adjoin = 0;
+
+	if (buf == MAP_FAILED)
+		return NULL;
+	madvise(buf, length, MADV_NOHUGEPAGE);
+	for (i = 0; i < length; i += 2 * SZ_4K)
+		memset(buf + i, 0x33, SZ_4K);
+	for (i = SZ_4K; i < length; i += 2 * SZ_4K)
+		memset(buf + i, 0x33, SZ_4K);
+	for (i = SZ_4K; i < length; i += SZ_4K)
+		adjoin += physical_address(buf + i) ==
+			  physical_address(buf + i - SZ_4K) + SZ_4K;
+	return adjoin < length / SZ_4K / 2 ? buf : NULL;
+}
+
+/* Each page of such memory is where it should be, however large the range */
+TEST_F(dma, scattered_pages)
+{
+	static const size_t length[] = { 20, 512, 512 + 37 };
+	static const size_t at[] = { 0, 1, 19, 511, 512, 513, 548 };
+	long pinned = status_kb("VmPin");
+	char *src = map_anon(SZ_4K);
+	int i, j;
+
+	ASSERT_EQ(0, MAP_DMA(src, SZ_4K, IOVA - SZ_4K, true));
+	for (i = 0; i < ARRAY_SIZE(length); i++) {
+		char *buf = map_scattered(length[i] * SZ_4K);
+
+		ASSERT_NE(NULL, buf);
+		ASSERT_EQ(0, MAP_DMA(buf, length[i] * SZ_4K, IOVA, true));
+		for (j = 0; j < ARRAY_SIZE(at) && at[j] < length[i]; j++) {
+			char *page = buf + at[j] * SZ_4K;
+
+			ASSERT_EQ(0, load(&self->edu, src, IOVA - SZ_4K,
+					  EDU_MAX, j));
+			ASSERT_EQ(0, edu_dma_to_ram(&self->edu,
+						    IOVA + at[j] * SZ_4K,
+						    EDU_MAX));
+			EXPECT_TRUE(is_pattern(page, EDU_MAX, j));
+			memset(page, 0x33, SZ_4K);
+		}
+		EXPECT_TRUE(is_byte(buf, length[i] * SZ_4K, 0x33));
+		EXPECT_EQ(0, UNMAP_DMA(IOVA, length[i] * SZ_4K));
+		munmap(buf, length[i] * SZ_4K);
+	}
+	EXPECT_EQ(0, UNMAP_DMA(IOVA - SZ_4K, SZ_4K));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+}
+
 /* Pages of many areas are not mixed up */
 TEST_F(dma, areas_are_separate)
 {
