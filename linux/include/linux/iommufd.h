@@ -2,18 +2,23 @@
 /*
  * What iommufd offers to the kernel code that drives devices for userspace.
  *
- * A driver turns the file that the user gave it into a context, binds its
- * device to the context, and then attaches and detaches it as the user asks.
+ * A driver turns the file that the user gave it into a context. Whose device does
+ * DMA of its own, through the IOMMU, binds it to the context, and then attaches
+ * and detaches it as the user asks. Who emulates a device makes an access, and
+ * reaches the user's memory through that.
  */
 #ifndef _LINUX_IOMMUFD_H
 #define _LINUX_IOMMUFD_H
 
+#include <linux/bits.h>
 #include <linux/err.h>
 #include <linux/types.h>
 
 struct device;
+struct iommufd_access;
 struct iommufd_ctx;
 struct iommufd_device;
+struct page;
 
 struct iommufd_ctx *iommufd_get(int fd);
 void iommufd_put(struct iommufd_ctx *ctx);
@@ -24,5 +29,42 @@ void iommufd_unbind(struct iommufd_device *idev);
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id);
 void iommufd_detach(struct iommufd_device *idev);
+
+/**
+ * struct iommufd_access_ops - what the owner of an access does
+ * @unpin: the pages from @iova on, of which the access has pinned every one, are
+ *         wanted back. The owner stops using them and unpins them before it
+ *         returns. No lock of iommufd is held that pinning or unpinning takes, so
+ *         the owner can hold its own lock here and around both. NULL if the
+ *         owner never pins
+ */
+struct iommufd_access_ops {
+	void (*unpin)(void *owner, unsigned long iova, unsigned long length);
+};
+
+/**
+ * enum iommufd_access_flags - how an access reaches memory
+ * @IOMMUFD_ACCESS_WRITE: to write it; else to read it
+ * @IOMMUFD_ACCESS_PINNED: iommufd_access_rw() only, for tests: always by pinning
+ */
+enum iommufd_access_flags {
+	IOMMUFD_ACCESS_WRITE = BIT(0),
+	IOMMUFD_ACCESS_PINNED = BIT(2),
+};
+
+struct iommufd_access *
+iommufd_access_create(struct iommufd_ctx *ctx,
+		      const struct iommufd_access_ops *ops, void *owner,
+		      u32 *id);
+void iommufd_access_destroy(struct iommufd_access *access);
+int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id);
+void iommufd_access_detach(struct iommufd_access *access);
+int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
+		       unsigned long npages, unsigned int flags,
+		       struct page **list);
+void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
+			  unsigned long npages);
+int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
+		      void *data, size_t length, unsigned int flags);
 
 #endif

@@ -10,6 +10,7 @@
  * go on.
  */
 #include <linux/capability.h>
+#include <linux/file.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -31,11 +32,25 @@ MODULE_PARM_DESC(max_areas, "Limit of mappings that one open /dev/iommu can have
 /* Areas that an UNMAP takes out with one flush */
 #define UNMAP_BATCH 32
 
-static struct iommufd_ioas *get_ioas(struct iommufd_request *req, u32 id)
+/* An area that shares pages that were mapped before */
+struct copied_area {
+	struct iommufd_area area;
+	struct interval_tree_node part;
+};
+
+/**
+ * iommufd_ioas_get - look up the id of an IOAS
+ * @ctx: context of the id
+ * @id: what the user gave
+ *
+ * Return: the IOAS, to be given back with iommufd_object_put(), or an ERR_PTR of
+ * -ENOENT.
+ */
+struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx, u32 id)
 {
 	struct iommufd_object *obj;
 
-	obj = iommufd_object_get(req->ctx, id, IOMMUFD_OBJECT_IOAS);
+	obj = iommufd_object_get(ctx, id, IOMMUFD_OBJECT_IOAS);
 	return IS_ERR(obj) ? ERR_CAST(obj) : to_ioas(obj);
 }
 
@@ -61,8 +76,9 @@ int iommufd_ioas_alloc(struct iommufd_request *req)
 	ioas->ctx = req->ctx;
 	mutex_init(&ioas->attach_lock);
 	init_rwsem(&ioas->domains_lock);
-	init_waitqueue_head(&ioas->removed);
+	init_waitqueue_head(&ioas->changed);
 	INIT_LIST_HEAD(&ioas->hwpts);
+	INIT_LIST_HEAD(&ioas->accesses);
 	iova_space_init(&ioas->space);
 
 	cmd->out_ioas_id = ioas->obj.id;
@@ -74,56 +90,77 @@ int iommufd_ioas_alloc(struct iommufd_request *req)
 	return ret;
 }
 
-static struct iommufd_area *alloc_area(struct iommufd_ioas *ioas,
-				       unsigned long uva, unsigned long length,
-				       u32 flags)
+/*
+ * Areas of all IOAS are counted
+ */
+static int count_area(struct iommufd_ctx *ctx)
 {
-	bool writable = flags & IOMMU_IOAS_MAP_WRITEABLE;
-	atomic_long_t *nr_areas = &ioas->ctx->nr_areas;
-	struct iommufd_area *area;
-	void *err = ERR_PTR(-ENOMEM);
-
-	if (atomic_long_inc_return(nr_areas) > READ_ONCE(max_areas)) {
-		err = ERR_PTR(-ENOSPC);
-		goto err_count;
-	}
-	area = kmalloc(sizeof(*area), GFP_KERNEL_ACCOUNT);
-	if (!area)
-		goto err_count;
-	*area = (struct iommufd_area){
-		.page_offset = offset_in_page(uva),
-		.prot = IOMMU_CACHE,
-		.owner = IOMMUFD_AREA_MAP,
-	};
-	area->pages = iommufd_pages_alloc(uva, length, writable);
-	if (IS_ERR(area->pages)) {
-		kfree(area);
-		goto err_count;
-	}
-
-	if (writable)
-		area->prot |= IOMMU_WRITE;
-	if (flags & IOMMU_IOAS_MAP_READABLE)
-		area->prot |= IOMMU_READ;
-	return area;
-
-err_count:
-	atomic_long_dec(nr_areas);
-	return err;
+	if (atomic_long_inc_return(&ctx->nr_areas) <= READ_ONCE(max_areas))
+		return 0;
+	atomic_long_dec(&ctx->nr_areas);
+	return -ENOSPC;
 }
 
 static void free_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
-	iommufd_pages_free(area->pages);
-	kfree(area);
+	struct iommufd_pages *pages = area->pages;
+
+	if (area != &pages->area)
+		kfree(area);
+	iommufd_pages_put(pages);
 	atomic_long_dec(&ioas->ctx->nr_areas);
+}
+
+static void free_batch(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area, *next;
+
+	list_for_each_entry_safe(area, next, batch, batch)
+		free_area(ioas, area);
+}
+
+static int map_prot(u32 flags)
+{
+	return IOMMU_CACHE |
+	       (flags & IOMMU_IOAS_MAP_READABLE ? IOMMU_READ : 0) |
+	       (flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0);
+}
+
+/*
+ * What others have begun and ended
+ */
+
+/**
+ * iommufd_ioas_changed - tell those who wait that an UNMAP or an access has ended
+ * @ioas: the IOAS; the caller holds iova_space::lock
+ */
+void iommufd_ioas_changed(struct iommufd_ioas *ioas)
+{
+	lockdep_assert_held(&ioas->space.lock);
+
+	ioas->nr_changes++;
+	if (wq_has_sleeper(&ioas->changed))
+		wake_up_all(&ioas->changed);
+}
+
+/**
+ * iommufd_ioas_wait - wait for something to end
+ * @ioas: the IOAS
+ * @changes: iommufd_ioas::nr_changes when the caller saw that it has to wait
+ *
+ * Return: 0, or -ERESTARTSYS on a fatal signal.
+ */
+int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes)
+{
+	return wait_event_killable(ioas->changed,
+				   READ_ONCE(ioas->nr_changes) != changes);
 }
 
 static void unpin_area(struct iommufd_area *area)
 {
 	if (area->pinned) {
 		area->pinned = false;
-		iommufd_pages_unpin(area->pages);
+		iommufd_pages_unpin(area->pages, area->part);
 	}
 }
 
@@ -173,117 +210,13 @@ static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 			unpin_area(area);
 			continue;
 		}
-		ret = iommufd_pages_pin(area->pages);
+		ret = iommufd_pages_pin(area->pages, area->part);
 		if (ret)
 			break;
 		area->pinned = true;
 	}
 	if (ret)
 		unpin_area(area);
-	return ret;
-}
-
-/**
- * iommufd_ioas_map - IOMMU_IOAS_MAP
- * @req: struct iommu_ioas_map
- *
- * Return: 0 or an errno; the checks have the order that userspace knows.
- */
-int iommufd_ioas_map(struct iommufd_request *req)
-{
-	struct iommu_ioas_map *cmd = req->cmd;
-	bool fixed = cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
-	unsigned long uva = cmd->user_va;
-	unsigned long length = cmd->length;
-	struct iommufd_ioas *ioas;
-	struct iommufd_area *area;
-	unsigned long end;
-	int ret;
-
-	if ((cmd->flags & ~MAP_FLAGS) || cmd->__reserved)
-		return -EOPNOTSUPP;
-	if (cmd->iova >= ULONG_MAX || cmd->length >= ULONG_MAX)
-		return -EOVERFLOW;
-	if (!(cmd->flags & MAP_DIRECTIONS))
-		return -EINVAL;
-
-	ioas = get_ioas(req, cmd->ioas_id);
-	if (IS_ERR(ioas))
-		return PTR_ERR(ioas);
-
-	ret = -EINVAL;
-	if (!length || length >= ULONG_MAX - PAGE_SIZE)
-		goto out_put;
-	ret = -EOVERFLOW;
-	if (cmd->user_va > ULONG_MAX || check_add_overflow(uva, length, &end))
-		goto out_put;
-
-	area = alloc_area(ioas, uva, length, cmd->flags);
-	ret = PTR_ERR_OR_ZERO(area);
-	if (ret)
-		goto out_put;
-	area->start = cmd->iova;
-	ret = iova_space_insert(&ioas->space, area, length, uva, fixed);
-	if (ret)
-		goto out_free;
-
-	cmd->iova = area->start;
-	ret = fill_area(ioas, area);
-	if (ret) {
-		mutex_lock(&ioas->space.lock);
-		iova_space_erase(&ioas->space, area);
-		mutex_unlock(&ioas->space.lock);
-		goto out_free;
-	}
-	/* Pairs with collect(). From here on an UNMAP can free the area */
-	smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
-	ret = iommufd_answer(req, sizeof(*cmd));
-	goto out_put;
-
-out_free:
-	free_area(ioas, area);
-out_put:
-	iommufd_object_put(&ioas->obj);
-	return ret;
-}
-
-/*
- * Take the next areas inside [*start, last] in hand. -ENOENT: one is cut.
- * -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the first is
- * being removed by others; @removals tells when to look again
- */
-static int collect(struct iommufd_ioas *ioas, unsigned long *start,
-		   unsigned long last, struct list_head *batch,
-		   unsigned long *removals)
-{
-	struct iommufd_area *area;
-	unsigned int nr = 0;
-	int ret = 0;
-
-	mutex_lock(&ioas->space.lock);
-	*removals = ioas->nr_removals;
-	area = iova_space_first(&ioas->space, *start);
-	for (; area && area->start <= last && nr < UNMAP_BATCH; nr++) {
-		if (area->start < *start || area->last > last) {
-			ret = -ENOENT;
-			break;
-		}
-		/* Pairs with the end of iommufd_ioas_map() */
-		switch (smp_load_acquire(&area->owner)) {
-		case IOMMUFD_AREA_MAP:
-			ret = -EBUSY;
-			goto out_unlock;
-		case IOMMUFD_AREA_UNMAP:
-			ret = nr ? 0 : -EAGAIN;
-			goto out_unlock;
-		}
-		area->owner = IOMMUFD_AREA_UNMAP;
-		list_add_tail(&area->batch, batch);
-		*start = area->last + 1;
-		area = iova_space_next(area);
-	}
-out_unlock:
-	mutex_unlock(&ioas->space.lock);
 	return ret;
 }
 
@@ -304,36 +237,406 @@ static void unmap_from_tables(struct iommufd_ioas *ioas,
 		area->filled = false;
 }
 
-/* Unpin, erase and free areas that no table maps any more; how many bytes */
-static unsigned long remove_batch(struct iommufd_ioas *ioas,
-				  struct list_head *batch)
+/*
+ * Make areas: give them their place, fill them, and let others see them. Those that
+ * can't be made are freed.
+ */
+static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
+		      unsigned long *iova, unsigned long length,
+		      unsigned long uva, bool fixed)
 {
 	struct iommufd_area *area, *next;
-	unsigned long bytes = 0;
+	LIST_HEAD(filled);
+	int ret;
 
-	list_for_each_entry(area, batch, batch)
-		unpin_area(area);
-
-	mutex_lock(&ioas->space.lock);
-	iova_space_erase_all(&ioas->space, batch);
-	ioas->nr_removals++;
-	mutex_unlock(&ioas->space.lock);
-	if (wq_has_sleeper(&ioas->removed))
-		wake_up_all(&ioas->removed);
-
-	list_for_each_entry_safe(area, next, batch, batch) {
-		bytes += area->last - area->start + 1;
-		free_area(ioas, area);
+	ret = iova_space_insert(&ioas->space, batch, iova, length, uva, fixed);
+	if (ret)
+		goto out_free;
+	list_for_each_entry(area, batch, batch) {
+		ret = fill_area(ioas, area);
+		if (ret)
+			goto out_undo;
 	}
-	INIT_LIST_HEAD(batch);
-	return bytes;
+	/* Pairs with collect(). From here on an UNMAP can free the area */
+	list_for_each_entry_safe(area, next, batch, batch)
+		smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
+	return 0;
+
+out_undo:
+	list_cut_before(&filled, batch, &area->batch);
+	if (!list_empty(&filled)) {
+		down_read(&ioas->domains_lock);
+		unmap_from_tables(ioas, &filled);
+		up_read(&ioas->domains_lock);
+		list_for_each_entry(area, &filled, batch)
+			unpin_area(area);
+	}
+	list_splice(&filled, batch);
+	mutex_lock(&ioas->space.lock);
+	iova_space_erase(&ioas->space, batch);
+	mutex_unlock(&ioas->space.lock);
+out_free:
+	free_batch(ioas, batch);
+	return ret;
 }
 
-/* Wait until a batch is done that was not when @removals was read */
-static int wait_for_removal(struct iommufd_ioas *ioas, unsigned long removals)
+/*
+ * IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE are the same but for where the memory is.
+ * @fd is that of the file, or -1
+ */
+static int map_memory(struct iommufd_ioas *ioas, u32 flags, int fd, u64 start,
+		      u64 length, u64 *out_iova)
 {
-	return wait_event_killable(ioas->removed,
-				   READ_ONCE(ioas->nr_removals) != removals);
+	bool fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA;
+	unsigned long iova = *out_iova, end;
+	struct iommufd_pages *pages;
+	struct file *file = NULL;
+	LIST_HEAD(batch);
+	int ret;
+
+	if (!length || length >= ULONG_MAX - PAGE_SIZE)
+		return -EINVAL;
+	if (start > ULONG_MAX ||
+	    check_add_overflow((unsigned long)start, (unsigned long)length,
+			       &end))
+		return -EOVERFLOW;
+
+	if (fd >= 0) {
+		file = fget(fd);
+		if (!file)
+			return -EBADF;
+	}
+	ret = count_area(ioas->ctx);
+	if (ret)
+		goto out_put;
+	pages = iommufd_pages_alloc(ioas->ctx, file, start, length,
+				    flags & IOMMU_IOAS_MAP_WRITEABLE);
+	if (IS_ERR(pages)) {
+		ret = PTR_ERR(pages);
+		atomic_long_dec(&ioas->ctx->nr_areas);
+		goto out_put;
+	}
+	pages->area.prot = map_prot(flags);
+	list_add(&pages->area.batch, &batch);
+	ret = make_areas(ioas, &batch, &iova, length, start, fixed);
+	*out_iova = iova;
+out_put:
+	if (file)
+		fput(file);
+	return ret;
+}
+
+static int check_map(u32 flags, u64 iova, u64 length)
+{
+	if (iova >= ULONG_MAX || length >= ULONG_MAX)
+		return -EOVERFLOW;
+	return flags & MAP_DIRECTIONS ? 0 : -EINVAL;
+}
+
+/**
+ * iommufd_ioas_map - IOMMU_IOAS_MAP
+ * @req: struct iommu_ioas_map
+ *
+ * Return: 0 or an errno; the checks have the order that userspace knows.
+ */
+int iommufd_ioas_map(struct iommufd_request *req)
+{
+	struct iommu_ioas_map *cmd = req->cmd;
+	struct iommufd_ioas *ioas;
+	int ret;
+
+	if ((cmd->flags & ~MAP_FLAGS) || cmd->__reserved)
+		return -EOPNOTSUPP;
+	ret = check_map(cmd->flags, cmd->iova, cmd->length);
+	if (ret)
+		return ret;
+	ioas = iommufd_ioas_get(req->ctx, cmd->ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	ret = map_memory(ioas, cmd->flags, -1, cmd->user_va, cmd->length,
+			 &cmd->iova);
+	if (!ret)
+		ret = iommufd_answer(req, sizeof(*cmd));
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/**
+ * iommufd_ioas_map_file - IOMMU_IOAS_MAP_FILE
+ * @req: struct iommu_ioas_map_file
+ *
+ * Return: 0 or an errno; the checks have the order of IOMMU_IOAS_MAP.
+ */
+int iommufd_ioas_map_file(struct iommufd_request *req)
+{
+	struct iommu_ioas_map_file *cmd = req->cmd;
+	struct iommufd_ioas *ioas;
+	int ret;
+
+	if (cmd->flags & ~MAP_FLAGS)
+		return -EOPNOTSUPP;
+	ret = check_map(cmd->flags, cmd->iova, cmd->length);
+	if (ret)
+		return ret;
+	ioas = iommufd_ioas_get(req->ctx, cmd->ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	ret = -EBADF;
+	if (cmd->fd >= 0)
+		ret = map_memory(ioas, cmd->flags, cmd->fd, cmd->start,
+				 cmd->length, &cmd->iova);
+	if (!ret)
+		ret = iommufd_answer(req, sizeof(*cmd));
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/*
+ * Make an area that shares what is mapped at @start, as far as the area there and
+ * @last go
+ */
+static struct iommufd_area *share_area(struct iommufd_ioas *dst,
+				       struct iommufd_ioas *src,
+				       unsigned long start, unsigned long last,
+				       u32 flags)
+{
+	struct iommufd_area *area, *from;
+	struct iommufd_pages *pages;
+	struct copied_area *copy;
+	unsigned long offset;
+	int ret;
+
+	ret = count_area(dst->ctx);
+	if (ret)
+		return ERR_PTR(ret);
+	copy = kzalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);
+	if (!copy) {
+		ret = -ENOMEM;
+		goto err_count;
+	}
+	area = &copy->area;
+
+	mutex_lock(&src->space.lock);
+	from = iova_space_first(&src->space, start);
+	if (!from || from->start > start)
+		ret = -ENOENT;
+	else if (smp_load_acquire(&from->owner) != IOMMUFD_AREA_FREE)
+		ret = -EBUSY;
+	if (ret)
+		goto err_unlock;
+	pages = from->pages;
+	refcount_inc(&pages->refs);
+	offset = from->page_offset + (start - from->start);
+	area->index = from->index + (offset >> PAGE_SHIFT);
+	area->last = min(from->last, last) - start;
+	mutex_unlock(&src->space.lock);
+
+	area->owner = IOMMUFD_AREA_MAP;
+	area->pages = pages;
+	area->page_offset = offset_in_page(offset);
+	area->prot = map_prot(flags);
+	copy->part.start = area->index;
+	copy->part.last = area->index + PFN_DOWN(area->page_offset + area->last);
+	if (copy->part.start || copy->part.last != pages->npages - 1)
+		area->part = &copy->part;
+	return area;
+
+err_unlock:
+	mutex_unlock(&src->space.lock);
+	kfree(copy);
+err_count:
+	atomic_long_dec(&dst->ctx->nr_areas);
+	return ERR_PTR(ret);
+}
+
+/* Make areas that share all that is mapped in a range */
+static int share_areas(struct iommufd_ioas *dst, struct iommufd_ioas *src,
+		       unsigned long start, unsigned long last, u32 flags,
+		       struct list_head *batch)
+{
+	unsigned long at = start;
+	int ret = 0;
+
+	for (;;) {
+		struct iommufd_area *area;
+
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		if (ret)
+			break;
+		cond_resched();
+		area = share_area(dst, src, at, last, flags);
+		if (IS_ERR(area)) {
+			ret = PTR_ERR(area);
+			break;
+		}
+		list_add_tail(&area->batch, batch);
+		/* They are numbered as if the range began at 0 */
+		area->start = at - start;
+		area->last += area->start;
+		if (area->last == last - start)
+			return 0;
+		at = start + area->last + 1;
+	}
+	free_batch(dst, batch);
+	return ret;
+}
+
+/**
+ * iommufd_ioas_copy - IOMMU_IOAS_COPY
+ * @req: struct iommu_ioas_copy
+ *
+ * Return: 0 or an errno; the checks have the order that userspace knows.
+ */
+int iommufd_ioas_copy(struct iommufd_request *req)
+{
+	struct iommu_ioas_copy *cmd = req->cmd;
+	struct iommufd_ioas *src, *dst;
+	struct iommufd_area *first;
+	unsigned long last, iova, uva;
+	LIST_HEAD(batch);
+	int ret;
+
+	if (cmd->flags & ~MAP_FLAGS)
+		return -EOPNOTSUPP;
+	if (cmd->src_iova >= ULONG_MAX)
+		return -EOVERFLOW;
+	ret = check_map(cmd->flags, cmd->dst_iova, cmd->length);
+	if (ret)
+		return ret;
+
+	src = iommufd_ioas_get(req->ctx, cmd->src_ioas_id);
+	if (IS_ERR(src))
+		return PTR_ERR(src);
+	ret = -EINVAL;
+	if (!cmd->length)
+		goto out_src;
+	ret = -EOVERFLOW;
+	if (check_add_overflow((unsigned long)cmd->src_iova,
+			       (unsigned long)cmd->length - 1, &last))
+		goto out_src;
+	dst = iommufd_ioas_get(req->ctx, cmd->dst_ioas_id);
+	if (IS_ERR(dst)) {
+		ret = PTR_ERR(dst);
+		goto out_src;
+	}
+
+	ret = share_areas(dst, src, cmd->src_iova, last, cmd->flags, &batch);
+	if (ret)
+		goto out_dst;
+	first = list_first_entry(&batch, struct iommufd_area, batch);
+	uva = first->pages->uva + (first->index << PAGE_SHIFT) +
+	      first->page_offset;
+	iova = cmd->dst_iova;
+	ret = make_areas(dst, &batch, &iova, cmd->length, uva,
+			 cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA);
+	if (ret)
+		goto out_dst;
+	cmd->dst_iova = iova;
+	ret = iommufd_answer(req, sizeof(*cmd));
+out_dst:
+	iommufd_object_put(&dst->obj);
+out_src:
+	iommufd_object_put(&src->obj);
+	return ret;
+}
+
+/*
+ * Take the next areas inside [*start, last] in hand. -ENOENT: one is cut.
+ * -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the first is
+ * being removed by others; @changes tells when to look again
+ */
+static int collect(struct iommufd_ioas *ioas, unsigned long *start,
+		   unsigned long last, struct list_head *batch,
+		   unsigned long *changes)
+{
+	struct iommufd_area *area;
+	unsigned int nr = 0;
+	int ret = 0;
+
+	mutex_lock(&ioas->space.lock);
+	*changes = ioas->nr_changes;
+	area = iova_space_first(&ioas->space, *start);
+	for (; area && area->start <= last && nr < UNMAP_BATCH; nr++) {
+		if (area->start < *start || area->last > last) {
+			ret = -ENOENT;
+			break;
+		}
+		/* Pairs with the end of make_areas() */
+		switch (smp_load_acquire(&area->owner)) {
+		case IOMMUFD_AREA_MAP:
+			ret = -EBUSY;
+			goto out_unlock;
+		case IOMMUFD_AREA_UNMAP:
+			ret = nr ? 0 : -EAGAIN;
+			goto out_unlock;
+		}
+		area->owner = IOMMUFD_AREA_UNMAP;
+		list_add_tail(&area->batch, batch);
+		*start = area->last + 1;
+		area = iova_space_next(area);
+	}
+out_unlock:
+	mutex_unlock(&ioas->space.lock);
+	return ret;
+}
+
+/* Have those who access areas let go of them; nobody can begin to access them */
+static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area;
+	int ret;
+
+	list_for_each_entry(area, batch, batch) {
+		ret = area->accessed ? iommufd_access_evict(ioas, area) : 0;
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Leave areas that can't be removed as they were */
+static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area, *next;
+
+	mutex_lock(&ioas->space.lock);
+	list_for_each_entry_safe(area, next, batch, batch)
+		smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+}
+
+/* Remove areas that were taken in hand, and count their bytes; or none of them */
+static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
+			 unsigned long *removed)
+{
+	struct iommufd_area *area;
+	int ret;
+
+	ret = evict(ioas, batch);
+	if (!ret)
+		ret = down_read_killable(&ioas->domains_lock);
+	if (ret) {
+		give_back(ioas, batch);
+		return ret;
+	}
+	unmap_from_tables(ioas, batch);
+	up_read(&ioas->domains_lock);
+
+	list_for_each_entry(area, batch, batch) {
+		unpin_area(area);
+		*removed += area_length(area);
+	}
+
+	mutex_lock(&ioas->space.lock);
+	iova_space_erase(&ioas->space, batch);
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+	free_batch(ioas, batch);
+	return 0;
 }
 
 /*
@@ -344,29 +647,25 @@ static int wait_for_removal(struct iommufd_ioas *ioas, unsigned long removals)
 static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
 		       unsigned long last, bool going, unsigned long *unmapped)
 {
-	unsigned long removals;
-	LIST_HEAD(batch);
-	int ret;
+	unsigned long changes;
+	int ret, err;
 
 	*unmapped = 0;
 	for (;;) {
-		ret = down_read_killable(&ioas->domains_lock);
-		if (ret)
-			return ret;
-		ret = collect(ioas, &start, last, &batch, &removals);
-		if (!list_empty(&batch))
-			unmap_from_tables(ioas, &batch);
-		up_read(&ioas->domains_lock);
+		LIST_HEAD(batch);
 
+		ret = collect(ioas, &start, last, &batch, &changes);
 		if (ret == -EAGAIN) {
-			ret = wait_for_removal(ioas, removals);
+			ret = iommufd_ioas_wait(ioas, changes);
 			if (ret)
 				return ret;
 			continue;
 		}
 		if (list_empty(&batch))
 			return ret;
-		*unmapped += remove_batch(ioas, &batch);
+		err = remove_batch(ioas, &batch, unmapped);
+		if (err)
+			return err;
 
 		/* Zero when the highest IOVA was in an area */
 		if (ret || !start || start > last)
@@ -392,7 +691,7 @@ int iommufd_ioas_unmap(struct iommufd_request *req)
 	struct iommufd_ioas *ioas;
 	int ret;
 
-	ioas = get_ioas(req, cmd->ioas_id);
+	ioas = iommufd_ioas_get(req->ctx, cmd->ioas_id);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
@@ -442,7 +741,7 @@ int iommufd_ioas_iova_ranges(struct iommufd_request *req)
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
-	ioas = get_ioas(req, cmd->ioas_id);
+	ioas = iommufd_ioas_get(req->ctx, cmd->ioas_id);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
@@ -475,6 +774,234 @@ out_put:
 	return ret;
 }
 
+/**
+ * iommufd_ioas_allow_iovas - IOMMU_IOAS_ALLOW_IOVAS
+ * @req: struct iommu_ioas_allow_iovas
+ *
+ * Return: 0; or with the list as it was -EOPNOTSUPP, -ENOENT, -EFAULT, -EINVAL,
+ * -ENOMEM, -EADDRINUSE, or -EINTR on a fatal signal.
+ */
+int iommufd_ioas_allow_iovas(struct iommufd_request *req)
+{
+	struct iommu_ioas_allow_iovas *cmd = req->cmd;
+	struct rb_root_cached allowed = RB_ROOT_CACHED;
+	struct iommu_iova_range __user *entry;
+	struct iommufd_ioas *ioas;
+	int ret = 0;
+	u32 i;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	ioas = iommufd_ioas_get(req->ctx, cmd->ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	entry = u64_to_user_ptr(cmd->allowed_iovas);
+	for (i = 0; i < cmd->num_iovas; i++) {
+		struct interval_tree_node *node;
+		struct iommu_iova_range range;
+
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else if (copy_from_user(&range, &entry[i], sizeof(range)))
+			ret = -EFAULT;
+		else if (range.start >= range.last || range.last > ULONG_MAX ||
+			 interval_tree_iter_first(&allowed, range.start,
+						  range.last))
+			ret = -EINVAL;
+		if (ret)
+			goto out_free;
+
+		node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
+		if (!node) {
+			ret = -ENOMEM;
+			goto out_free;
+		}
+		node->start = range.start;
+		node->last = range.last;
+		interval_tree_insert(node, &allowed);
+		cond_resched();
+	}
+	ret = iova_space_allow(&ioas->space, &allowed);
+out_free:
+	iova_ranges_free(&allowed);
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+static int set_rlimit_mode(struct iommufd_ctx *ctx, u64 mode)
+{
+	int ret = 0;
+
+	if (!capable(CAP_SYS_RESOURCE))
+		return -EPERM;
+	xa_lock(&ctx->objects);
+	if (!xa_empty(&ctx->objects))
+		ret = -EBUSY;
+	else if (mode > 1)
+		ret = -EINVAL;
+	else
+		WRITE_ONCE(ctx->charge_mm, mode);
+	xa_unlock(&ctx->objects);
+	return ret;
+}
+
+static int set_huge_pages(struct iommufd_ioas *ioas, u64 huge)
+{
+	bool small, old, mapped;
+	int ret;
+
+	ret = down_write_killable(&ioas->domains_lock);
+	if (ret)
+		return ret;
+	mutex_lock(&ioas->space.lock);
+	mapped = !RB_EMPTY_ROOT(&ioas->space.areas);
+	mutex_unlock(&ioas->space.lock);
+
+	old = ioas->small_pages;
+	small = !huge;
+	ret = -EINVAL;
+	if (huge > 1 || (small && !old && mapped && !list_empty(&ioas->hwpts)))
+		goto out_unlock;
+	ioas->small_pages = small;
+	ret = iommufd_hwpt_align(ioas);
+	if (ret)
+		ioas->small_pages = old;
+out_unlock:
+	up_write(&ioas->domains_lock);
+	return ret;
+}
+
+static int option_huge_pages(struct iommufd_request *req)
+{
+	struct iommu_option *cmd = req->cmd;
+	struct iommufd_ioas *ioas;
+	int ret = 0;
+
+	ioas = iommufd_ioas_get(req->ctx, cmd->object_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	if (cmd->op == IOMMU_OPTION_OP_SET)
+		ret = set_huge_pages(ioas, cmd->val64);
+	else
+		cmd->val64 = !READ_ONCE(ioas->small_pages);
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/**
+ * iommufd_option - IOMMU_OPTION
+ * @req: struct iommu_option
+ *
+ * Return: 0 or an errno; the checks have the order that userspace knows. If the
+ * value can't be written back, -EFAULT, with the option set.
+ */
+int iommufd_option(struct iommufd_request *req)
+{
+	struct iommu_option __user *user = req->user;
+	struct iommu_option *cmd = req->cmd;
+	int ret = 0;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (cmd->op != IOMMU_OPTION_OP_SET && cmd->op != IOMMU_OPTION_OP_GET)
+		return -EOPNOTSUPP;
+
+	switch (cmd->option_id) {
+	case IOMMU_OPTION_RLIMIT_MODE:
+		if (cmd->object_id)
+			return -EOPNOTSUPP;
+		if (cmd->op == IOMMU_OPTION_OP_SET)
+			ret = set_rlimit_mode(req->ctx, cmd->val64);
+		else
+			cmd->val64 = READ_ONCE(req->ctx->charge_mm);
+		break;
+	case IOMMU_OPTION_HUGE_PAGES:
+		ret = option_huge_pages(req);
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (ret)
+		return ret;
+	return put_user(cmd->val64, &user->val64);
+}
+
+/*
+ * Charge an owner for all areas of an IOAS, whose space is locked. What has been
+ * moved is told by iommufd_pages::before
+ */
+static int move_charges(struct iommufd_ioas *ioas, struct iommufd_owner *owner)
+{
+	struct iommufd_area *area = iova_space_first(&ioas->space, 0);
+	int ret = 0;
+
+	for (; area && !ret; area = iova_space_next(area)) {
+		if (smp_load_acquire(&area->owner) != IOMMUFD_AREA_FREE)
+			ret = -EBUSY;
+		else if (!area->pages->file)
+			ret = -EINVAL;
+		else if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else
+			ret = iommufd_pages_move_charge(area->pages, owner);
+		cond_resched();
+	}
+	return ret;
+}
+
+/**
+ * iommufd_ioas_change_process - IOMMU_IOAS_CHANGE_PROCESS
+ * @req: struct iommu_ioas_change_process
+ *
+ * All areas of the context are held where they are meanwhile.
+ *
+ * Return: 0, or with nothing changed -EOPNOTSUPP, -EINVAL, -EBUSY, -ENOMEM, or
+ * -EINTR on a fatal signal.
+ */
+int iommufd_ioas_change_process(struct iommufd_request *req)
+{
+	struct iommu_ioas_change_process *cmd = req->cmd;
+	struct iommufd_ctx *ctx = req->ctx;
+	struct iommufd_ioas *ioas, *next;
+	struct iommufd_owner *owner;
+	struct iommufd_object *obj;
+	struct iommufd_area *area;
+	LIST_HEAD(held);
+	unsigned long id;
+	int ret = 0;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	owner = iommufd_owner_get(ctx);
+	if (IS_ERR(owner))
+		return PTR_ERR(owner);
+
+	mutex_lock(&ctx->groups_lock);
+	xa_for_each(&ctx->objects, id, obj) {
+		ioas = iommufd_ioas_get(ctx, id);
+		if (IS_ERR(ioas))
+			continue;
+		mutex_lock_nest_lock(&ioas->space.lock, &ctx->groups_lock);
+		list_add_tail(&ioas->held, &held);
+	}
+	list_for_each_entry(ioas, &held, held) {
+		ret = move_charges(ioas, owner);
+		if (ret)
+			break;
+	}
+	list_for_each_entry_safe(ioas, next, &held, held) {
+		area = iova_space_first(&ioas->space, 0);
+		for (; area; area = iova_space_next(area))
+			iommufd_pages_end_move(area->pages, !ret);
+		mutex_unlock(&ioas->space.lock);
+		iommufd_object_put(&ioas->obj);
+	}
+	mutex_unlock(&ctx->groups_lock);
+	iommufd_owner_put(owner);
+	return ret;
+}
+
 /* Nobody has a reference: no page table is left, and no request */
 void iommufd_ioas_release(struct iommufd_object *obj)
 {
@@ -482,8 +1009,10 @@ void iommufd_ioas_release(struct iommufd_object *obj)
 	unsigned long unmapped;
 
 	WARN_ON(!list_empty(&ioas->hwpts));
+	WARN_ON(!list_empty(&ioas->accesses));
 	WARN_ON(unmap_range(ioas, 0, ULONG_MAX, true, &unmapped));
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
+	iova_ranges_free(&ioas->space.allowed);
 	mutex_destroy(&ioas->space.lock);
 	mutex_destroy(&ioas->attach_lock);
 }

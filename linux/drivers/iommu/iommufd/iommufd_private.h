@@ -3,27 +3,36 @@
  * The objects of iommufd and what their files offer to each other.
  *
  *     context --- ids ---+--- IOAS: areas (IOVA -> pages), reserved ranges
+ *        |               |     |                  |
+ *        |               |     |                pages: memory, shared by areas
  *        |               |     |
  *        |               +--- page table (HWPT): an iommu_domain kept equal to
  *        |               |     |                 the areas of its IOAS
  *        +--- group -----------+
  *              |         |
  *              +--- device
+ *                        |
+ *                        +--- access: a driver of the kernel that reaches the
+ *                                     memory of an IOAS
  *
  * Lock order, outermost first. A path may leave out any of them.
  *
  *     iommufd_ctx::groups_lock
  *     iommufd_group::lock
  *     iommufd_ioas::attach_lock
+ *     iommufd_access::lock
  *     iommufd_ioas::domains_lock
  *     iova_space::lock
+ *     iommufd_pages::lock
  *
- * User memory is pinned, so mmap_lock taken, under domains_lock at most. The
- * locks of the IOMMU core and its drivers come last.
+ * User memory is pinned, so mmap_lock taken, under domains_lock at most, and
+ * under neither of the last two. The locks of the IOMMU core and its drivers
+ * come last.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H
 
+#include <linux/fs.h>
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
@@ -43,6 +52,9 @@
  * @groups_lock: protects @groups and what they have claimed
  * @groups: struct iommufd_group of the devices bound to this context
  * @nr_areas: areas in all IOAS, limited by the module parameter max_areas
+ * @owner: who mapped last, to be found without a lock by who maps next
+ * @charge_mm: option: who maps from now on is charged by address space. It
+ *             changes only under the lock of @objects, while there are none
  */
 struct iommufd_ctx {
 	struct file *file;
@@ -50,6 +62,8 @@ struct iommufd_ctx {
 	struct mutex groups_lock; /* see above */
 	struct list_head groups;
 	atomic_long_t nr_areas;
+	struct iommufd_owner __rcu *owner;
+	bool charge_mm;
 };
 
 /*
@@ -73,6 +87,19 @@ struct iommufd_request {
 int iommufd_answer(struct iommufd_request *req, size_t size);
 
 /*
+ * selftest.c: what only tests need. Not there without CONFIG_IOMMUFD_TEST
+ */
+static inline bool iommufd_should_fail(void)
+{
+	return false;
+}
+
+static inline unsigned long iommufd_test_limit(unsigned long npages)
+{
+	return npages;
+}
+
+/*
  * object.c: ids and references
  */
 enum iommufd_object_type {
@@ -80,6 +107,7 @@ enum iommufd_object_type {
 	IOMMUFD_OBJECT_IOAS,
 	IOMMUFD_OBJECT_HWPT,
 	IOMMUFD_OBJECT_DEVICE,
+	IOMMUFD_OBJECT_ACCESS,
 };
 
 /**
@@ -138,73 +166,6 @@ static inline void iommufd_object_unuse(struct iommufd_object *obj)
 }
 
 /*
- * pages.c: user memory
- */
-
-/**
- * struct iommufd_pages - a range of a process's memory, pinned or not
- * @chunks: the PFN store, see pages.c. It changes only while the pages get
- *          pinned and unpinned, so who knows them to be pinned reads it without
- *          a lock
- * @chunk: instead of @chunks when there is room for one only
- * @npinned: pages pinned, counted from the first
- * @npages: pages in the range
- * @uva: address of the first one
- * @mm: address space that the range is in
- * @task: whose RLIMIT_MEMLOCK counts
- * @user: who is charged
- * @writable: devices may write
- * @charged: the limit applies; decided once, when the range was mapped
- *
- * Pinned and unpinned by one thread at a time: the owner of the area, see
- * there.
- */
-struct iommufd_pages {
-	union {
-		struct xarray chunks;
-		void *chunk;
-	};
-	unsigned long npinned;
-	unsigned long npages;
-	unsigned long uva;
-	struct mm_struct *mm;
-	struct task_struct *task;
-	struct user_struct *user;
-	bool writable;
-	bool charged;
-};
-
-/**
- * struct iommufd_run - physically contiguous pages
- * @pfn: the first
- * @npages: how many
- */
-struct iommufd_run {
-	unsigned long pfn;
-	unsigned long npages;
-};
-
-struct iommufd_pages *iommufd_pages_alloc(unsigned long uva,
-					  unsigned long length, bool writable);
-void iommufd_pages_free(struct iommufd_pages *pages);
-int iommufd_pages_pin(struct iommufd_pages *pages);
-void iommufd_pages_unpin(struct iommufd_pages *pages);
-
-/**
- * struct iommufd_cursor - place in pinned pages, walked run by run
- * @pages: pages that are pinned
- * @index: the next page
- * @run: its run in the table of its chunk, or NULL to look up the chunk
- */
-struct iommufd_cursor {
-	struct iommufd_pages *pages;
-	unsigned long index;
-	const u64 *run;
-};
-
-bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run);
-
-/*
  * iova.c: the IOVA space
  */
 
@@ -221,8 +182,10 @@ enum iommufd_area_owner {
  * @last: last IOVA
  * @gap: free IOVA between the area below and this one; 0 for the lowest
  * @max_gap: largest @gap in the subtree
- * @pages: the memory; belongs to the area
- * @page_offset: where @start is in the first page
+ * @pages: the memory; the area is one of its users
+ * @part: what of @pages the area needs, or NULL for all
+ * @index: which of @pages @start is in
+ * @page_offset: where @start is in that page
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
  * @owner: the MAP or UNMAP that has the area in its hands. Taken under
  *         iova_space::lock, given back with release
@@ -230,7 +193,9 @@ enum iommufd_area_owner {
  *          is none. Written by the owner with domains_lock held for read
  * @pinned: the area has pinned @pages. Written by the owner while not @filled,
  *          and with domains_lock held for write
- * @batch: list of areas that an UNMAP removes together
+ * @accessed: what accesses have pinned of the area, in pages, and what they are
+ *            about to copy; protected by iova_space::lock
+ * @batch: list of areas that a request makes or removes together
  */
 struct iommufd_area {
 	struct rb_node node;
@@ -239,13 +204,136 @@ struct iommufd_area {
 	unsigned long gap;
 	unsigned long max_gap;
 	struct iommufd_pages *pages;
+	struct interval_tree_node *part;
+	unsigned long index;
 	unsigned int page_offset;
 	u8 prot;
 	u8 owner; /* enum iommufd_area_owner */
 	bool filled;
 	bool pinned;
+	unsigned long accessed;
 	struct list_head batch;
 };
+
+static inline unsigned long area_length(struct iommufd_area *area)
+{
+	return area->last - area->start + 1;
+}
+
+/*
+ * pages.c: user memory
+ */
+
+/**
+ * struct iommufd_owner - whose memory is mapped, and who is charged for it
+ * @refs: pages, and iommufd_ctx::owner
+ * @mm: address space
+ * @task: whose RLIMIT_MEMLOCK counts
+ * @user: who is charged
+ * @rcu: it is found without a lock
+ */
+struct iommufd_owner {
+	refcount_t refs;
+	struct mm_struct *mm;
+	struct task_struct *task;
+	struct user_struct *user;
+	struct rcu_head rcu;
+};
+
+/**
+ * enum iommufd_charge - what is held against RLIMIT_MEMLOCK
+ * @IOMMUFD_CHARGE_NOBODY: nothing
+ * @IOMMUFD_CHARGE_USER: what the user has pinned
+ * @IOMMUFD_CHARGE_MM: what the address space has locked
+ */
+enum iommufd_charge {
+	IOMMUFD_CHARGE_NOBODY,
+	IOMMUFD_CHARGE_USER,
+	IOMMUFD_CHARGE_MM,
+};
+
+/**
+ * struct iommufd_pages - a range of memory, of which some can be pinned
+ * @refs: areas, and accesses that have pinned some
+ * @lock: protects what follows up to @before. Held for short times, and never in
+ *        a page fault
+ * @chunks: the PFN store, see pages.c
+ * @chunk: instead of @chunks when there is room for one only
+ * @changes: counts changes of chunks that had been stored
+ * @npinned: pages in the store
+ * @whole: how many need all pages pinned
+ * @needs: what of the pages others need, by index
+ * @owner: who is charged; changes only if there is a @file
+ * @before: who was, while that changes
+ * @npages: pages in the range
+ * @uva: address of the first one, or its place in the file
+ * @file: the memory is this file's, or NULL for memory of the owner
+ * @charge: how the limit applies; decided once, when the range was mapped
+ * @writable: devices may write
+ * @area: the first area, which has all of the pages. Its memory is in here, since
+ *        hardly any pages have more than one
+ */
+struct iommufd_pages {
+	refcount_t refs;
+	struct mutex lock; /* see above */
+	union {
+		struct xarray chunks;
+		void *chunk;
+	};
+	unsigned long changes;
+	unsigned long npinned;
+	unsigned long whole;
+	struct rb_root_cached needs;
+	struct iommufd_owner *owner;
+	struct iommufd_owner *before;
+	unsigned long npages;
+	unsigned long uva;
+	struct file *file;
+	u8 charge; /* enum iommufd_charge */
+	bool writable;
+	struct iommufd_area area;
+};
+
+/**
+ * struct iommufd_run - physically contiguous pages
+ * @pfn: the first
+ * @npages: how many
+ */
+struct iommufd_run {
+	unsigned long pfn;
+	unsigned long npages;
+};
+
+struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
+					  struct file *file, unsigned long uva,
+					  unsigned long length, bool writable);
+void iommufd_pages_put(struct iommufd_pages *pages);
+int iommufd_pages_pin(struct iommufd_pages *pages,
+		      struct interval_tree_node *part);
+void iommufd_pages_unpin(struct iommufd_pages *pages,
+			 struct interval_tree_node *part);
+int iommufd_pages_move_charge(struct iommufd_pages *pages,
+			      struct iommufd_owner *owner);
+void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit);
+struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx);
+void iommufd_owner_put(struct iommufd_owner *owner);
+
+/**
+ * struct iommufd_cursor - place in pinned pages, walked run by run
+ * @pages: the pages
+ * @index: the next page
+ * @run: its run in the table of its chunk, or NULL to look it up
+ * @changes: as iommufd_pages::changes was when @run was looked up
+ */
+struct iommufd_cursor {
+	struct iommufd_pages *pages;
+	unsigned long index;
+	const u64 *run;
+	unsigned long changes;
+};
+
+unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
+				 struct iommufd_run *runs, unsigned int max);
 
 /**
  * struct iova_space - which IOVA are mapped, and which can't be
@@ -253,12 +341,15 @@ struct iommufd_area {
  *        pinned, a page table is changed or user memory is touched
  * @areas: struct iommufd_area, which never overlap
  * @reserved: ranges that devices and page tables exclude, which may overlap
+ * @allowed: ranges that the user wants to be able to use, which don't; all if
+ *           there are none
  * @alignment: what start and length of an area are multiples of, in bytes
  */
 struct iova_space {
 	struct mutex lock; /* see above */
 	struct rb_root areas;
 	struct rb_root_cached reserved;
+	struct rb_root_cached allowed;
 	unsigned long alignment;
 };
 
@@ -268,16 +359,18 @@ struct iova_range {
 };
 
 void iova_space_init(struct iova_space *space);
-int iova_space_insert(struct iova_space *space, struct iommufd_area *area,
-		      unsigned long length, unsigned long uva, bool fixed);
-void iova_space_erase(struct iova_space *space, struct iommufd_area *area);
-void iova_space_erase_all(struct iova_space *space, struct list_head *batch);
+int iova_space_insert(struct iova_space *space, struct list_head *batch,
+		      unsigned long *iova, unsigned long length,
+		      unsigned long uva, bool fixed);
+void iova_space_erase(struct iova_space *space, struct list_head *batch);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
 int iova_space_reserve(struct iova_space *space, void *owner,
 		       const struct iova_range *ranges, unsigned int nr);
 void iova_space_unreserve(struct iova_space *space, void *owner);
+int iova_space_allow(struct iova_space *space, struct rb_root_cached *allowed);
+void iova_ranges_free(struct rb_root_cached *ranges);
 int iova_space_align(struct iova_space *space, unsigned long alignment);
 bool iova_space_usable(struct iova_space *space, unsigned long from,
 		       struct iova_range *range, unsigned long *alignment);
@@ -296,9 +389,17 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  *                detach them, and to give a new page table the areas; held for
  *                read to map and unmap in all of them
  * @hwpts: struct iommufd_hwpt that hold every area that is filled
+ * @small_pages: option: map with pages of the CPU's size; protected by
+ *               domains_lock
+ * @nr_pinners: accesses that can pin, which needs pages of the CPU's size;
+ *              protected by domains_lock
  * @space: the areas
- * @removed: those who wait for an UNMAP that others have begun
- * @nr_removals: how many of those have ended; protected by iova_space::lock
+ * @accesses: struct iommufd_access that reach the areas; protected by
+ *            iova_space::lock
+ * @changed: those who wait for an UNMAP or an access of others to end
+ * @nr_changes: how many of those have ended; protected by iova_space::lock
+ * @held: list of IOAS whose areas are held for a request on all of them;
+ *        protected by iommufd_ctx::groups_lock
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;
@@ -306,9 +407,13 @@ struct iommufd_ioas {
 	struct mutex attach_lock; /* see above */
 	struct rw_semaphore domains_lock;
 	struct list_head hwpts;
+	bool small_pages;
+	unsigned int nr_pinners;
 	struct iova_space space;
-	wait_queue_head_t removed;
-	unsigned long nr_removals;
+	struct list_head accesses;
+	wait_queue_head_t changed;
+	unsigned long nr_changes;
+	struct list_head held;
 };
 
 static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
@@ -316,11 +421,19 @@ static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_ioas, obj);
 }
 
+struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx, u32 id);
+void iommufd_ioas_changed(struct iommufd_ioas *ioas);
+int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes);
 void iommufd_ioas_release(struct iommufd_object *obj);
 int iommufd_ioas_alloc(struct iommufd_request *req);
+int iommufd_ioas_allow_iovas(struct iommufd_request *req);
 int iommufd_ioas_iova_ranges(struct iommufd_request *req);
 int iommufd_ioas_map(struct iommufd_request *req);
+int iommufd_ioas_map_file(struct iommufd_request *req);
+int iommufd_ioas_copy(struct iommufd_request *req);
 int iommufd_ioas_unmap(struct iommufd_request *req);
+int iommufd_ioas_change_process(struct iommufd_request *req);
+int iommufd_option(struct iommufd_request *req);
 
 /*
  * hwpt.c: page tables
@@ -380,6 +493,7 @@ void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt);
 int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather);
+int iommufd_hwpt_align(struct iommufd_ioas *ioas);
 void iommufd_hwpt_release(struct iommufd_object *obj);
 
 /*
@@ -424,4 +538,37 @@ struct iommufd_device {
 };
 
 void iommufd_device_release(struct iommufd_object *obj);
+
+/*
+ * access.c: drivers of the kernel that reach memory themselves
+ */
+
+/**
+ * struct iommufd_access - a way for a driver to the memory of an IOAS
+ * @obj: head
+ * @ctx: the context, referenced
+ * @ops: what the driver does
+ * @owner: the driver's, for @ops
+ * @lock: held to pin and unpin; protects @ioas, @changing and the values of @pins
+ * @ioas: the IOAS, used, or NULL
+ * @changing: another thread attaches or detaches; nothing can be pinned
+ * @pins: struct access_pin by the number of the page in the IOVA space
+ * @item: in iommufd_ioas::accesses
+ * @nr_notices: calls of @ops that are going on; protected by iova_space::lock
+ */
+struct iommufd_access {
+	struct iommufd_object obj;
+	struct iommufd_ctx *ctx;
+	const struct iommufd_access_ops *ops;
+	void *owner;
+	struct mutex lock; /* see above */
+	struct iommufd_ioas *ioas;
+	bool changing;
+	struct xarray pins;
+	struct list_head item;
+	unsigned int nr_notices;
+};
+
+int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
+void iommufd_access_release(struct iommufd_object *obj);
 #endif

@@ -40,6 +40,7 @@ void iova_space_init(struct iova_space *space)
 	mutex_init(&space->lock);
 	space->areas = RB_ROOT;
 	space->reserved = RB_ROOT_CACHED;
+	space->allowed = RB_ROOT_CACHED;
 	space->alignment = 1;
 }
 
@@ -134,42 +135,27 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 	return 0;
 }
 
-/* The gap below @next does not matter: it is erased as well */
-static void erase_area(struct iova_space *space, struct iommufd_area *area,
-		       struct iommufd_area *next)
-{
-	struct iommufd_area *above = iova_space_next(area);
-
-	lockdep_assert_held(&space->lock);
-
-	rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
-	if (above && above != next)
-		set_gap(above, area_of(rb_prev(&above->node)));
-}
-
 /**
- * iova_space_erase - take an area out
+ * iova_space_erase - take areas out
  * @space: the space, locked by the caller
- * @area: the area; its IOVA are free from now on
- */
-void iova_space_erase(struct iova_space *space, struct iommufd_area *area)
-{
-	erase_area(space, area, NULL);
-}
-
-/**
- * iova_space_erase_all - take areas out
- * @space: the space, locked by the caller
- * @batch: list of areas by @batch, ascending, usually neighbours
+ * @batch: list of areas by @batch, ascending, usually neighbours; their IOVA are
+ *         free from now on
  *
  * The gap that neighbours leave is looked at once.
  */
-void iova_space_erase_all(struct iova_space *space, struct list_head *batch)
+void iova_space_erase(struct iova_space *space, struct list_head *batch)
 {
-	struct iommufd_area *area, *next;
+	struct iommufd_area *area, *next, *above;
 
-	list_for_each_entry_safe(area, next, batch, batch)
-		erase_area(space, area, next);
+	lockdep_assert_held(&space->lock);
+
+	list_for_each_entry_safe(area, next, batch, batch) {
+		above = iova_space_next(area);
+		rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
+		/* The gap below @next does not matter: it is erased as well */
+		if (above && above != next)
+			set_gap(above, area_of(rb_prev(&above->node)));
+	}
 }
 
 /*
@@ -238,12 +224,34 @@ static struct iova_range find_free(struct iova_space *space, unsigned long from,
 }
 
 /*
- * Choose the lowest IOVA for an area. It is never in the first page, so that no
+ * Is a range one where the user allows it? If not, @from is moved to where to look
+ * next, or 0 if there is nothing
+ */
+static bool is_allowed(struct iova_space *space, unsigned long *from,
+		       unsigned long start, unsigned long last)
+{
+	struct interval_tree_node *node;
+
+	if (RB_EMPTY_ROOT(&space->allowed.rb_root))
+		return true;
+	node = interval_tree_iter_first(&space->allowed, start, ULONG_MAX);
+	if (node && node->start <= start && node->last >= last)
+		return true;
+
+	/* They don't overlap. The one that @start is in is too short */
+	if (node && node->start <= start)
+		node = interval_tree_iter_next(node, start, ULONG_MAX);
+	*from = node ? node->start : 0;
+	return false;
+}
+
+/*
+ * Choose the lowest IOVA for a range. It is never in the first page, so that no
  * device uses 0, nor in the last one, so that the end does not wrap; it has the
  * offset in the page that the memory has; and it is aligned as the memory is,
  * as far as that can serve to map it with large pages.
  */
-static int choose_iova(struct iova_space *space, struct iommufd_area *area,
+static int choose_iova(struct iova_space *space, unsigned long *iova,
 		       unsigned long length, unsigned long uva)
 {
 	unsigned long offset = offset_in_page(uva);
@@ -263,7 +271,7 @@ static int choose_iova(struct iova_space *space, struct iommufd_area *area,
 		return -EINVAL;
 	step = max(align, PAGE_SIZE);
 
-	for (;;) {
+	do {
 		struct interval_tree_node *hit;
 		struct iova_range free = find_free(space, from, length);
 		unsigned long start;
@@ -284,61 +292,97 @@ static int choose_iova(struct iova_space *space, struct iommufd_area *area,
 			from = free.last + 1;
 			continue;
 		}
+		if (!is_allowed(space, &from, start, start + length - 1))
+			continue;
 
-		area->start = start;
-		area->last = start + length - 1;
-		hit = interval_tree_iter_first(&space->reserved, area->start,
-					       area->last);
-		if (!hit)
+		hit = interval_tree_iter_first(&space->reserved, start,
+					       start + length - 1);
+		if (!hit) {
+			*iova = start;
 			return 0;
+		}
 		from = hit->last + 1;
-		if (!from)
-			return -ENOSPC;
+	} while (from);
+	return -ENOSPC;
+}
+
+static int check_iova(struct iova_space *space, unsigned long iova,
+		      unsigned long length)
+{
+	unsigned long last;
+
+	if (iova & (space->alignment - 1))
+		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last))
+		return -EOVERFLOW;
+	return is_reserved(space, iova, last) ? -EINVAL : 0;
+}
+
+/* Put areas in, all or none; they tell their place in the range that begins here */
+static int insert_batch(struct iova_space *space, struct list_head *batch,
+			unsigned long iova)
+{
+	struct iommufd_area *area;
+	LIST_HEAD(done);
+	int ret;
+
+	list_for_each_entry(area, batch, batch) {
+		area->start += iova;
+		area->last += iova;
+		ret = insert_area(space, area);
+		if (ret)
+			goto err_erase;
 	}
+	list_for_each_entry(area, batch, batch) {
+		ret = -EPERM;
+		if ((area->prot & IOMMU_WRITE) && !area->pages->writable)
+			goto err_all;
+		ret = -EINVAL;
+		if ((area->start | area->page_offset) & (space->alignment - 1))
+			goto err_all;
+	}
+	return 0;
+
+err_erase:
+	list_cut_before(&done, batch, &area->batch);
+	iova_space_erase(space, &done);
+	list_splice(&done, batch);
+	return ret;
+
+err_all:
+	iova_space_erase(space, batch);
+	return ret;
 }
 
 /**
- * iova_space_insert - find or check the place of an area, and take it
+ * iova_space_insert - find or check a range for areas, and put them there
  * @space: the space
- * @area: the area; @start is the IOVA wanted if @fixed, the one chosen if not
- * @length: bytes
+ * @batch: list of areas by @batch, ascending, without a gap, and numbered as if
+ *         the range began at 0
+ * @iova: where the range is: in if @fixed, out if not
+ * @length: bytes of the range
  * @uva: first byte of the memory
  * @fixed: the caller chooses
  *
  * Return: 0, or an errno in the order in which IOMMU_IOAS_MAP is documented to
- * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC; or -EINTR on a fatal
- * signal.
+ * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM; or -EINTR on a
+ * fatal signal.
  */
-int iova_space_insert(struct iova_space *space, struct iommufd_area *area,
-		      unsigned long length, unsigned long uva, bool fixed)
+int iova_space_insert(struct iova_space *space, struct list_head *batch,
+		      unsigned long *iova, unsigned long length,
+		      unsigned long uva, bool fixed)
 {
-	int ret = -EINVAL;
+	int ret;
 
 	mutex_lock(&space->lock);
 	if (length & (space->alignment - 1))
-		goto out_unlock;
-
-	if (fixed) {
-		if (area->start & (space->alignment - 1))
-			goto out_unlock;
-		if (check_add_overflow(area->start, length - 1, &area->last)) {
-			ret = -EOVERFLOW;
-			goto out_unlock;
-		}
-		if (is_reserved(space, area->start, area->last))
-			goto out_unlock;
-	} else {
-		ret = choose_iova(space, area, length, uva);
-		if (ret)
-			goto out_unlock;
-	}
-
-	ret = insert_area(space, area);
-	if (!ret && (area->page_offset & (space->alignment - 1))) {
-		iova_space_erase(space, area);
 		ret = -EINVAL;
-	}
-out_unlock:
+	else if (fixed)
+		ret = check_iova(space, *iova, length);
+	else
+		ret = choose_iova(space, iova, length, uva);
+	if (!ret)
+		ret = insert_batch(space, batch, *iova);
 	mutex_unlock(&space->lock);
 	return ret;
 }
@@ -369,8 +413,8 @@ static void drop_reserved(struct iova_space *space, void *owner)
  * @ranges: inclusive ranges
  * @nr: how many
  *
- * Return: 0; or with nothing changed -EADDRINUSE if an area is in the way, or
- * -ENOMEM.
+ * Return: 0; or with nothing changed -EADDRINUSE if an area is in the way or the
+ * user wants to use an IOVA of it, or -ENOMEM.
  */
 int iova_space_reserve(struct iova_space *space, void *owner,
 		       const struct iova_range *ranges, unsigned int nr)
@@ -398,7 +442,9 @@ int iova_space_reserve(struct iova_space *space, void *owner,
 		struct iommufd_area *area;
 
 		area = iova_space_first(space, ranges[i].start);
-		if (area && area->start <= ranges[i].last)
+		if ((area && area->start <= ranges[i].last) ||
+		    interval_tree_iter_first(&space->allowed, ranges[i].start,
+					     ranges[i].last))
 			ret = -EADDRINUSE;
 	}
 	if (!ret) {
@@ -427,6 +473,42 @@ void iova_space_unreserve(struct iova_space *space, void *owner)
 	mutex_lock(&space->lock);
 	drop_reserved(space, owner);
 	mutex_unlock(&space->lock);
+}
+
+/**
+ * iova_ranges_free - free a set of ranges
+ * @ranges: interval tree of nodes that were allocated each by itself
+ */
+void iova_ranges_free(struct rb_root_cached *ranges)
+{
+	struct interval_tree_node *node, *next;
+
+	rbtree_postorder_for_each_entry_safe(node, next, &ranges->rb_root, rb)
+		kfree(node);
+	*ranges = RB_ROOT_CACHED;
+}
+
+/**
+ * iova_space_allow - set which ranges the user wants to be able to use
+ * @space: the space
+ * @allowed: set of ranges, which is exchanged for the old one
+ *
+ * Return: 0, or -EADDRINUSE with nothing changed if one is partly reserved.
+ */
+int iova_space_allow(struct iova_space *space, struct rb_root_cached *allowed)
+{
+	struct interval_tree_node *node;
+	int ret = 0;
+
+	mutex_lock(&space->lock);
+	node = interval_tree_iter_first(allowed, 0, ULONG_MAX);
+	for (; node && !ret; node = interval_tree_iter_next(node, 0, ULONG_MAX))
+		if (is_reserved(space, node->start, node->last))
+			ret = -EADDRINUSE;
+	if (!ret)
+		swap(space->allowed, *allowed);
+	mutex_unlock(&space->lock);
+	return ret;
 }
 
 static bool is_aligned(struct iommufd_area *area, unsigned long alignment)

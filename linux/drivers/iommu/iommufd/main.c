@@ -30,10 +30,14 @@ static int iommufd_open(struct inode *inode, struct file *file)
 static int iommufd_release(struct inode *inode, struct file *file)
 {
 	struct iommufd_ctx *ctx = file->private_data;
+	struct iommufd_owner *owner;
 
 	iommufd_object_remove_all(ctx);
 	WARN_ON(!list_empty(&ctx->groups));
 	WARN_ON(atomic_long_read(&ctx->nr_areas));
+	owner = rcu_dereference_protected(ctx->owner, true);
+	if (owner)
+		iommufd_owner_put(owner);
 	xa_destroy(&ctx->objects);
 	mutex_destroy(&ctx->groups_lock);
 	kfree(ctx);
@@ -56,9 +60,14 @@ int iommufd_answer(struct iommufd_request *req, size_t size)
 union iommufd_cmd {
 	struct iommu_destroy destroy;
 	struct iommu_ioas_alloc ioas_alloc;
+	struct iommu_ioas_allow_iovas allow_iovas;
+	struct iommu_ioas_change_process change_process;
+	struct iommu_ioas_copy copy;
 	struct iommu_ioas_iova_ranges iova_ranges;
 	struct iommu_ioas_map map;
+	struct iommu_ioas_map_file map_file;
 	struct iommu_ioas_unmap unmap;
+	struct iommu_option option;
 };
 
 /**
@@ -84,11 +93,20 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	IOCTL(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
 	IOCTL(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc, struct iommu_ioas_alloc,
 	      out_ioas_id),
+	IOCTL(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,
+	      struct iommu_ioas_allow_iovas, allowed_iovas),
+	IOCTL(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy,
+	      src_iova),
 	IOCTL(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
 	      struct iommu_ioas_iova_ranges, out_iova_alignment),
 	IOCTL(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
 	IOCTL(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap,
 	      length),
+	IOCTL(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOCTL(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file,
+	      struct iommu_ioas_map_file, iova),
+	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, iommufd_ioas_change_process,
+	      struct iommu_ioas_change_process, __reserved),
 };
 
 static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,

@@ -12,12 +12,14 @@ static void (*const release_object[])(struct iommufd_object *obj) = {
 	[IOMMUFD_OBJECT_IOAS] = iommufd_ioas_release,
 	[IOMMUFD_OBJECT_HWPT] = iommufd_hwpt_release,
 	[IOMMUFD_OBJECT_DEVICE] = iommufd_device_release,
+	[IOMMUFD_OBJECT_ACCESS] = iommufd_access_release,
 };
 
 /* kfree_rcu() and the casts of callers rely on the head being first */
 static_assert(offsetof(struct iommufd_ioas, obj) == 0);
 static_assert(offsetof(struct iommufd_hwpt, obj) == 0);
 static_assert(offsetof(struct iommufd_device, obj) == 0);
+static_assert(offsetof(struct iommufd_access, obj) == 0);
 
 /**
  * iommufd_object_alloc - allocate an object and reserve its id
@@ -190,7 +192,7 @@ void iommufd_object_withdraw(struct iommufd_ctx *ctx,
  * iommufd_object_remove_all - remove what is left when the file is closed
  * @ctx: context that nothing else refers to
  *
- * Devices hold the file, so there are only page tables and, below them, IOAS.
+ * Devices and accesses hold the file, so there are only page tables and, below them, IOAS.
  */
 void iommufd_object_remove_all(struct iommufd_ctx *ctx)
 {

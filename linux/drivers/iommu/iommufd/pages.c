@@ -1,25 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * User memory: pinning, accounting, and the store of the PFNs that were found.
+ * Memory: pinning, accounting, and the store of the PFNs that were found.
  *
- * Pages are pinned in chunks of as many pages as one page of pointers can name,
- * 2 MiB in most configurations. The store remembers a chunk in one word if it
- * is contiguous, and else in a table with one entry for each run of contiguous
- * pages. All later work, in page tables and when unpinning, is done by run:
- * what is huge in memory costs no more than one small page.
+ * Pages are pinned in chunks of 512, 2 MiB in most configurations. The store
+ * remembers a chunk in one word if it is contiguous, and else in a table with one
+ * entry for each run of contiguous pages. All later work, in page tables and when
+ * unpinning, is done by run: what is huge in memory costs no more than one small
+ * page.
+ *
+ * Areas share pages, and accesses pin some of them. Each says first what it
+ * needs. What is needed and not in the store is pinned then, without a lock, and
+ * put there; what another thread has put there meanwhile stays, so that all see
+ * the same page. What nobody needs any more goes. Pages of which only a part is
+ * needed have a run without a PFN in the table for the rest.
  *
  * Chunks are counted from the start of the range, not of the address space, so
  * that a small range is a single entry, which needs no tree.
  */
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <uapi/linux/falloc.h>
 
 #include "iommufd_private.h"
 
-#define CHUNK_PAGES (PAGE_SIZE / sizeof(struct page *))
+#define CHUNK_PAGES 512UL
 
 /* Ranges up to this need no memory to be pinned with */
 #define FEW_PAGES 16
@@ -30,11 +42,17 @@
  * one page is enough if every page is a run.
  */
 #define RUN_BITS 16
-static_assert(CHUNK_PAGES <= 1 << RUN_BITS);
+#define NO_PFN (U64_MAX >> RUN_BITS)
+static_assert(CHUNK_PAGES * sizeof(u64) <= PAGE_SIZE);
 
-static u64 pack_run(struct page *first, unsigned long npages)
+static u64 run_pfn(u64 run)
 {
-	return (u64)page_to_pfn(first) << RUN_BITS | (npages - 1);
+	return run >> RUN_BITS;
+}
+
+static unsigned long run_npages(u64 run)
+{
+	return (run & (BIT(RUN_BITS) - 1)) + 1;
 }
 
 static bool is_small(struct iommufd_pages *pages)
@@ -49,81 +67,333 @@ static void *load_chunk(struct iommufd_pages *pages, unsigned long index)
 	return xa_load(&pages->chunks, index / CHUNK_PAGES);
 }
 
-static unsigned long chunk_npages(struct iommufd_pages *pages,
-				  unsigned long index)
+static int store_chunk(struct iommufd_pages *pages, unsigned long index,
+		       void *entry)
 {
-	return min(CHUNK_PAGES, pages->npages - index);
+	if (is_small(pages)) {
+		pages->chunk = entry;
+		return 0;
+	}
+	return xa_err(xa_store(&pages->chunks, index / CHUNK_PAGES, entry,
+			       GFP_KERNEL_ACCOUNT));
+}
+
+static unsigned long chunk_start(unsigned long index)
+{
+	return round_down(index, CHUNK_PAGES);
+}
+
+/* The last page of the chunk that a page is in */
+static unsigned long chunk_last(struct iommufd_pages *pages,
+				unsigned long index)
+{
+	return min(index | (CHUNK_PAGES - 1), pages->npages - 1);
+}
+
+/*
+ * Owners
+ */
+
+/**
+ * iommufd_owner_put - give back a reference to an owner
+ * @owner: the owner
+ */
+void iommufd_owner_put(struct iommufd_owner *owner)
+{
+	if (!refcount_dec_and_test(&owner->refs))
+		return;
+	free_uid(owner->user);
+	put_task_struct(owner->task);
+	mmdrop(owner->mm);
+	kfree_rcu(owner, rcu);
 }
 
 /**
- * iommufd_pages_alloc - describe a range of the calling process's memory
- * @uva: first byte
- * @length: bytes, not 0; the end does not wrap
- * @writable: devices may write
+ * iommufd_owner_get - find or make the owner that the calling process is
+ * @ctx: context that remembers the last one
  *
- * Nothing is pinned and the memory is not looked at.
- *
- * Return: the pages or an ERR_PTR of -ENOMEM.
+ * Return: the owner or an ERR_PTR of -ENOMEM.
  */
-struct iommufd_pages *iommufd_pages_alloc(unsigned long uva,
-					  unsigned long length, bool writable)
+struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx)
 {
-	struct iommufd_pages *pages;
+	struct iommufd_owner *owner, *old;
 
-	pages = kmalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
-	if (!pages)
+	rcu_read_lock();
+	owner = rcu_dereference(ctx->owner);
+	if (owner && owner->mm == current->mm &&
+	    owner->task == current->group_leader &&
+	    owner->user == current_user() &&
+	    refcount_inc_not_zero(&owner->refs)) {
+		rcu_read_unlock();
+		return owner;
+	}
+	rcu_read_unlock();
+
+	owner = kmalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
+	if (!owner)
 		return ERR_PTR(-ENOMEM);
+	/* One for the caller, one for the context */
+	refcount_set(&owner->refs, 2);
+	owner->mm = current->mm;
+	mmgrab(owner->mm);
+	owner->task = get_task_struct(current->group_leader);
+	owner->user = get_uid(current_user());
 
-	*pages = (struct iommufd_pages){
-		.npages = PFN_DOWN(uva + length - 1) - PFN_DOWN(uva) + 1,
-		.uva = uva & PAGE_MASK,
-		.mm = current->mm,
-		.task = get_task_struct(current->group_leader),
-		.user = get_uid(current_user()),
-		.writable = writable,
-		.charged = !capable(CAP_IPC_LOCK),
-	};
-	mmgrab(pages->mm);
-	if (!is_small(pages))
-		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
-	return pages;
+	old = unrcu_pointer(xchg(&ctx->owner, RCU_INITIALIZER(owner)));
+	if (old)
+		iommufd_owner_put(old);
+	return owner;
 }
 
-/**
- * iommufd_pages_free - forget a range
- * @pages: from iommufd_pages_alloc(), not pinned
- */
-void iommufd_pages_free(struct iommufd_pages *pages)
+static int charge_user(struct iommufd_owner *owner, unsigned long npages,
+		       bool force)
 {
-	WARN_ON(pages->npinned);
-	free_uid(pages->user);
-	put_task_struct(pages->task);
-	mmdrop(pages->mm);
-	kfree(pages);
+	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK);
+	atomic_long_t *locked = &owner->user->locked_vm;
+	long now = atomic_long_read(locked);
+
+	do {
+		if (now + npages > limit >> PAGE_SHIFT && !force)
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(locked, &now, now + npages));
+	return 0;
+}
+
+static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
+		     bool inc, bool force)
+{
+	int ret;
+
+	mmap_write_lock(owner->mm);
+	ret = __account_locked_vm(owner->mm, npages, inc, owner->task, force);
+	mmap_write_unlock(owner->mm);
+	return ret;
+}
+
+/* @force: whatever the limit says */
+static int charge_owner(struct iommufd_owner *owner, enum iommufd_charge charge,
+			unsigned long npages, bool force)
+{
+	int ret = 0;
+
+	if (charge == IOMMUFD_CHARGE_USER)
+		ret = charge_user(owner, npages, force);
+	else if (charge == IOMMUFD_CHARGE_MM)
+		ret = charge_mm(owner, npages, true, force);
+	if (!ret)
+		atomic64_add(npages, &owner->mm->pinned_vm);
+	return ret;
+}
+
+static void uncharge_owner(struct iommufd_owner *owner,
+			   enum iommufd_charge charge, unsigned long npages)
+{
+	if (charge == IOMMUFD_CHARGE_USER)
+		atomic_long_sub(npages, &owner->user->locked_vm);
+	else if (charge == IOMMUFD_CHARGE_MM)
+		charge_mm(owner, npages, false, false);
+	atomic64_sub(npages, &owner->mm->pinned_vm);
 }
 
 static int charge(struct iommufd_pages *pages, unsigned long npages)
 {
-	if (pages->charged) {
-		unsigned long limit = task_rlimit(pages->task, RLIMIT_MEMLOCK);
-		atomic_long_t *locked = &pages->user->locked_vm;
-		long now = atomic_long_read(locked);
-
-		do {
-			if (now + npages > limit >> PAGE_SHIFT)
-				return -ENOMEM;
-		} while (!atomic_long_try_cmpxchg(locked, &now, now + npages));
-	}
-	atomic64_add(npages, &pages->mm->pinned_vm);
-	return 0;
+	if (iommufd_should_fail())
+		return -ENOMEM;
+	return charge_owner(pages->owner, pages->charge, npages, false);
 }
 
 static void uncharge(struct iommufd_pages *pages, unsigned long npages)
 {
-	if (pages->charged)
-		atomic_long_sub(npages, &pages->user->locked_vm);
-	atomic64_sub(npages, &pages->mm->pinned_vm);
+	uncharge_owner(pages->owner, pages->charge, npages);
 }
+
+/* Charge another owner for what is pinned of a file; @force: whatever the limit */
+static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
+		       bool force)
+{
+	enum iommufd_charge charge = pages->charge;
+	struct iommufd_owner *old = pages->owner;
+	int ret;
+
+	/* A limit that is reached must not hinder what changes nothing of it */
+	if ((charge == IOMMUFD_CHARGE_USER && owner->user == old->user) ||
+	    (charge == IOMMUFD_CHARGE_MM && owner->mm == old->mm))
+		charge = IOMMUFD_CHARGE_NOBODY;
+	ret = charge_owner(owner, charge, pages->npinned, force);
+	if (ret)
+		return ret;
+	uncharge_owner(old, charge, pages->npinned);
+	pages->owner = owner;
+	return 0;
+}
+
+/**
+ * iommufd_pages_move_charge - begin to charge another owner
+ * @pages: pages of a file, which can be shared by many areas
+ * @owner: the new owner
+ *
+ * To be ended with iommufd_pages_end_move(), whatever it returns.
+ *
+ * Return: 0; or -ENOMEM if it is more than the limit of the new owner.
+ */
+int iommufd_pages_move_charge(struct iommufd_pages *pages,
+			      struct iommufd_owner *owner)
+{
+	int ret = 0;
+
+	mutex_lock(&pages->lock);
+	if (pages->owner != owner) {
+		struct iommufd_owner *before = pages->owner;
+
+		ret = move_charge(pages, owner, false);
+		if (!ret)
+			pages->before = before;
+	}
+	mutex_unlock(&pages->lock);
+	return ret;
+}
+
+/**
+ * iommufd_pages_end_move - end what iommufd_pages_move_charge() began
+ * @pages: the pages; not moved is fine
+ * @commit: the new owner stays; or else the old one is charged again
+ */
+void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit)
+{
+	struct iommufd_owner *before;
+
+	mutex_lock(&pages->lock);
+	before = pages->before;
+	if (before) {
+		if (commit) {
+			refcount_inc(&pages->owner->refs);
+			iommufd_owner_put(before);
+		} else {
+			move_charge(pages, before, true);
+		}
+		pages->before = NULL;
+	}
+	mutex_unlock(&pages->lock);
+}
+
+/*
+ * The life of pages
+ */
+
+static bool is_shmem(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
+}
+
+/*
+ * Be to a file what a mapping is that its pages can be written through: sealing
+ * it against that fails as long as this lasts
+ */
+static int deny_sealing(struct file *file)
+{
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EPERM;
+	if (is_shmem(file) &&
+	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
+		return -EPERM;
+	if (is_file_hugepages(file) &&
+	    HUGETLBFS_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
+		return -EPERM;
+	return mapping_map_writable(file->f_mapping);
+}
+
+/**
+ * iommufd_pages_alloc - describe a range of memory, with its first area
+ * @ctx: context that it is mapped in
+ * @file: file whose memory it is, referenced on success; or NULL for memory of
+ *        the calling process
+ * @uva: first byte: its address, or its place in the file
+ * @length: bytes, not 0; the end does not wrap
+ * @writable: devices may write
+ *
+ * Nothing is pinned and the memory is not looked at. The calling process will be
+ * charged.
+ *
+ * Return: the pages, with one reference, or an ERR_PTR: -ENOMEM, -EPERM the file
+ * can't be written.
+ */
+struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
+					  struct file *file, unsigned long uva,
+					  unsigned long length, bool writable)
+{
+	struct iommufd_owner *owner;
+	struct iommufd_pages *pages;
+	int ret;
+
+	pages = kmalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
+	owner = iommufd_owner_get(ctx);
+	if (IS_ERR(owner)) {
+		ret = PTR_ERR(owner);
+		goto err_free;
+	}
+	if (file && writable) {
+		ret = deny_sealing(file);
+		if (ret)
+			goto err_owner;
+	}
+
+	*pages = (struct iommufd_pages){
+		.refs = REFCOUNT_INIT(1),
+		.needs = RB_ROOT_CACHED,
+		.owner = owner,
+		.npages = PFN_DOWN(uva + length - 1) - PFN_DOWN(uva) + 1,
+		.uva = uva & PAGE_MASK,
+		.writable = writable,
+		.area = {
+			.pages = pages,
+			.last = length - 1,
+			.page_offset = offset_in_page(uva),
+			.owner = IOMMUFD_AREA_MAP,
+		},
+	};
+	mutex_init(&pages->lock);
+	if (!is_small(pages))
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+	if (!capable(CAP_IPC_LOCK))
+		pages->charge = READ_ONCE(ctx->charge_mm) ?
+			IOMMUFD_CHARGE_MM : IOMMUFD_CHARGE_USER;
+	if (file)
+		pages->file = get_file(file);
+	return pages;
+
+err_owner:
+	iommufd_owner_put(owner);
+err_free:
+	kfree(pages);
+	return ERR_PTR(ret);
+}
+
+/**
+ * iommufd_pages_put - give back a reference to pages
+ * @pages: pages that the caller has not pinned any more
+ */
+void iommufd_pages_put(struct iommufd_pages *pages)
+{
+	if (!refcount_dec_and_test(&pages->refs))
+		return;
+	WARN_ON(pages->npinned);
+	if (pages->file) {
+		if (pages->writable)
+			mapping_unmap_writable(pages->file->f_mapping);
+		fput(pages->file);
+	}
+	iommufd_owner_put(pages->owner);
+	mutex_destroy(&pages->lock);
+	kfree(pages);
+}
+
+/*
+ * Getting hold of pages
+ */
 
 static long pin_remote(struct mm_struct *mm, unsigned long uva,
 		       unsigned long npages, unsigned int flags,
@@ -184,17 +454,16 @@ static unsigned long count_readonly(struct mm_struct *mm, unsigned long uva,
 }
 
 /*
- * Pin up to @npages pages, return how many. To pin for reading only is not
- * enough even if devices only read: a private page that was not written yet
- * would be replaced under the device by the first write of its process. So ask
- * for write, which makes the page the process's own, unless the process itself
- * can't write.
+ * Memory of a process. To pin for reading only is not enough even if devices only
+ * read: a private page that was not written yet would be replaced under the
+ * device by the first write of its process. So ask for write, which makes the
+ * page the process's own, unless the process itself can't write.
  */
-static long pin_some(struct iommufd_pages *pages, unsigned long index,
-		     unsigned long npages, struct page **list)
+static long pin_process(struct iommufd_pages *pages, unsigned long index,
+			unsigned long npages, struct page **list)
 {
 	unsigned long uva = pages->uva + (index << PAGE_SHIFT);
-	struct mm_struct *mm = pages->mm;
+	struct mm_struct *mm = pages->owner->mm;
 	long ret;
 
 	ret = pin_user(mm, uva, npages, FOLL_WRITE, list);
@@ -205,7 +474,163 @@ static long pin_some(struct iommufd_pages *pages, unsigned long index,
 	}
 	if (ret > 0 || ret == -ENOMEM)
 		return ret;
-	return fatal_signal_pending(current) ? -EINTR : -EFAULT;
+	return -EFAULT;
+}
+
+static struct page *hugetlb_page(struct file *file, pgoff_t index)
+{
+	struct hstate *h = hstate_file(file);
+	unsigned int order = huge_page_order(h);
+	pgoff_t inside = index & (pages_per_huge_page(h) - 1);
+	struct page *page;
+	int ret;
+
+	page = find_get_page(file->f_mapping, index >> order);
+	if (!page) {
+		ret = vfs_fallocate(file, FALLOC_FL_KEEP_SIZE,
+				    (loff_t)(index - inside) << PAGE_SHIFT,
+				    huge_page_size(h));
+		if (ret)
+			return ERR_PTR(ret);
+		page = find_get_page(file->f_mapping, index >> order);
+	}
+	if (!page)
+		return ERR_PTR(-EFAULT);
+	/* References are counted in the head, as a pin's are */
+	return nth_page(page, inside);
+}
+
+/*
+ * Memory of a file: this kernel has no pins without a mapping, so plain
+ * references. They keep the pages, and those who seal the file wait for them.
+ */
+static long pin_file(struct iommufd_pages *pages, unsigned long index,
+		     unsigned long npages, struct page **list)
+{
+	struct file *file = pages->file;
+	struct inode *inode = file_inode(file);
+	pgoff_t first = (pages->uva >> PAGE_SHIFT) + index;
+	bool hugetlb = inode->i_sb->s_magic == HUGETLBFS_MAGIC;
+	unsigned long i;
+
+	if (!hugetlb && !is_shmem(file))
+		return -EINVAL;
+	for (i = 0; i < npages; i++) {
+		struct page *page;
+
+		if (first + i >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
+			page = ERR_PTR(-EINVAL);
+		else if (hugetlb)
+			page = hugetlb_page(file, first + i);
+		else
+			page = shmem_read_mapping_page_gfp(file->f_mapping,
+							   first + i,
+							   GFP_HIGHUSER);
+		if (IS_ERR(page))
+			return i ? i : PTR_ERR(page);
+		list[i] = page;
+		cond_resched();
+	}
+	return npages;
+}
+
+static void unpin_list(struct iommufd_pages *pages, struct page **list,
+		       unsigned long npages)
+{
+	if (pages->file)
+		release_pages(list, npages);
+	else
+		unpin_user_pages(list, npages);
+}
+
+static void put_file_run(struct iommufd_pages *pages, struct page *page,
+			 unsigned long npages)
+{
+	while (npages) {
+		struct folio *folio = page_folio(page);
+		unsigned long idx = folio_page_idx(folio, page);
+		unsigned long nr = min(npages, folio_nr_pages(folio) - idx);
+
+		if (pages->writable && !folio_test_dirty(folio)) {
+			folio_lock(folio);
+			folio_mark_dirty(folio);
+			folio_unlock(folio);
+		}
+		folio_put_refs(folio, nr);
+		page = nth_page(page, nr);
+		npages -= nr;
+	}
+}
+
+static void unpin_run(struct iommufd_pages *pages, unsigned long pfn,
+		      unsigned long npages)
+{
+	struct page *page = pfn_to_page(pfn);
+
+	if (pages->file)
+		put_file_run(pages, page, npages);
+	else
+		unpin_user_page_range_dirty_lock(page, npages,
+						 pages->writable);
+}
+
+/* Unpin the runs of a chunk; how many pages they were */
+static unsigned long unpin_runs(struct iommufd_pages *pages, const u64 *run,
+				unsigned long npages)
+{
+	unsigned long nr = 0;
+
+	for (; npages; run++) {
+		npages -= run_npages(*run);
+		if (run_pfn(*run) == NO_PFN)
+			continue;
+		unpin_run(pages, run_pfn(*run), run_npages(*run));
+		nr += run_npages(*run);
+	}
+	return nr;
+}
+
+/* Pin pages, all of them or none */
+static int pin_list(struct iommufd_pages *pages, unsigned long index,
+		    unsigned long npages, struct page **list)
+{
+	unsigned long have = 0;
+	long ret;
+
+	do {
+		if (iommufd_should_fail())
+			ret = -EFAULT;
+		else if (pages->file)
+			ret = pin_file(pages, index + have, npages - have,
+				       list + have);
+		else
+			ret = pin_process(pages, index + have, npages - have,
+					  list + have);
+		if (fatal_signal_pending(current)) {
+			if (ret > 0)
+				have += ret;
+			ret = -EINTR;
+		}
+		if (ret < 0) {
+			unpin_list(pages, list, have);
+			return ret;
+		}
+		have += ret;
+	} while (have < npages);
+	return 0;
+}
+
+/*
+ * The store
+ */
+
+/*
+ * Memory to pin a chunk with: a list of pages, that is made into runs in place.
+ * Where pointers are shorter than runs, the list is at the end.
+ */
+static struct page **list_in(u64 *runs, unsigned long npages)
+{
+	return (struct page **)(runs + npages) - npages;
 }
 
 /* Are two pages neighbours? Where struct pages are as pages are, that is easy */
@@ -216,181 +641,431 @@ static bool adjoin(struct page *page, struct page *next)
 	return next == page + 1;
 }
 
-/* Remember one chunk of pinned pages */
-static int store_chunk(struct iommufd_pages *pages, unsigned long index,
-		       struct page **list, unsigned long npages)
+static void *make_entry(u64 *runs, unsigned long nr)
 {
-	void *entry = xa_mk_value(page_to_pfn(list[0]));
-	unsigned long i, first = 1, nr = 1;
-	u64 *table = NULL, *run;
-	int ret = 0;
+	u64 *table;
+
+	if (nr == 1)
+		return xa_mk_value(run_pfn(runs[0]));
+	table = kmalloc_array(nr, sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (table)
+		memcpy(table, runs, nr * sizeof(*table));
+	return table;
+}
+
+/* What the store keeps for a list that is a whole chunk; NULL without memory */
+static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
+{
+	unsigned long i = 1;
+	u64 *run = runs;
 
 	/* Most chunks end here: one run */
-	while (first < npages && adjoin(list[first - 1], list[first]))
-		first++;
+	while (i < npages && adjoin(list[i - 1], list[i]))
+		i++;
 
-	if (first < npages) {
-		for (i = first; i < npages; i++)
-			nr += !adjoin(list[i - 1], list[i]);
-		table = kmalloc_array(nr, sizeof(*table), GFP_KERNEL_ACCOUNT);
-		if (!table)
-			return -ENOMEM;
-		run = table;
-		*run = pack_run(list[0], first);
-		for (i = first; i < npages; i++) {
-			if (adjoin(list[i - 1], list[i]))
-				++*run;
-			else
-				*++run = pack_run(list[i], 1);
-		}
-		entry = table;
+	*run = (u64)page_to_pfn(list[0]) << RUN_BITS | (i - 1);
+	for (; i < npages; i++) {
+		u64 next = (u64)page_to_pfn(list[i]) << RUN_BITS;
+
+		if (run_pfn(*run) + run_npages(*run) == run_pfn(next))
+			++*run;
+		else
+			*++run = next;
+	}
+	return make_entry(runs, run - runs + 1);
+}
+
+/* The PFN of each page of a chunk */
+static void unpack(u64 *pfns, void *entry, unsigned long npages)
+{
+	const u64 *run = entry;
+	unsigned long i, j;
+
+	if (!entry) {
+		memset64(pfns, NO_PFN, npages);
+	} else if (xa_is_value(entry)) {
+		for (i = 0; i < npages; i++)
+			pfns[i] = xa_to_value(entry) + i;
+	} else {
+		for (i = 0; i < npages; run++)
+			for (j = 0; j < run_npages(*run); j++, i++)
+				pfns[i] = run_pfn(*run) == NO_PFN ?
+					NO_PFN : run_pfn(*run) + j;
+	}
+}
+
+/* The reverse, in place */
+static int pack(u64 *pfns, unsigned long npages, void **entry, gfp_t gfp)
+{
+	u64 *run = pfns, pfn = pfns[0];
+	unsigned long i, nr;
+
+	*run = pfn << RUN_BITS;
+	for (i = 1; i < npages; i++) {
+		u64 next = pfns[i];
+
+		if (pfn == NO_PFN ? next == NO_PFN : next == pfn + 1)
+			++*run;
+		else
+			*++run = next << RUN_BITS;
+		pfn = next;
 	}
 
-	if (is_small(pages))
-		pages->chunk = entry;
-	else
-		ret = xa_err(xa_store(&pages->chunks, index / CHUNK_PAGES,
-				      entry, GFP_KERNEL_ACCOUNT));
+	nr = run - pfns + 1;
+	*entry = NULL;
+	if (nr > 1) {
+		*entry = kmemdup(pfns, nr * sizeof(*pfns), gfp);
+		if (!*entry)
+			return -ENOMEM;
+	} else if (run_pfn(*run) != NO_PFN) {
+		*entry = xa_mk_value(run_pfn(*run));
+	}
+	return 0;
+}
+
+static void free_entry(void *entry)
+{
+	if (!xa_is_value(entry))
+		kfree(entry);
+}
+
+/* Replace what is stored of a chunk; does not fail with __GFP_NOFAIL */
+static int replace_chunk(struct iommufd_pages *pages, unsigned long index,
+			 u64 *pfns, gfp_t gfp)
+{
+	unsigned long npages = chunk_last(pages, index) - chunk_start(index) + 1;
+	void *old = load_chunk(pages, index), *entry;
+	int ret;
+
+	ret = pack(pfns, npages, &entry, gfp);
 	if (ret)
-		kfree(table);
+		return ret;
+	ret = store_chunk(pages, index, entry);
+	if (ret) {
+		free_entry(entry);
+		return ret;
+	}
+	pages->changes++;
+	free_entry(old);
+	return 0;
+}
+
+/* Put a list into a part of a chunk, but where others have put something */
+static int merge_list(struct iommufd_pages *pages, unsigned long index,
+		      unsigned long npages, struct page **list)
+{
+	unsigned long start = chunk_start(index), offset = index - start;
+	unsigned long size = chunk_last(pages, index) - start + 1;
+	unsigned long i, nr = 0;
+	u64 *pfns;
+	int ret;
+
+	pfns = kmalloc_array(size, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
+		return -ENOMEM;
+	unpack(pfns, load_chunk(pages, index), size);
+	for (i = 0; i < npages; i++) {
+		if (pfns[offset + i] != NO_PFN)
+			continue;
+		pfns[offset + i] = page_to_pfn(list[i]);
+		/* Bring those that are not wanted to the end */
+		swap(list[nr], list[i]);
+		nr++;
+	}
+
+	ret = charge(pages, nr);
+	if (ret)
+		goto out_free;
+	ret = replace_chunk(pages, index, pfns, GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		uncharge(pages, nr);
+		goto out_free;
+	}
+	pages->npinned += nr;
+	unpin_list(pages, list + nr, npages - nr);
+out_free:
+	kfree(pfns);
 	return ret;
 }
 
-/* Pin, charge and store one chunk, or nothing of it */
-static int pin_chunk(struct iommufd_pages *pages, struct page **list)
+/* Charge for a list of pinned pages and store it, or unpin it */
+static int store_list(struct iommufd_pages *pages, unsigned long index,
+		      unsigned long npages, u64 *runs)
 {
-	unsigned long index = pages->npinned;
-	unsigned long want = chunk_npages(pages, index);
-	unsigned long have = 0;
-	long ret;
+	struct page **list = list_in(runs, npages);
+	void *entry;
+	int ret;
 
-	do {
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			goto err_unpin;
-		}
-		ret = pin_some(pages, index + have, want - have, list + have);
-		if (ret < 0)
-			goto err_unpin;
-		have += ret;
-	} while (have < want);
+	/* Anything but a whole chunk that is not there yet is rare */
+	if (npages != chunk_last(pages, index) - chunk_start(index) + 1 ||
+	    load_chunk(pages, index)) {
+		ret = merge_list(pages, index, npages, list);
+		if (ret)
+			unpin_list(pages, list, npages);
+		return ret;
+	}
 
-	ret = charge(pages, want);
-	if (ret)
-		goto err_unpin;
-	ret = store_chunk(pages, index, list, want);
-	if (ret)
-		goto err_uncharge;
-	pages->npinned += want;
+	ret = charge(pages, npages);
+	if (ret) {
+		unpin_list(pages, list, npages);
+		return ret;
+	}
+	entry = pack_list(runs, list, npages);
+	ret = entry ? store_chunk(pages, index, entry) : -ENOMEM;
+	if (ret) {
+		free_entry(entry);
+		uncharge(pages, npages);
+		unpin_runs(pages, runs, npages);
+		return ret;
+	}
+	pages->npinned += npages;
 	return 0;
+}
 
-err_uncharge:
-	uncharge(pages, want);
-err_unpin:
-	unpin_user_pages(list, have);
-	return ret;
+/*
+ * Find the first pages in [*index, last] that are not pinned, in one chunk. Return
+ * how many; 0 if there are none
+ */
+static unsigned long find_hole(struct iommufd_pages *pages,
+			       unsigned long *index, unsigned long last)
+{
+	/* Most often it is all or nothing */
+	if (pages->npinned == pages->npages)
+		return 0;
+
+	while (*index <= last) {
+		unsigned long end = min(last, chunk_last(pages, *index));
+		const u64 *run = load_chunk(pages, *index);
+		unsigned long at = chunk_start(*index);
+
+		if (!run)
+			return end - *index + 1;
+		while (!xa_is_value(run) && at <= end) {
+			unsigned long next = at + run_npages(*run);
+
+			if (run_pfn(*run) == NO_PFN && next > *index) {
+				*index = max(*index, at);
+				return min(next - 1, end) - *index + 1;
+			}
+			at = next;
+			run++;
+		}
+		*index = end + 1;
+	}
+	return 0;
+}
+
+/* Unpin a part of a chunk; how many pages were pinned of it */
+static unsigned long unpin_in_chunk(struct iommufd_pages *pages,
+				    unsigned long index, unsigned long last)
+{
+	unsigned long start = chunk_start(index);
+	unsigned long size = chunk_last(pages, index) - start + 1;
+	void *entry = load_chunk(pages, index);
+	unsigned long nr = 0;
+	u64 *pfns;
+
+	if (!entry)
+		return 0;
+	if (last - index + 1 == size) {
+		if (xa_is_value(entry)) {
+			unpin_run(pages, xa_to_value(entry), size);
+			nr = size;
+		} else {
+			nr = unpin_runs(pages, entry, size);
+		}
+		store_chunk(pages, index, NULL);
+		pages->changes++;
+		free_entry(entry);
+		return nr;
+	}
+
+	/* Who lets go can't fail. At most a page, and rare */
+	pfns = kmalloc_array(size, sizeof(*pfns), GFP_KERNEL | __GFP_NOFAIL);
+	unpack(pfns, entry, size);
+	for (; index <= last; index++) {
+		u64 *pfn = &pfns[index - start];
+
+		if (*pfn == NO_PFN)
+			continue;
+		unpin_run(pages, *pfn, 1);
+		*pfn = NO_PFN;
+		nr++;
+	}
+	WARN_ON(replace_chunk(pages, start, pfns,
+			      GFP_KERNEL_ACCOUNT | __GFP_NOFAIL));
+	kfree(pfns);
+	return nr;
+}
+
+/* Unpin what nobody needs of a range */
+static void release(struct iommufd_pages *pages, unsigned long index,
+		    unsigned long last)
+{
+	unsigned long nr = 0;
+
+	lockdep_assert_held(&pages->lock);
+
+	if (pages->whole)
+		return;
+	while (index <= last) {
+		unsigned long end = min(last, chunk_last(pages, index));
+		struct interval_tree_node *need;
+
+		need = interval_tree_iter_first(&pages->needs, index, end);
+		if (need && need->start <= index) {
+			index = need->last + 1;
+			continue;
+		}
+		if (need)
+			end = need->start - 1;
+		nr += unpin_in_chunk(pages, index, end);
+		index = end + 1;
+		cond_resched();
+	}
+	if (nr) {
+		pages->npinned -= nr;
+		uncharge(pages, nr);
+	}
+}
+
+static void drop_need(struct iommufd_pages *pages,
+		      struct interval_tree_node *part)
+{
+	if (part)
+		interval_tree_remove(part, &pages->needs);
+	else
+		pages->whole--;
 }
 
 /**
- * iommufd_pages_pin - pin the whole range
- * @pages: pages that are not pinned
+ * iommufd_pages_pin - say that pages are needed, and pin those that are not yet
+ * @pages: the pages; the caller holds a reference
+ * @part: which of them, by index, in memory that stays until they are unpinned;
+ *        or NULL for all
  *
- * Works for any process, as long as the one that the memory belongs to lives.
- * Context: takes mmap_lock, and sleeps as long as page faults take.
+ * Memory of a process can be pinned by any other, as long as the one that it
+ * belongs to lives.
+ * Context: takes @lock of the pages and mmap_lock, and sleeps as long as page
+ * faults take.
  *
- * Return: 0; or with nothing pinned -EFAULT if some of it can't be, -ENOMEM for
- * RLIMIT_MEMLOCK or want of memory, -EINTR on a fatal signal.
+ * Return: 0; or with nothing changed -EFAULT if some of it can't be pinned,
+ * -ENOMEM for RLIMIT_MEMLOCK or want of memory, -EINTR on a fatal signal; and for
+ * a file -EINVAL if it is of the wrong kind or too short, -EPERM if it is sealed.
  */
-int iommufd_pages_pin(struct iommufd_pages *pages)
+int iommufd_pages_pin(struct iommufd_pages *pages,
+		      struct interval_tree_node *part)
 {
-	struct page *few[FEW_PAGES], **list = few;
+	unsigned long first = part ? part->start : 0;
+	unsigned long last = part ? part->last : pages->npages - 1;
+	unsigned long index = first, npages;
+	u64 few[FEW_PAGES], *runs = few;
 	int ret = 0;
 
-	if (pages->npages > FEW_PAGES) {
-		list = (struct page **)__get_free_page(GFP_KERNEL);
-		if (!list)
+	if (last - first >= FEW_PAGES) {
+		runs = (u64 *)__get_free_page(GFP_KERNEL);
+		if (!runs)
 			return -ENOMEM;
 	}
 
-	while (!ret && pages->npinned < pages->npages) {
-		ret = pin_chunk(pages, list);
+	mutex_lock(&pages->lock);
+	if (part)
+		interval_tree_insert(part, &pages->needs);
+	else
+		pages->whole++;
+	while ((npages = find_hole(pages, &index, last))) {
+		npages = iommufd_test_limit(npages);
+		mutex_unlock(&pages->lock);
 		cond_resched();
+		ret = pin_list(pages, index, npages, list_in(runs, npages));
+		mutex_lock(&pages->lock);
+		if (!ret)
+			ret = store_list(pages, index, npages, runs);
+		if (ret)
+			break;
+		index += npages;
 	}
-	if (ret)
-		iommufd_pages_unpin(pages);
+	if (ret) {
+		drop_need(pages, part);
+		if (index > first)
+			release(pages, first, index - 1);
+	}
+	mutex_unlock(&pages->lock);
 
-	if (list != few)
-		free_page((unsigned long)list);
+	if (runs != few)
+		free_page((unsigned long)runs);
 	return ret;
 }
 
-/* Free what the store holds of pages that were pinned */
-static void forget_chunks(struct iommufd_pages *pages)
+/**
+ * iommufd_pages_unpin - say that pages are not needed, and unpin those that nobody
+ *                       needs
+ * @pages: the pages
+ * @part: as in iommufd_pages_pin(); the caller uses them no more
+ */
+void iommufd_pages_unpin(struct iommufd_pages *pages,
+			 struct interval_tree_node *part)
 {
-	unsigned long index;
-	void *entry;
-
-	if (!is_small(pages)) {
-		xa_for_each(&pages->chunks, index, entry)
-			if (!xa_is_value(entry))
-				kfree(entry);
-		xa_destroy(&pages->chunks);
-	} else if (pages->npinned && !xa_is_value(pages->chunk)) {
-		kfree(pages->chunk);
-	}
+	mutex_lock(&pages->lock);
+	drop_need(pages, part);
+	release(pages, part ? part->start : 0,
+		part ? part->last : pages->npages - 1);
+	mutex_unlock(&pages->lock);
 }
 
-/**
- * iommufd_pages_unpin - let all pinned pages go
- * @pages: pages that no page table maps any more
- */
-void iommufd_pages_unpin(struct iommufd_pages *pages)
-{
-	struct iommufd_cursor cur = { .pages = pages };
-	struct iommufd_run run;
-
-	while (iommufd_cursor_next(&cur, &run)) {
-		unpin_user_page_range_dirty_lock(pfn_to_page(run.pfn),
-						 run.npages, pages->writable);
-		cond_resched();
-	}
-	forget_chunks(pages);
-	uncharge(pages, pages->npinned);
-	pages->npinned = 0;
-}
-
-/**
- * iommufd_cursor_next - get the next run of contiguous pages
- * @cur: cursor, which begins as { .pages = pages }
- * @run: the run found; at most a chunk
- *
- * Return: false at the end of what is pinned.
- */
-bool iommufd_cursor_next(struct iommufd_cursor *cur, struct iommufd_run *run)
+/* The run that the next page is in, from that page on */
+static void next_run(struct iommufd_cursor *cur, struct iommufd_run *found)
 {
 	struct iommufd_pages *pages = cur->pages;
-	u64 packed;
-
-	if (cur->index == pages->npinned)
-		return false;
+	unsigned long skip = 0;
 
 	if (!cur->run) {
-		void *entry = load_chunk(pages, cur->index);
+		const u64 *run = load_chunk(pages, cur->index);
 
-		if (xa_is_value(entry)) {
-			run->pfn = xa_to_value(entry);
-			run->npages = chunk_npages(pages, cur->index);
-			cur->index += run->npages;
-			return true;
+		skip = cur->index - chunk_start(cur->index);
+		if (xa_is_value(run)) {
+			found->pfn = xa_to_value(run) + skip;
+			found->npages = chunk_last(pages, cur->index) -
+					cur->index + 1;
+			cur->index += found->npages;
+			return;
 		}
-		cur->run = entry;
+		for (; skip >= run_npages(*run); run++)
+			skip -= run_npages(*run);
+		cur->run = run;
 	}
 
-	packed = *cur->run++;
-	run->pfn = packed >> RUN_BITS;
-	run->npages = (packed & (BIT(RUN_BITS) - 1)) + 1;
-	cur->index += run->npages;
+	found->pfn = run_pfn(*cur->run) + skip;
+	found->npages = run_npages(*cur->run) - skip;
+	cur->index += found->npages;
+	cur->run++;
 	if (!(cur->index % CHUNK_PAGES))
 		cur->run = NULL;
-	return true;
+}
+
+/**
+ * iommufd_cursor_next - get the next runs of contiguous pages
+ * @cur: cursor, which begins as { .pages = pages, .index = first page }
+ * @last: the last page wanted; all up to it are pinned, and needed by the caller
+ * @runs: the runs found; at most a chunk each. The last can go beyond @last
+ * @max: how many runs there is room for
+ *
+ * Return: how many there are; 0 when the last page was in a run before.
+ */
+unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
+				 struct iommufd_run *runs, unsigned int max)
+{
+	struct iommufd_pages *pages = cur->pages;
+	unsigned int nr = 0;
+
+	mutex_lock(&pages->lock);
+	if (cur->changes != pages->changes) {
+		/* Tables are not what they were */
+		cur->run = NULL;
+		cur->changes = pages->changes;
+	}
+	while (nr < max && cur->index <= last)
+		next_run(cur, &runs[nr++]);
+	mutex_unlock(&pages->lock);
+	return nr;
 }

@@ -46,9 +46,16 @@ enum {
 	IOMMUFD_CMD_BASE = 0x80,
 	IOMMUFD_CMD_DESTROY = IOMMUFD_CMD_BASE,
 	IOMMUFD_CMD_IOAS_ALLOC = 0x81,
+	IOMMUFD_CMD_IOAS_ALLOW_IOVAS = 0x82,
+	IOMMUFD_CMD_IOAS_COPY = 0x83,
 	IOMMUFD_CMD_IOAS_IOVA_RANGES = 0x84,
 	IOMMUFD_CMD_IOAS_MAP = 0x85,
 	IOMMUFD_CMD_IOAS_UNMAP = 0x86,
+	IOMMUFD_CMD_OPTION = 0x87,
+	IOMMUFD_CMD_HWPT_ALLOC = 0x89,
+	IOMMUFD_CMD_GET_HW_INFO = 0x8a,
+	IOMMUFD_CMD_IOAS_MAP_FILE = 0x8f,
+	IOMMUFD_CMD_IOAS_CHANGE_PROCESS = 0x92,
 };
 
 /**
@@ -58,8 +65,8 @@ enum {
  *
  * Remove an object and give its id free. Mappings inside an IOAS do not keep it
  * from being removed. EBUSY while another object or a driver uses it: an IOAS
- * that has a page table, a page table with a device on it, the id of a device
- * that is bound.
+ * that has a page table or that a driver of the kernel accesses, a page table
+ * with a device on it, the id of a device that is bound.
  */
 struct iommu_destroy {
 	__u32 size;
@@ -126,6 +133,33 @@ struct iommu_ioas_iova_ranges {
 #define IOMMU_IOAS_IOVA_RANGES _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES)
 
 /**
+ * struct iommu_ioas_allow_iovas - ioctl(IOMMU_IOAS_ALLOW_IOVAS)
+ * @size: sizeof(struct iommu_ioas_allow_iovas)
+ * @ioas_id: IOAS to set the list of
+ * @num_iovas: entries of the array; 0 to allow all addresses again
+ * @__reserved: must be 0
+ * @allowed_iovas: address of an array of struct iommu_iova_range. Each must have
+ *                 a @start below its @last, and they must not overlap
+ *
+ * Say which IOVA the program wants to be able to use, in place of what it said
+ * before. Where the kernel chooses an IOVA it stays inside the list, and a
+ * device that would reserve a part of the list can't be attached. What the
+ * program chooses itself is not limited, and mappings that exist stay.
+ *
+ * Errors leave the list as it was. EADDRINUSE a range meets what an attached
+ * device reserves, EINVAL a range has one byte or none, or overlaps another.
+ */
+struct iommu_ioas_allow_iovas {
+	__u32 size;
+	__u32 ioas_id;
+	__u32 num_iovas;
+	__u32 __reserved;
+	__aligned_u64 allowed_iovas;
+};
+
+#define IOMMU_IOAS_ALLOW_IOVAS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS)
+
+/**
  * enum iommufd_ioas_map_flags - how to map
  * @IOMMU_IOAS_MAP_FIXED_IOVA: map at the IOVA given; else the kernel chooses
  * @IOMMU_IOAS_MAP_WRITEABLE: devices may write to the memory
@@ -173,6 +207,72 @@ struct iommu_ioas_map {
 #define IOMMU_IOAS_MAP _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP)
 
 /**
+ * struct iommu_ioas_map_file - ioctl(IOMMU_IOAS_MAP_FILE)
+ * @size: sizeof(struct iommu_ioas_map_file)
+ * @flags: as in struct iommu_ioas_map
+ * @ioas_id: IOAS to map into
+ * @fd: open file on tmpfs or hugetlbfs, such as memfd_create() makes
+ * @start: first byte in the file
+ * @length: bytes, a multiple of the IOVA alignment
+ * @iova: as in struct iommu_ioas_map
+ *
+ * Make memory of a file reachable at an IOVA, as IOMMU_IOAS_MAP does with memory
+ * of the process. The mapping keeps the file open and needs no process: it
+ * survives munmap() and the exit of who made it. While the IOAS has a page table
+ * the pages are held, and those that the file has not yet are allocated. What is
+ * cut off the file after that stays until it is unmapped.
+ *
+ * Errors: as IOMMU_IOAS_MAP, and EBADF @fd is not open, EPERM
+ * IOMMU_IOAS_MAP_WRITEABLE for a file that is not open for writing or is sealed
+ * against it. EINVAL another kind of file, or one that ends before the range;
+ * as the file is not looked at while the IOAS has no page table, that can come
+ * from an attach.
+ */
+struct iommu_ioas_map_file {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__s32 fd;
+	__aligned_u64 start;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+};
+
+#define IOMMU_IOAS_MAP_FILE _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP_FILE)
+
+/**
+ * struct iommu_ioas_copy - ioctl(IOMMU_IOAS_COPY)
+ * @size: sizeof(struct iommu_ioas_copy)
+ * @flags: as in struct iommu_ioas_map, for the new mapping
+ * @dst_ioas_id: IOAS to map into
+ * @src_ioas_id: IOAS that has the memory mapped; can be the same
+ * @length: bytes
+ * @dst_iova: first IOVA of the new mapping: in with IOMMU_IOAS_MAP_FIXED_IOVA,
+ *            out always
+ * @src_iova: first IOVA of the old one
+ *
+ * Map what is mapped elsewhere once more. The pages are shared: they are pinned
+ * and charged once, and the copy stays when the original is unmapped. The source
+ * can be a part of an area, or several areas without a gap between them; the
+ * copy has an area for each.
+ *
+ * Errors: as IOMMU_IOAS_MAP, and ENOENT the source has a gap, EPERM
+ * IOMMU_IOAS_MAP_WRITEABLE for memory that was mapped without, EBUSY another
+ * thread is still making or removing the source.
+ */
+struct iommu_ioas_copy {
+	__u32 size;
+	__u32 flags;
+	__u32 dst_ioas_id;
+	__u32 src_ioas_id;
+	__aligned_u64 length;
+	__aligned_u64 dst_iova;
+	__aligned_u64 src_iova;
+};
+
+#define IOMMU_IOAS_COPY _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY)
+
+/**
  * struct iommu_ioas_unmap - ioctl(IOMMU_IOAS_UNMAP)
  * @size: sizeof(struct iommu_ioas_unmap)
  * @ioas_id: IOAS to unmap from
@@ -185,7 +285,7 @@ struct iommu_ioas_map {
  *
  * Errors: ENOENT nothing is mapped in the range, or an area is only partly
  * inside (areas below it are gone then), EBUSY another thread is still making
- * an area.
+ * an area, EDEADLOCK a driver of the kernel does not let go of the memory.
  */
 struct iommu_ioas_unmap {
 	__u32 size;
@@ -195,4 +295,177 @@ struct iommu_ioas_unmap {
 };
 
 #define IOMMU_IOAS_UNMAP _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP)
+
+/**
+ * enum iommufd_option - what IOMMU_OPTION can set
+ * @IOMMU_OPTION_RLIMIT_MODE: what is held against RLIMIT_MEMLOCK: 0, all that the
+ *                            user has pinned through iommufd; 1, all that the
+ *                            address space has locked or pinned, as VFIO's type1
+ *                            does. @object_id must be 0. To set it needs
+ *                            CAP_SYS_RESOURCE, and a file without any object
+ * @IOMMU_OPTION_HUGE_PAGES: of the IOAS @object_id: 1, contiguous memory can be
+ *                           mapped with large pages; 0, all is mapped with pages
+ *                           of the CPU's size, to which mappings must be aligned
+ */
+enum iommufd_option {
+	IOMMU_OPTION_RLIMIT_MODE = 0,
+	IOMMU_OPTION_HUGE_PAGES = 1,
+};
+
+/**
+ * enum iommufd_option_ops - what IOMMU_OPTION does with an option
+ * @IOMMU_OPTION_OP_SET: set it to @val64
+ * @IOMMU_OPTION_OP_GET: read it into @val64
+ */
+enum iommufd_option_ops {
+	IOMMU_OPTION_OP_SET = 0,
+	IOMMU_OPTION_OP_GET = 1,
+};
+
+/**
+ * struct iommu_option - ioctl(IOMMU_OPTION)
+ * @size: sizeof(struct iommu_option)
+ * @option_id: one of enum iommufd_option
+ * @op: one of enum iommufd_option_ops
+ * @__reserved: must be 0
+ * @object_id: what the option belongs to, or 0
+ * @val64: in: value to set; out: value in force
+ *
+ * Errors: EOPNOTSUPP no such option or operation, EINVAL not a value of it, or
+ * IOMMU_OPTION_HUGE_PAGES is switched off while there are page tables and
+ * mappings; EPERM and EBUSY for IOMMU_OPTION_RLIMIT_MODE; EADDRINUSE a mapping is
+ * not aligned to pages.
+ */
+struct iommu_option {
+	__u32 size;
+	__u32 option_id;
+	__u16 op;
+	__u16 __reserved;
+	__u32 object_id;
+	__aligned_u64 val64;
+};
+
+#define IOMMU_OPTION _IO(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
+
+/**
+ * enum iommu_hwpt_data_type - what is handed to the IOMMU driver with a new table
+ * @IOMMU_HWPT_DATA_NONE: nothing
+ */
+enum iommu_hwpt_data_type {
+	IOMMU_HWPT_DATA_NONE = 0,
+};
+
+/**
+ * struct iommu_hwpt_alloc - ioctl(IOMMU_HWPT_ALLOC)
+ * @size: sizeof(struct iommu_hwpt_alloc)
+ * @flags: must be 0
+ * @dev_id: bound device whose IOMMU the table is for
+ * @pt_id: IOAS that the table follows
+ * @out_hwpt_id: id of the new page table
+ * @__reserved: must be 0
+ * @data_type: IOMMU_HWPT_DATA_NONE
+ * @data_len: must be 0
+ * @data_uptr: not looked at
+ * @fault_id: not looked at
+ * @__reserved2: not looked at
+ *
+ * Make a page table without attaching it. It holds what the IOAS maps from now
+ * on, limits the IOVA of the IOAS to what it can reach, and stays until it is
+ * destroyed. To attach an IOAS never picks it: it is attached by its own id.
+ *
+ * If nothing of the device's group is attached, the group has the empty table for
+ * a moment, to find out what the IOMMU can do with it; its DMA reaches nothing.
+ *
+ * Errors: EOPNOTSUPP a flag or a type of data that this kernel has not, or a
+ * table that the IOMMU can't describe while another is attached; EINVAL @pt_id is
+ * no IOAS; EADDRINUSE a mapping does not fit; and why memory can't be pinned or
+ * mapped.
+ */
+struct iommu_hwpt_alloc {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 pt_id;
+	__u32 out_hwpt_id;
+	__u32 __reserved;
+	__u32 data_type;
+	__u32 data_len;
+	__aligned_u64 data_uptr;
+	__u32 fault_id;
+	__u32 __reserved2;
+};
+
+#define IOMMU_HWPT_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
+
+/**
+ * enum iommu_hw_info_type - kinds of what IOMMU_GET_HW_INFO tells
+ * @IOMMU_HW_INFO_TYPE_NONE: nothing
+ * @IOMMU_HW_INFO_TYPE_INTEL_VTD: struct iommu_hw_info_vtd
+ */
+enum iommu_hw_info_type {
+	IOMMU_HW_INFO_TYPE_NONE = 0,
+	IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
+};
+
+/**
+ * struct iommu_hw_info_vtd - a VT-d remapping unit
+ * @flags: 0
+ * @__reserved: 0
+ * @cap_reg: its capability register
+ * @ecap_reg: its extended capability register
+ */
+struct iommu_hw_info_vtd {
+	__u32 flags;
+	__u32 __reserved;
+	__aligned_u64 cap_reg;
+	__aligned_u64 ecap_reg;
+};
+
+/**
+ * struct iommu_hw_info - ioctl(IOMMU_GET_HW_INFO)
+ * @size: sizeof(struct iommu_hw_info)
+ * @flags: must be 0
+ * @dev_id: bound device
+ * @data_len: in: bytes of the buffer, can be 0; out: bytes that the kernel has
+ * @data_uptr: address of the buffer
+ * @out_data_type: one of enum iommu_hw_info_type
+ * @__reserved: must be 0
+ * @out_capabilities: 0, nothing that this kernel has an interface for
+ *
+ * Tell what the IOMMU of a device is. A buffer that is too short gets the
+ * beginning, one that is too long gets zeros at the end.
+ */
+struct iommu_hw_info {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 data_len;
+	__aligned_u64 data_uptr;
+	__u32 out_data_type;
+	__u32 __reserved;
+	__aligned_u64 out_capabilities;
+};
+
+#define IOMMU_GET_HW_INFO _IO(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO)
+
+/**
+ * struct iommu_ioas_change_process - ioctl(IOMMU_IOAS_CHANGE_PROCESS)
+ * @size: sizeof(struct iommu_ioas_change_process)
+ * @__reserved: must be 0
+ *
+ * Charge the calling process for all that is mapped in all IOAS of this file, in
+ * place of whoever is charged now: for a program that hands a running device to
+ * its successor. All or nothing.
+ *
+ * Errors: EINVAL a mapping is of IOMMU_IOAS_MAP, whose memory belongs to its
+ * process; ENOMEM it is more than the limit; EBUSY another thread is still making
+ * or removing a mapping.
+ */
+struct iommu_ioas_change_process {
+	__u32 size;
+	__u32 __reserved;
+};
+
+#define IOMMU_IOAS_CHANGE_PROCESS                                              \
+	_IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_CHANGE_PROCESS)
 #endif

@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Accesses: drivers of the kernel that reach the memory of an IOAS themselves,
+ * because their devices are emulated.
+ *
+ * A driver may pin a page as often as it likes and unpin it in other pieces than
+ * it has pinned, so pins are counted for each page. An area can't be removed while
+ * one of its pages is pinned or copied: who wants to remove it takes it in hand,
+ * so that nobody begins to access it, and asks those who do to let go, with no
+ * lock held.
+ */
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "iommufd_private.h"
+
+/* Requests to unpin pages, one after the other, that a driver may ignore */
+#define MAX_IGNORED 100
+
+/* One page that an access has pinned */
+struct access_pin {
+	struct interval_tree_node part;
+	struct iommufd_pages *pages;
+	struct iommufd_area *area;
+	unsigned long count;
+};
+
+/*
+ * Begin to access an area at an IOVA, which keeps it from being removed. A half-built
+ * one is not there yet.
+ */
+static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
+					 unsigned long iova, unsigned int flags)
+{
+	int prot = flags & IOMMUFD_ACCESS_WRITE ? IOMMU_WRITE : IOMMU_READ;
+	struct iommufd_area *area;
+
+	mutex_lock(&ioas->space.lock);
+	area = iova_space_first(&ioas->space, iova);
+	if (!area || area->start > iova ||
+	    smp_load_acquire(&area->owner) == IOMMUFD_AREA_MAP)
+		area = ERR_PTR(-ENOENT);
+	else if (area->owner != IOMMUFD_AREA_FREE)
+		area = ERR_PTR(-EINVAL);
+	else if (!(area->prot & prot))
+		area = ERR_PTR(-EPERM);
+	else
+		area->accessed++;
+	mutex_unlock(&ioas->space.lock);
+	return area;
+}
+
+static void end_access(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	mutex_lock(&ioas->space.lock);
+	area->accessed--;
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+}
+
+/* Where an IOVA of an area is, in bytes from the first page of its pages */
+static unsigned long offset_in_pages(struct iommufd_area *area,
+				     unsigned long iova)
+{
+	return (area->index << PAGE_SHIFT) + area->page_offset +
+	       (iova - area->start);
+}
+
+static int pin_page(struct iommufd_pages *pages,
+		    struct interval_tree_node *part, unsigned long index)
+{
+	part->start = index;
+	part->last = index;
+	return iommufd_pages_pin(pages, part);
+}
+
+static struct page *pinned_page(struct iommufd_pages *pages,
+				unsigned long index)
+{
+	struct iommufd_cursor cur = { .pages = pages, .index = index };
+	struct iommufd_run run;
+
+	iommufd_cursor_next(&cur, index, &run, 1);
+	return pfn_to_page(run.pfn);
+}
+
+/* Pin one page, or count it if it is pinned already */
+static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
+			    unsigned int flags)
+{
+	struct iommufd_ioas *ioas = access->ioas;
+	struct iommufd_area *area;
+	struct access_pin *pin;
+	int ret;
+
+	area = begin_access(ioas, iova, flags);
+	if (IS_ERR(area))
+		return ERR_CAST(area);
+	pin = xa_load(&access->pins, iova >> PAGE_SHIFT);
+	if (pin) {
+		end_access(ioas, area);
+		pin->count++;
+		goto out;
+	}
+
+	ret = -ENOMEM;
+	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		goto err_end;
+	pin->pages = area->pages;
+	pin->area = area;
+	pin->count = 1;
+	ret = pin_page(pin->pages, &pin->part,
+		       offset_in_pages(area, iova) >> PAGE_SHIFT);
+	if (ret)
+		goto err_free;
+	ret = iommufd_should_fail() ? -EINVAL :
+		xa_err(xa_store(&access->pins, iova >> PAGE_SHIFT, pin,
+				GFP_KERNEL_ACCOUNT));
+	if (ret)
+		goto err_unpin;
+	refcount_inc(&pin->pages->refs);
+
+	/* Who wants the area could not see the pin so far */
+	mutex_lock(&ioas->space.lock);
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+out:
+	return pinned_page(pin->pages, pin->part.start);
+
+err_unpin:
+	iommufd_pages_unpin(pin->pages, &pin->part);
+err_free:
+	kfree(pin);
+err_end:
+	end_access(ioas, area);
+	return ERR_PTR(ret);
+}
+
+static void drop_pin(struct iommufd_access *access, unsigned long index,
+		     struct access_pin *pin)
+{
+	xa_erase(&access->pins, index);
+	iommufd_pages_unpin(pin->pages, &pin->part);
+	iommufd_pages_put(pin->pages);
+	end_access(access->ioas, pin->area);
+	kfree(pin);
+}
+
+static void put_pins(struct iommufd_access *access, unsigned long iova,
+		     unsigned long npages)
+{
+	unsigned long index = iova >> PAGE_SHIFT;
+
+	lockdep_assert_held(&access->lock);
+
+	for (; npages; npages--, index++) {
+		struct access_pin *pin = xa_load(&access->pins, index);
+
+		if (pin && !--pin->count)
+			drop_pin(access, index, pin);
+		cond_resched();
+	}
+}
+
+/**
+ * iommufd_access_pin - pin the memory that is mapped in a range
+ * @access: access whose ops have unpin()
+ * @iova: first IOVA, of a page
+ * @npages: pages
+ * @flags: IOMMUFD_ACCESS_WRITE or 0
+ * @list: the pages found
+ *
+ * The pages stay until iommufd_access_unpin() is called as often, which the owner
+ * has to do when ops->unpin() asks for it.
+ * Context: sleeps as long as page faults take.
+ *
+ * Return: 0; or with nothing pinned -EINVAL not whole pages, an access that can't
+ * pin, or an area that is being unmapped; -EOVERFLOW, -ENOENT not attached or
+ * nothing mapped there, -EPERM mapped without this direction, -EFAULT, -ENOMEM,
+ * -EINTR.
+ */
+int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
+		       unsigned long npages, unsigned int flags,
+		       struct page **list)
+{
+	unsigned long done, end;
+	int ret = 0;
+
+	if (!access->ops->unpin || !npages || offset_in_page(iova))
+		return -EINVAL;
+	if (npages > ULONG_MAX >> PAGE_SHIFT ||
+	    check_add_overflow(iova, (npages << PAGE_SHIFT) - 1, &end))
+		return -EOVERFLOW;
+
+	mutex_lock(&access->lock);
+	if (!access->ioas || access->changing)
+		ret = -ENOENT;
+	for (done = 0; !ret && done < npages; done++) {
+		list[done] = get_pin(access, iova + (done << PAGE_SHIFT),
+				     flags);
+		if (IS_ERR(list[done])) {
+			ret = PTR_ERR(list[done]);
+			put_pins(access, iova, done);
+		}
+		cond_resched();
+	}
+	mutex_unlock(&access->lock);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_pin, IOMMUFD);
+
+/**
+ * iommufd_access_unpin - undo iommufd_access_pin(), in any pieces
+ * @access: the access
+ * @iova: first IOVA, of a page
+ * @npages: pages; one that is not pinned does not matter
+ */
+void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
+			  unsigned long npages)
+{
+	mutex_lock(&access->lock);
+	put_pins(access, iova, npages);
+	mutex_unlock(&access->lock);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_unpin, IOMMUFD);
+
+/* Copy to or from memory of another process, or of a file */
+static int copy_pinned(struct iommufd_pages *pages, unsigned long offset,
+		       void *data, size_t length, unsigned int flags)
+{
+	while (length) {
+		size_t bytes = min(length, PAGE_SIZE - offset_in_page(offset));
+		struct interval_tree_node part;
+		void *map;
+		int ret;
+
+		if (iommufd_should_fail())
+			return -EINVAL;
+		ret = pin_page(pages, &part, offset >> PAGE_SHIFT);
+		if (ret)
+			return ret;
+		map = kmap_local_page(pinned_page(pages, part.start)) +
+		      offset_in_page(offset);
+		if (flags & IOMMUFD_ACCESS_WRITE)
+			memcpy(map, data, bytes);
+		else
+			memcpy(data, map, bytes);
+		kunmap_local(map);
+		iommufd_pages_unpin(pages, &part);
+
+		offset += bytes;
+		data += bytes;
+		length -= bytes;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
+		     size_t length, unsigned int flags)
+{
+	unsigned long offset = offset_in_pages(area, iova);
+	struct iommufd_pages *pages = area->pages;
+	void __user *user;
+
+	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file ||
+	    pages->owner->mm != current->mm)
+		return copy_pinned(pages, offset, data, length, flags);
+
+	user = (void __user *)(pages->uva + offset);
+	if (flags & IOMMUFD_ACCESS_WRITE)
+		length = copy_to_user(user, data, length);
+	else
+		length = copy_from_user(data, user, length);
+	return length ? -EFAULT : 0;
+}
+
+/**
+ * iommufd_access_rw - read or write what is mapped in a range
+ * @access: the access
+ * @iova: first IOVA
+ * @data: where to read to, or write from
+ * @length: bytes
+ * @flags: enum iommufd_access_flags
+ *
+ * Context: sleeps as long as page faults take.
+ *
+ * Return: 0, or as iommufd_access_pin(); then a part may have been copied.
+ */
+int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
+		      void *data, size_t length, unsigned int flags)
+{
+	struct iommufd_ioas *ioas;
+	unsigned long last;
+	int ret = -ENOENT;
+
+	if (!length)
+		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last))
+		return -EOVERFLOW;
+
+	/* Detaching meanwhile is fine: the reference keeps the areas */
+	mutex_lock(&access->lock);
+	ioas = access->changing ? NULL : access->ioas;
+	if (ioas)
+		refcount_inc(&ioas->obj.refs);
+	mutex_unlock(&access->lock);
+	if (!ioas)
+		return ret;
+
+	while (length) {
+		struct iommufd_area *area = begin_access(ioas, iova, flags);
+		size_t bytes;
+
+		if (IS_ERR(area)) {
+			ret = PTR_ERR(area);
+			break;
+		}
+		bytes = min(length - 1, area->last - iova) + 1;
+		ret = copy_area(area, iova, data, bytes, flags);
+		end_access(ioas, area);
+		if (ret)
+			break;
+		iova += bytes;
+		data += bytes;
+		length -= bytes;
+	}
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
+
+/*
+ * Find pages that an access has pinned, the first of them in [*iova, last]; how
+ * many bytes
+ */
+static unsigned long find_pinned(struct iommufd_access *access,
+				 unsigned long *iova, unsigned long last)
+{
+	unsigned long index = *iova >> PAGE_SHIFT, end;
+
+	if (!xa_find(&access->pins, &index, last >> PAGE_SHIFT, XA_PRESENT))
+		return 0;
+	*iova = index << PAGE_SHIFT;
+	for (end = index + 1; end <= last >> PAGE_SHIFT; end++)
+		if (!xa_load(&access->pins, end))
+			break;
+	return (end - index) << PAGE_SHIFT;
+}
+
+/**
+ * iommufd_access_evict - have those who access an area let go of it
+ * @ioas: the IOAS
+ * @area: area in the hands of the caller's UNMAP
+ *
+ * Context: calls the owners of accesses, which take locks of their own.
+ *
+ * Return: 0, -EDEADLOCK if someone does not let go, or -EINTR on a fatal signal.
+ */
+int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	unsigned int ignored = 0;
+
+	while (ignored < MAX_IGNORED) {
+		unsigned long iova, length = 0, changes, accessed;
+		struct iommufd_access *access;
+
+		mutex_lock(&ioas->space.lock);
+		accessed = area->accessed;
+		changes = ioas->nr_changes;
+		if (!accessed) {
+			mutex_unlock(&ioas->space.lock);
+			return 0;
+		}
+		list_for_each_entry(access, &ioas->accesses, item) {
+			iova = area->start;
+			length = find_pinned(access, &iova, area->last);
+			if (length) {
+				access->nr_notices++;
+				break;
+			}
+		}
+		mutex_unlock(&ioas->space.lock);
+
+		if (!length) {
+			/* A copy, or a pin that is being made */
+			if (iommufd_ioas_wait(ioas, changes))
+				return -EINTR;
+			continue;
+		}
+		access->ops->unpin(access->owner, iova, length);
+
+		mutex_lock(&ioas->space.lock);
+		ignored = area->accessed < accessed ? 0 : ignored + 1;
+		access->nr_notices--;
+		iommufd_ioas_changed(ioas);
+		mutex_unlock(&ioas->space.lock);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	pr_warn_ratelimited("iommufd: a driver does not unpin what is to be unmapped\n");
+	return -EDEADLOCK;
+}
+
+/* Have the owner unpin all, and do it for him if he does not */
+static void evict_all(struct iommufd_access *access)
+{
+	unsigned long index, iova = 0, length;
+	unsigned int ignored = 0;
+	struct access_pin *pin;
+
+	while (ignored < MAX_IGNORED &&
+	       (length = find_pinned(access, &iova, ULONG_MAX))) {
+		access->ops->unpin(access->owner, iova, length);
+		ignored = xa_load(&access->pins, iova >> PAGE_SHIFT) ?
+			ignored + 1 : 0;
+		iova = 0;
+		cond_resched();
+	}
+	if (xa_empty(&access->pins))
+		return;
+
+	pr_warn_ratelimited("iommufd: a driver has left pages pinned\n");
+	mutex_lock(&access->lock);
+	xa_for_each(&access->pins, index, pin)
+		drop_pin(access, index, pin);
+	mutex_unlock(&access->lock);
+}
+
+/* Let an IOAS have pages of the CPU's size only, or no longer */
+static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
+		      bool pinner)
+{
+	int ret;
+
+	if (!access->ops->unpin)
+		return 0;
+	down_write(&ioas->domains_lock);
+	ioas->nr_pinners += pinner ? 1 : -1;
+	ret = iommufd_hwpt_align(ioas);
+	if (ret)
+		ioas->nr_pinners--;
+	up_write(&ioas->domains_lock);
+	return ret;
+}
+
+static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	evict_all(access);
+
+	mutex_lock(&ioas->space.lock);
+	list_del(&access->item);
+	mutex_unlock(&ioas->space.lock);
+	wait_event(ioas->changed, !READ_ONCE(access->nr_notices));
+
+	set_pinner(access, ioas, false);
+	iommufd_object_unuse(&ioas->obj);
+}
+
+static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	int ret;
+
+	if (!iommufd_object_use(&ioas->obj))
+		return -ENOENT;
+	ret = set_pinner(access, ioas, true);
+	if (ret)
+		iommufd_object_unuse(&ioas->obj);
+	return ret;
+}
+
+/* Nothing can be pinned from here on, but what is can be unpinned */
+static int begin_change(struct iommufd_access *access)
+{
+	int ret = 0;
+
+	mutex_lock(&access->lock);
+	if (access->changing)
+		ret = -EBUSY;
+	access->changing = true;
+	mutex_unlock(&access->lock);
+	return ret;
+}
+
+static void end_change(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	mutex_lock(&access->lock);
+	access->ioas = ioas;
+	access->changing = false;
+	mutex_unlock(&access->lock);
+}
+
+/**
+ * iommufd_access_attach - let an access reach the memory of an IOAS
+ * @access: the access. If it is attached already it is moved, and what it has
+ *          pinned has to be unpinned
+ * @ioas_id: what the user gave
+ *
+ * Context: calls ops->unpin().
+ *
+ * Return: 0; or with nothing changed -ENOENT no such IOAS, -EADDRINUSE a mapping
+ * in there is not of whole pages, which an access that can pin needs, or -EBUSY
+ * another thread attaches or detaches.
+ */
+int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
+{
+	struct iommufd_ioas *ioas, *old;
+	int ret;
+
+	ioas = iommufd_ioas_get(access->ctx, ioas_id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	ret = begin_change(access);
+	if (ret)
+		goto out_put;
+
+	old = access->ioas;
+	if (ioas == old)
+		goto out_end;
+	ret = join(access, ioas);
+	if (ret) {
+		end_change(access, old);
+		goto out_put;
+	}
+	if (old)
+		leave(access, old);
+	mutex_lock(&ioas->space.lock);
+	list_add_tail(&access->item, &ioas->accesses);
+	mutex_unlock(&ioas->space.lock);
+out_end:
+	end_change(access, ioas);
+out_put:
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, IOMMUFD);
+
+/**
+ * iommufd_access_detach - end what iommufd_access_attach() began
+ * @access: the access; nothing happens if it is not attached, or another thread
+ *          attaches or detaches it
+ *
+ * Context: calls ops->unpin().
+ */
+void iommufd_access_detach(struct iommufd_access *access)
+{
+	if (begin_change(access))
+		return;
+	if (access->ioas)
+		leave(access, access->ioas);
+	end_change(access, NULL);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_detach, IOMMUFD);
+
+/**
+ * iommufd_access_create - make a way to memory for an emulated device
+ * @ctx: context; the access holds a reference of its own
+ * @ops: what the owner does
+ * @owner: the owner's, for @ops
+ * @id: the id of the access in the context
+ *
+ * Return: the access or an ERR_PTR of -ENOMEM.
+ */
+struct iommufd_access *
+iommufd_access_create(struct iommufd_ctx *ctx,
+		      const struct iommufd_access_ops *ops, void *owner,
+		      u32 *id)
+{
+	struct iommufd_access *access;
+
+	access = iommufd_object_alloc(ctx, sizeof(*access),
+				      IOMMUFD_OBJECT_ACCESS);
+	if (IS_ERR(access))
+		return access;
+	access->ctx = ctx;
+	access->ops = ops;
+	access->owner = owner;
+	mutex_init(&access->lock);
+	xa_init_flags(&access->pins, XA_FLAGS_ACCOUNT);
+	get_file(ctx->file);
+
+	*id = access->obj.id;
+	iommufd_object_use(&access->obj);
+	iommufd_object_publish(ctx, &access->obj);
+	return access;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
+
+/**
+ * iommufd_access_destroy - undo iommufd_access_create()
+ * @access: the access, which is detached first if it is attached
+ */
+void iommufd_access_destroy(struct iommufd_access *access)
+{
+	struct iommufd_ctx *ctx = access->ctx;
+
+	iommufd_access_detach(access);
+	iommufd_object_withdraw(ctx, &access->obj);
+	iommufd_put(ctx);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, IOMMUFD);
+
+/* A request that still has a reference has seen only the head */
+void iommufd_access_release(struct iommufd_object *obj)
+{
+	struct iommufd_access *access =
+		container_of(obj, struct iommufd_access, obj);
+
+	mutex_destroy(&access->lock);
+}
