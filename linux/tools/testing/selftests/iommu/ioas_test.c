@@ -5,31 +5,10 @@
  * An IOAS that has no device pins nothing, so these run anywhere.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/iommufd.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "../kselftest_harness.h"
-
-#define PAGE 0x1000UL
-#define SZ_2M 0x200000UL
-#define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-#define FIXED_RW (MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA)
-
-#define EXPECT_ERRNO(_errno, _call)                                            \
-	do {                                                                   \
-		errno = 0;                                                     \
-		EXPECT_EQ(-1, _call);                                          \
-		EXPECT_EQ(_errno, errno);                                      \
-	} while (0)
+#include "iommufd_util.h"
 
 FIXTURE(ioas)
 {
@@ -37,59 +16,6 @@ FIXTURE(ioas)
 	__u32 id;
 	char *buf;
 };
-
-static int alloc_ioas(int fd, __u32 *id)
-{
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	int ret = ioctl(fd, IOMMU_IOAS_ALLOC, &alloc);
-
-	*id = alloc.out_ioas_id;
-	return ret;
-}
-
-static int destroy(int fd, __u32 id)
-{
-	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
-
-	return ioctl(fd, IOMMU_DESTROY, &cmd);
-}
-
-static int map(int fd, __u32 id, __u32 flags, __u64 va, __u64 length,
-	       __u64 *iova)
-{
-	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.ioas_id = id,
-		.user_va = va,
-		.length = length,
-		.iova = *iova,
-	};
-	int ret = ioctl(fd, IOMMU_IOAS_MAP, &cmd);
-
-	*iova = cmd.iova;
-	return ret;
-}
-
-static int map_at(int fd, __u32 id, __u64 va, __u64 length, __u64 iova)
-{
-	return map(fd, id, FIXED_RW, va, length, &iova);
-}
-
-static int unmap(int fd, __u32 id, __u64 iova, __u64 length, __u64 *unmapped)
-{
-	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd),
-		.ioas_id = id,
-		.iova = iova,
-		.length = length,
-	};
-	int ret = ioctl(fd, IOMMU_IOAS_UNMAP, &cmd);
-
-	if (unmapped)
-		*unmapped = cmd.length;
-	return ret;
-}
 
 FIXTURE_SETUP(ioas)
 {

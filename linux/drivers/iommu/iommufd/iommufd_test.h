@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * IOMMU_TEST_CMD: devices and IOMMUs that exist only in memory, and kernel code
+ * that accesses an IOAS, driven by test programs. With CONFIG_IOMMUFD_TEST only.
+ *
+ * Operations 1 to 11 are those that test programs of Linux 6.6 know, with their
+ * numbers and layouts. Operations from 0x8000 on are ours; they can change.
+ */
+#ifndef __IOMMUFD_TEST_H
+#define __IOMMUFD_TEST_H
+
+#include <linux/types.h>
+#ifdef __KERNEL__
+#include <uapi/linux/iommufd.h>
+#else
+#include <linux/iommufd.h>
+#endif
+
+/**
+ * enum iommufd_test_ops - what IOMMU_TEST_CMD does
+ * @IOMMU_TEST_OP_ADD_RESERVED: reserve IOVA of the IOAS @id, for as long as that
+ *	exists. EINVAL a length of 0 or a range that wraps, EADDRINUSE
+ * @IOMMU_TEST_OP_MOCK_DOMAIN: make a mock device and attach it to @id, an IOAS or
+ *	a page table. DESTROY of @mock_domain.out_stdev_id removes it
+ * @IOMMU_TEST_OP_MD_CHECK_MAP: the mock page table @id maps the caller's memory:
+ *	EINVAL if not
+ * @IOMMU_TEST_OP_MD_CHECK_REFS: every small page of the caller's memory is pinned
+ *	@check_refs.refs times: EIO if not
+ * @IOMMU_TEST_OP_CREATE_ACCESS: make a file that accesses the IOAS @id
+ * @IOMMU_TEST_OP_DESTROY_ACCESS_PAGES: unpin what ACCESS_PAGES of the file @id
+ *	has pinned. ENOENT if it was wanted back meanwhile
+ * @IOMMU_TEST_OP_ACCESS_PAGES: pin pages through the file @id. EBADE if they are
+ *	not those of @access_pages.uptr
+ * @IOMMU_TEST_OP_ACCESS_RW: copy between IOVA and the caller's memory through the
+ *	file @id
+ * @IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT: bytes of the arrays in which lists of
+ *	pages are moved. Global, stays. EINVAL below MOCK_MEMORY_LIMIT_MIN
+ * @IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: move the mock device @id, which is attached,
+ *	to another IOAS or page table
+ * @IOMMU_TEST_OP_ACCESS_REPLACE_IOAS: move the file @id to another IOAS
+ * @IOMMU_TEST_OP_MOCK_DEVICE: make a mock device as a struct
+ *	iommu_test_mock_config says, bind it, and attach it if @id is not 0.
+ *	EINVAL a value that makes no sense, or a group of another unit; ENOENT
+ *	@iommu_test_mock_config.join is no device
+ * @IOMMU_TEST_OP_MOCK_ATTACH: attach the mock device @id, or move it.
+ *	@mock_domain_replace
+ * @IOMMU_TEST_OP_MOCK_DETACH: detach the mock device @id, if it is attached
+ * @IOMMU_TEST_OP_MOCK_DMA: let the mock device @id read or write memory through
+ *	the page table that it has at the moment. @access_rw, with the IOVA as
+ *	they are and MOCK_ACCESS_RW_WRITE the only flag. ENXIO the IOVA is not
+ *	mapped, EPERM it is not for this direction; a part may be done then
+ * @IOMMU_TEST_OP_MOCK_FAIL: let calls of the IOMMU driver of unit @id fail.
+ *	Forgotten when a unit gets its first device. ENODEV it has none
+ * @IOMMU_TEST_OP_MOCK_QUERY: what the IOMMU driver of unit @id was called for.
+ *	ENODEV it has no device
+ * @IOMMU_TEST_OP_ACCESS_DETACH: take the file @id from its IOAS
+ * @IOMMU_TEST_OP_ACCESS_SET: what the file @id does when pages are wanted back
+ */
+enum iommufd_test_ops {
+	IOMMU_TEST_OP_ADD_RESERVED = 1,
+	IOMMU_TEST_OP_MOCK_DOMAIN,
+	IOMMU_TEST_OP_MD_CHECK_MAP,
+	IOMMU_TEST_OP_MD_CHECK_REFS,
+	IOMMU_TEST_OP_CREATE_ACCESS,
+	IOMMU_TEST_OP_DESTROY_ACCESS_PAGES,
+	IOMMU_TEST_OP_ACCESS_PAGES,
+	IOMMU_TEST_OP_ACCESS_RW,
+	IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT,
+	IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+	IOMMU_TEST_OP_ACCESS_REPLACE_IOAS,
+
+	IOMMU_TEST_OP_MOCK_DEVICE = 0x8000,
+	IOMMU_TEST_OP_MOCK_ATTACH,
+	IOMMU_TEST_OP_MOCK_DETACH,
+	IOMMU_TEST_OP_MOCK_DMA,
+	IOMMU_TEST_OP_MOCK_FAIL,
+	IOMMU_TEST_OP_MOCK_QUERY,
+	IOMMU_TEST_OP_ACCESS_DETACH,
+	IOMMU_TEST_OP_ACCESS_SET,
+};
+
+/*
+ * What the IOMMU of a device of IOMMU_TEST_OP_MOCK_DOMAIN reaches. Its one page
+ * size is half a page of the CPU.
+ */
+#define MOCK_APERTURE_START 0x01000000UL
+#define MOCK_APERTURE_LAST 0x7fffffffUL
+
+/* The least that IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT accepts */
+#define MOCK_MEMORY_LIMIT_MIN 12
+
+/* @access_pages.flags: pin to write; and how @iova is to be read, see there */
+enum {
+	MOCK_FLAGS_ACCESS_WRITE = 1 << 0,
+	MOCK_FLAGS_ACCESS_SYZ = 1 << 16,
+};
+
+/* @access_rw.flags: write; and pin although there is a shorter way */
+enum {
+	MOCK_ACCESS_RW_WRITE = 1 << 0,
+	MOCK_ACCESS_RW_SLOW_PATH = 1 << 2,
+};
+
+/* @create_access.flags: the access can pin, and is aligned to pages for that */
+enum {
+	MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES = 1 << 0,
+};
+
+/* What IOMMU_GET_HW_INFO says of a mock device */
+enum {
+	IOMMU_HW_INFO_TYPE_SELFTEST = 0xfeedbeef,
+	IOMMU_HW_INFO_SELFTEST_REGVAL = 0xdeadbeef,
+};
+
+/**
+ * struct iommu_test_hw_info - the data of IOMMU_HW_INFO_TYPE_SELFTEST
+ * @flags: 0
+ * @test_reg: IOMMU_HW_INFO_SELFTEST_REGVAL
+ */
+struct iommu_test_hw_info {
+	__u32 flags;
+	__u32 test_reg;
+};
+
+/* Types of a struct iommu_test_mock_region: those of the kernel */
+enum {
+	MOCK_REGION_DIRECT,
+	MOCK_REGION_DIRECT_RELAXABLE,
+	MOCK_REGION_RESERVED,
+	MOCK_REGION_MSI,
+	MOCK_REGION_SW_MSI,
+};
+
+/**
+ * struct iommu_test_mock_region - a region that a mock device reserves
+ * @start: first byte
+ * @length: bytes; neither 0 nor a region that wraps is refused
+ * @type: MOCK_REGION_*
+ * @__reserved: not looked at
+ */
+struct iommu_test_mock_region {
+	__aligned_u64 start;
+	__aligned_u64 length;
+	__u32 type;
+	__u32 __reserved;
+};
+
+/**
+ * enum iommu_test_mock_flags - what is different about a mock device
+ * @MOCK_DEVICE_ENFORCES: its IOMMU can keep DMA from bypassing the CPU caches.
+ *	As VT-d does, it refuses a page table that has to, if it can't: EOPNOTSUPP
+ * @MOCK_DEVICE_INCOHERENT: its DMA bypasses the CPU caches; bind refuses it
+ * @MOCK_DEVICE_LATE: its page tables know nothing, neither page sizes nor what
+ *	they reach, before a device is attached
+ * @MOCK_DEVICE_KEEPS: a map of several pages that fails does not undo what it has
+ *	done, half of it, nor say how much that was, as on VT-d
+ */
+enum iommu_test_mock_flags {
+	MOCK_DEVICE_ENFORCES = 1 << 0,
+	MOCK_DEVICE_INCOHERENT = 1 << 1,
+	MOCK_DEVICE_LATE = 1 << 2,
+	MOCK_DEVICE_KEEPS = 1 << 3,
+};
+
+#define MOCK_UNITS 8
+
+/**
+ * struct iommu_test_mock_config - what IOMMU_TEST_OP_MOCK_DEVICE makes
+ * @flags: enum iommu_test_mock_flags
+ * @unit: which of the MOCK_UNITS IOMMUs translates its DMA. Devices of
+ *	IOMMU_TEST_OP_MOCK_DOMAIN are at unit 0
+ * @join: -1 for an IOMMU group of its own; else @out_number of a mock device, of
+ *	any context, whose group it joins. That is at the same unit, and is or is
+ *	not MOCK_DEVICE_LATE
+ * @out_number: out: it is called iommufd_mock<number>
+ * @aperture_start: first IOVA that its IOMMU reaches
+ * @aperture_last: last one
+ * @page_sizes: of its IOMMU, a bit for each: half a CPU page or larger. If there
+ *	are several, the IOMMU refuses to unmap a part of a page, with a warning
+ * @regions: address of an array of struct iommu_test_mock_region
+ * @nr_regions: entries of that, at most 16
+ * @__reserved: must be 0
+ */
+struct iommu_test_mock_config {
+	__u32 flags;
+	__u32 unit;
+	__s32 join;
+	__u32 out_number;
+	__aligned_u64 aperture_start;
+	__aligned_u64 aperture_last;
+	__aligned_u64 page_sizes;
+	__aligned_u64 regions;
+	__u32 nr_regions;
+	__u32 __reserved;
+};
+
+/* What IOMMU_TEST_OP_MOCK_FAIL lets fail: each call for one device, or range */
+enum {
+	MOCK_CALL_ATTACH,
+	MOCK_CALL_MAP,
+};
+
+/**
+ * struct iommu_test_mock_stats - what IOMMU_TEST_OP_MOCK_QUERY tells
+ * @attaches: devices attached to a page table
+ * @maps: ranges mapped
+ * @unmaps: ranges unmapped
+ * @mapped: bytes of @maps
+ * @unmapped: bytes of @unmaps
+ * @syncs: flushes of what was unmapped
+ * @unsynced: bytes unmapped and not flushed. While nothing is going on, and
+ *	no page table was destroyed, it has to be 0
+ *
+ * Since the unit got its first device.
+ */
+struct iommu_test_mock_stats {
+	__aligned_u64 attaches;
+	__aligned_u64 maps;
+	__aligned_u64 unmaps;
+	__aligned_u64 mapped;
+	__aligned_u64 unmapped;
+	__aligned_u64 syncs;
+	__aligned_u64 unsynced;
+};
+
+/* @access_set.flags: not even try to give pages back */
+enum {
+	MOCK_ACCESS_STUBBORN = 1 << 0,
+};
+
+/**
+ * struct iommu_test_cmd - ioctl(IOMMU_TEST_CMD)
+ * @size: sizeof(struct iommu_test_cmd)
+ * @op: one of enum iommufd_test_ops
+ * @id: what it is about: an object, a file descriptor, or a unit
+ * @__reserved: not looked at
+ * @add_reserved: IOMMU_TEST_OP_ADD_RESERVED
+ * @add_reserved.start: first IOVA
+ * @add_reserved.length: bytes
+ * @mock_domain: IOMMU_TEST_OP_MOCK_DOMAIN
+ * @mock_domain.out_stdev_id: object to destroy, to remove the device
+ * @mock_domain.out_hwpt_id: page table that it is attached to
+ * @mock_domain.out_idev_id: the bound device
+ * @mock_domain_replace: IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, _MOCK_ATTACH
+ * @mock_domain_replace.pt_id: in: IOAS or page table; out: page table
+ * @check_map: IOMMU_TEST_OP_MD_CHECK_MAP
+ * @check_map.iova: first IOVA
+ * @check_map.length: bytes
+ * @check_map.uptr: memory that is mapped there
+ * @check_refs: IOMMU_TEST_OP_MD_CHECK_REFS
+ * @check_refs.length: bytes
+ * @check_refs.uptr: memory
+ * @check_refs.refs: pins of each page
+ * @create_access: IOMMU_TEST_OP_CREATE_ACCESS
+ * @create_access.out_access_fd: the file
+ * @create_access.flags: MOCK_FLAGS_ACCESS_CREATE_*
+ * @destroy_access_pages: IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
+ * @destroy_access_pages.access_pages_id: what to unpin
+ * @access_pages: IOMMU_TEST_OP_ACCESS_PAGES
+ * @access_pages.flags: MOCK_FLAGS_ACCESS_*
+ * @access_pages.out_access_pages_id: for IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
+ * @access_pages.iova: first IOVA; or with MOCK_FLAGS_ACCESS_SYZ two __u32, which
+ *	area of the IOAS and offset in that
+ * @access_pages.length: bytes
+ * @access_pages.uptr: memory that is expected there, or 0
+ * @access_rw: IOMMU_TEST_OP_ACCESS_RW, _MOCK_DMA
+ * @access_rw.iova: as in @access_pages
+ * @access_rw.length: bytes
+ * @access_rw.uptr: memory to copy to, or from
+ * @access_rw.flags: MOCK_ACCESS_RW_*, or MOCK_FLAGS_ACCESS_SYZ
+ * @memory_limit: IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT
+ * @memory_limit.limit: bytes
+ * @access_replace_ioas: IOMMU_TEST_OP_ACCESS_REPLACE_IOAS
+ * @access_replace_ioas.ioas_id: IOAS to move to
+ * @mock_device: IOMMU_TEST_OP_MOCK_DEVICE
+ * @mock_device.out_stdev_id: object to destroy, to remove the device
+ * @mock_device.out_hwpt_id: page table that it is attached to, or 0
+ * @mock_device.out_idev_id: the bound device
+ * @mock_device.config: address of a struct iommu_test_mock_config
+ * @mock_fail: IOMMU_TEST_OP_MOCK_FAIL
+ * @mock_fail.call: MOCK_CALL_*
+ * @mock_fail.skip: calls that succeed first
+ * @mock_fail.times: calls that fail then; 0 for none
+ * @mock_fail.error: with this errno, a positive number
+ * @mock_query: IOMMU_TEST_OP_MOCK_QUERY
+ * @mock_query.stats: address of a struct iommu_test_mock_stats
+ * @access_set: IOMMU_TEST_OP_ACCESS_SET
+ * @access_set.flags: MOCK_ACCESS_STUBBORN or 0
+ * @access_set.delay_ms: how long it takes to give back pages
+ * @last: not looked at
+ */
+struct iommu_test_cmd {
+	__u32 size;
+	__u32 op;
+	__u32 id;
+	__u32 __reserved;
+	union {
+		struct {
+			__aligned_u64 start;
+			__aligned_u64 length;
+		} add_reserved;
+		struct {
+			__u32 out_stdev_id;
+			__u32 out_hwpt_id;
+			__u32 out_idev_id;
+		} mock_domain;
+		struct {
+			__u32 pt_id;
+		} mock_domain_replace;
+		struct {
+			__aligned_u64 iova;
+			__aligned_u64 length;
+			__aligned_u64 uptr;
+		} check_map;
+		struct {
+			__aligned_u64 length;
+			__aligned_u64 uptr;
+			__u32 refs;
+		} check_refs;
+		struct {
+			__u32 out_access_fd;
+			__u32 flags;
+		} create_access;
+		struct {
+			__u32 access_pages_id;
+		} destroy_access_pages;
+		struct {
+			__u32 flags;
+			__u32 out_access_pages_id;
+			__aligned_u64 iova;
+			__aligned_u64 length;
+			__aligned_u64 uptr;
+		} access_pages;
+		struct {
+			__aligned_u64 iova;
+			__aligned_u64 length;
+			__aligned_u64 uptr;
+			__u32 flags;
+		} access_rw;
+		struct {
+			__u32 limit;
+		} memory_limit;
+		struct {
+			__u32 ioas_id;
+		} access_replace_ioas;
+		struct {
+			__u32 out_stdev_id;
+			__u32 out_hwpt_id;
+			__u32 out_idev_id;
+			__aligned_u64 config;
+		} mock_device;
+		struct {
+			__u32 call;
+			__u32 skip;
+			__u32 times;
+			__u32 error;
+		} mock_fail;
+		struct {
+			__aligned_u64 stats;
+		} mock_query;
+		struct {
+			__u32 flags;
+			__u32 delay_ms;
+		} access_set;
+	};
+	__u32 last;
+};
+
+#define IOMMU_TEST_CMD _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE + 32)
+#endif

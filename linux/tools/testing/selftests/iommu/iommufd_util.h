@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests of /dev/iommu share: its requests as functions, which return what
+ * ioctl() does.
+ */
+#ifndef IOMMUFD_UTIL_H
+#define IOMMUFD_UTIL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/iommufd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE 0x1000UL
+#define SZ_2M 0x200000UL
+#define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
+#define FIXED_RW (MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA)
+
+/* The call fails, with this errno */
+#define EXPECT_ERRNO(_errno, _call)                                            \
+	do {                                                                   \
+		errno = 0;                                                     \
+		EXPECT_EQ(-1, _call);                                          \
+		EXPECT_EQ(_errno, errno);                                      \
+	} while (0)
+
+static inline int destroy(int fd, __u32 id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+
+	return ioctl(fd, IOMMU_DESTROY, &cmd);
+}
+
+static inline int alloc_ioas(int fd, __u32 *id)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	int ret = ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
+
+	*id = cmd.out_ioas_id;
+	return ret;
+}
+
+/* @nr: in: entries of @ranges, out: ranges that there are */
+static inline int iova_ranges(int fd, __u32 id, struct iommu_iova_range *ranges,
+			      __u32 *nr, __u64 *alignment)
+{
+	struct iommu_ioas_iova_ranges cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = id,
+		.num_iovas = *nr,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+	int ret = ioctl(fd, IOMMU_IOAS_IOVA_RANGES, &cmd);
+
+	*nr = cmd.num_iovas;
+	if (alignment)
+		*alignment = cmd.out_iova_alignment;
+	return ret;
+}
+
+static inline int allow_iovas(int fd, __u32 id,
+			      const struct iommu_iova_range *ranges, __u32 nr)
+{
+	struct iommu_ioas_allow_iovas cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = id,
+		.num_iovas = nr,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+
+	return ioctl(fd, IOMMU_IOAS_ALLOW_IOVAS, &cmd);
+}
+
+static inline int map(int fd, __u32 id, __u32 flags, __u64 va, __u64 length,
+		      __u64 *iova)
+{
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioas_id = id,
+		.user_va = va,
+		.length = length,
+		.iova = *iova,
+	};
+	int ret = ioctl(fd, IOMMU_IOAS_MAP, &cmd);
+
+	*iova = cmd.iova;
+	return ret;
+}
+
+static inline int map_at(int fd, __u32 id, __u64 va, __u64 length, __u64 iova)
+{
+	return map(fd, id, FIXED_RW, va, length, &iova);
+}
+
+static inline int map_file(int fd, __u32 id, __u32 flags, int file, __u64 start,
+			   __u64 length, __u64 *iova)
+{
+	struct iommu_ioas_map_file cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioas_id = id,
+		.fd = file,
+		.start = start,
+		.length = length,
+		.iova = *iova,
+	};
+	int ret = ioctl(fd, IOMMU_IOAS_MAP_FILE, &cmd);
+
+	*iova = cmd.iova;
+	return ret;
+}
+
+static inline int copy(int fd, __u32 dst, __u32 src, __u32 flags, __u64 length,
+		       __u64 *dst_iova, __u64 src_iova)
+{
+	struct iommu_ioas_copy cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.dst_ioas_id = dst,
+		.src_ioas_id = src,
+		.length = length,
+		.dst_iova = *dst_iova,
+		.src_iova = src_iova,
+	};
+	int ret = ioctl(fd, IOMMU_IOAS_COPY, &cmd);
+
+	*dst_iova = cmd.dst_iova;
+	return ret;
+}
+
+static inline int unmap(int fd, __u32 id, __u64 iova, __u64 length,
+			__u64 *unmapped)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = id,
+		.iova = iova,
+		.length = length,
+	};
+	int ret = ioctl(fd, IOMMU_IOAS_UNMAP, &cmd);
+
+	if (unmapped)
+		*unmapped = cmd.length;
+	return ret;
+}
+
+static inline int option(int fd, __u32 option_id, __u16 op, __u32 id, __u64 *val)
+{
+	struct iommu_option cmd = {
+		.size = sizeof(cmd),
+		.option_id = option_id,
+		.op = op,
+		.object_id = id,
+		.val64 = *val,
+	};
+	int ret = ioctl(fd, IOMMU_OPTION, &cmd);
+
+	*val = cmd.val64;
+	return ret;
+}
+
+static inline int set_option(int fd, __u32 option_id, __u32 id, __u64 val)
+{
+	return option(fd, option_id, IOMMU_OPTION_OP_SET, id, &val);
+}
+
+static inline int alloc_hwpt(int fd, __u32 dev_id, __u32 pt_id, __u32 *id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.pt_id = pt_id,
+	};
+	int ret = ioctl(fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	*id = cmd.out_hwpt_id;
+	return ret;
+}
+
+/* @length: in: of @data, out: what the kernel has */
+static inline int hw_info(int fd, __u32 dev_id, void *data, __u32 *length,
+			  __u32 *type)
+{
+	struct iommu_hw_info cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.data_len = *length,
+		.data_uptr = (uintptr_t)data,
+	};
+	int ret = ioctl(fd, IOMMU_GET_HW_INFO, &cmd);
+
+	*length = cmd.data_len;
+	*type = cmd.out_data_type;
+	return ret;
+}
+
+static inline int change_process(int fd)
+{
+	struct iommu_ioas_change_process cmd = { .size = sizeof(cmd) };
+
+	return ioctl(fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+}
+#endif

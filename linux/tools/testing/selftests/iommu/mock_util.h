@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests with the mock IOMMU share: the operations of IOMMU_TEST_CMD as
+ * functions, which return what ioctl() does. They need CONFIG_IOMMUFD_TEST.
+ */
+#ifndef MOCK_UTIL_H
+#define MOCK_UTIL_H
+
+#include "iommufd_util.h"
+#include "../../../../drivers/iommu/iommufd/iommufd_test.h"
+
+/* The one page size of devices of mock_domain() */
+#define MOCK_PAGE (PAGE / 2)
+
+/*
+ * struct mock - a mock device
+ * @stdev: to destroy it
+ * @hwpt: page table that it was attached to
+ * @idev: the bound device
+ */
+struct mock {
+	__u32 stdev;
+	__u32 hwpt;
+	__u32 idev;
+};
+
+static inline int mock_cmd(int fd, __u32 op, __u32 id, struct iommu_test_cmd *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	cmd->op = op;
+	cmd->id = id;
+	return ioctl(fd, IOMMU_TEST_CMD, cmd);
+}
+
+/*
+ * Devices
+ */
+
+static inline int mock_domain(int fd, __u32 pt_id, struct mock *mock)
+{
+	struct iommu_test_cmd cmd = {};
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_MOCK_DOMAIN, pt_id, &cmd);
+
+	mock->stdev = cmd.mock_domain.out_stdev_id;
+	mock->hwpt = cmd.mock_domain.out_hwpt_id;
+	mock->idev = cmd.mock_domain.out_idev_id;
+	return ret;
+}
+
+/* As those of mock_domain() but for what is named */
+#define MOCK_CONFIG(...)                                                       \
+	((struct iommu_test_mock_config){                                      \
+		.join = -1,                                                    \
+		.aperture_start = MOCK_APERTURE_START,                         \
+		.aperture_last = MOCK_APERTURE_LAST,                           \
+		.page_sizes = MOCK_PAGE,                                       \
+		__VA_ARGS__ })
+
+/* @pt_id: 0 not to attach the device */
+static inline int mock_device(int fd, __u32 pt_id,
+			      struct iommu_test_mock_config *config,
+			      struct mock *mock)
+{
+	struct iommu_test_cmd cmd = {
+		.mock_device.config = (uintptr_t)config,
+	};
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_MOCK_DEVICE, pt_id, &cmd);
+
+	mock->stdev = cmd.mock_device.out_stdev_id;
+	mock->hwpt = cmd.mock_device.out_hwpt_id;
+	mock->idev = cmd.mock_device.out_idev_id;
+	return ret;
+}
+
+/* @pt_id: in: IOAS or page table, out: page table */
+static inline int mock_replace(int fd, __u32 stdev, __u32 *pt_id)
+{
+	struct iommu_test_cmd cmd = { .mock_domain_replace.pt_id = *pt_id };
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, stdev, &cmd);
+
+	*pt_id = cmd.mock_domain_replace.pt_id;
+	return ret;
+}
+
+/* As mock_replace(), but the device need not be attached yet */
+static inline int mock_attach(int fd, __u32 stdev, __u32 *pt_id)
+{
+	struct iommu_test_cmd cmd = { .mock_domain_replace.pt_id = *pt_id };
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_MOCK_ATTACH, stdev, &cmd);
+
+	*pt_id = cmd.mock_domain_replace.pt_id;
+	return ret;
+}
+
+static inline int mock_detach(int fd, __u32 stdev)
+{
+	struct iommu_test_cmd cmd = {};
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MOCK_DETACH, stdev, &cmd);
+}
+
+static inline int mock_dma(int fd, __u32 stdev, __u64 iova, void *data,
+			   __u64 length, __u32 flags)
+{
+	struct iommu_test_cmd cmd = { .access_rw = {
+		.iova = iova,
+		.length = length,
+		.uptr = (uintptr_t)data,
+		.flags = flags,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MOCK_DMA, stdev, &cmd);
+}
+
+static inline int mock_fail(int fd, __u32 unit, __u32 call, __u32 skip,
+			    __u32 times, __u32 error)
+{
+	struct iommu_test_cmd cmd = { .mock_fail = {
+		.call = call,
+		.skip = skip,
+		.times = times,
+		.error = error,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MOCK_FAIL, unit, &cmd);
+}
+
+static inline int mock_query(int fd, __u32 unit,
+			     struct iommu_test_mock_stats *stats)
+{
+	struct iommu_test_cmd cmd = { .mock_query.stats = (uintptr_t)stats };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MOCK_QUERY, unit, &cmd);
+}
+
+/*
+ * What the kernel did with memory
+ */
+
+static inline int mock_reserve(int fd, __u32 ioas, __u64 start, __u64 length)
+{
+	struct iommu_test_cmd cmd = { .add_reserved = {
+		.start = start,
+		.length = length,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ADD_RESERVED, ioas, &cmd);
+}
+
+static inline int mock_check_map(int fd, __u32 hwpt, __u64 iova, const void *va,
+				 __u64 length)
+{
+	struct iommu_test_cmd cmd = { .check_map = {
+		.iova = iova,
+		.length = length,
+		.uptr = (uintptr_t)va,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MD_CHECK_MAP, hwpt, &cmd);
+}
+
+static inline int mock_check_refs(int fd, const void *va, __u64 length,
+				  __u32 refs)
+{
+	struct iommu_test_cmd cmd = { .check_refs = {
+		.length = length,
+		.uptr = (uintptr_t)va,
+		.refs = refs,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_MD_CHECK_REFS, 0, &cmd);
+}
+
+static inline int mock_memory_limit(int fd, __u32 limit)
+{
+	struct iommu_test_cmd cmd = { .memory_limit.limit = limit };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT, 0, &cmd);
+}
+
+/*
+ * Accesses, which are named by their file
+ */
+
+static inline int access_create(int fd, __u32 ioas, __u32 flags, int *access)
+{
+	struct iommu_test_cmd cmd = { .create_access.flags = flags };
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_CREATE_ACCESS, ioas, &cmd);
+
+	*access = cmd.create_access.out_access_fd;
+	return ret;
+}
+
+/* @va: memory that is expected at @iova, or NULL */
+static inline int access_pin(int fd, int access, __u64 iova, const void *va,
+			     __u64 length, __u32 flags, __u32 *item)
+{
+	struct iommu_test_cmd cmd = { .access_pages = {
+		.flags = flags,
+		.iova = iova,
+		.length = length,
+		.uptr = (uintptr_t)va,
+	} };
+	int ret = mock_cmd(fd, IOMMU_TEST_OP_ACCESS_PAGES, access, &cmd);
+
+	*item = cmd.access_pages.out_access_pages_id;
+	return ret;
+}
+
+static inline int access_unpin(int fd, int access, __u32 item)
+{
+	struct iommu_test_cmd cmd = {
+		.destroy_access_pages.access_pages_id = item,
+	};
+
+	return mock_cmd(fd, IOMMU_TEST_OP_DESTROY_ACCESS_PAGES, access, &cmd);
+}
+
+static inline int access_rw(int fd, int access, __u64 iova, void *data,
+			    __u64 length, __u32 flags)
+{
+	struct iommu_test_cmd cmd = { .access_rw = {
+		.iova = iova,
+		.length = length,
+		.uptr = (uintptr_t)data,
+		.flags = flags,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_RW, access, &cmd);
+}
+
+static inline int access_replace(int fd, int access, __u32 ioas)
+{
+	struct iommu_test_cmd cmd = { .access_replace_ioas.ioas_id = ioas };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, access, &cmd);
+}
+
+static inline int access_detach(int fd, int access)
+{
+	struct iommu_test_cmd cmd = {};
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_DETACH, access, &cmd);
+}
+
+static inline int access_set(int fd, int access, __u32 flags, __u32 delay_ms)
+{
+	struct iommu_test_cmd cmd = { .access_set = {
+		.flags = flags,
+		.delay_ms = delay_ms,
+	} };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_SET, access, &cmd);
+}
+#endif
