@@ -132,7 +132,8 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	idev->ctx = ctx;
 	idev->igroup = igroup;
 	idev->dev = dev;
-	get_file(ctx->file);
+	if (!iommufd_test_is_mock(dev))
+		get_file(ctx->file);
 
 	*id = idev->obj.id;
 	iommufd_object_use(&idev->obj);
@@ -152,12 +153,14 @@ EXPORT_SYMBOL_NS_GPL(iommufd_bind, IOMMUFD);
  */
 void iommufd_unbind(struct iommufd_device *idev)
 {
+	bool holds_file = !iommufd_test_is_mock(idev->dev);
 	struct iommufd_ctx *ctx = idev->ctx;
 
 	iommufd_detach(idev);
 	put_group(ctx, idev->igroup);
 	iommufd_object_withdraw(ctx, &idev->obj);
-	iommufd_put(ctx);
+	if (holds_file)
+		iommufd_put(ctx);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
@@ -183,6 +186,8 @@ static int reserve_regions(struct iommufd_group *igroup,
 	int ret;
 
 	*msi_base = PHYS_ADDR_MAX;
+	if (iommufd_should_fail())
+		return -EINVAL;
 	ret = iommu_get_group_resv_regions(igroup->group, &regions);
 	if (ret)
 		goto out_put;

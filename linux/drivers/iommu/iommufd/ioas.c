@@ -499,7 +499,7 @@ int iommufd_ioas_copy(struct iommufd_request *req)
 	LIST_HEAD(batch);
 	int ret;
 
-	if (cmd->flags & ~MAP_FLAGS)
+	if (cmd->flags & ~(MAP_FLAGS | IOMMUFD_TEST_SYZ))
 		return -EOPNOTSUPP;
 	if (cmd->src_iova >= ULONG_MAX)
 		return -EOVERFLOW;
@@ -510,6 +510,7 @@ int iommufd_ioas_copy(struct iommufd_request *req)
 	src = iommufd_ioas_get(req->ctx, cmd->src_ioas_id);
 	if (IS_ERR(src))
 		return PTR_ERR(src);
+	iommufd_test_syz_iova(src, cmd->flags, &cmd->src_iova);
 	ret = -EINVAL;
 	if (!cmd->length)
 		goto out_src;
@@ -1011,6 +1012,8 @@ void iommufd_ioas_release(struct iommufd_object *obj)
 	WARN_ON(!list_empty(&ioas->hwpts));
 	WARN_ON(!list_empty(&ioas->accesses));
 	WARN_ON(unmap_range(ioas, 0, ULONG_MAX, true, &unmapped));
+	if (IS_ENABLED(CONFIG_IOMMUFD_TEST))
+		iova_space_unreserve(&ioas->space, NULL);
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
 	iova_ranges_free(&ioas->space.allowed);
 	mutex_destroy(&ioas->space.lock);

@@ -87,19 +87,6 @@ struct iommufd_request {
 int iommufd_answer(struct iommufd_request *req, size_t size);
 
 /*
- * selftest.c: what only tests need. Not there without CONFIG_IOMMUFD_TEST
- */
-static inline bool iommufd_should_fail(void)
-{
-	return false;
-}
-
-static inline unsigned long iommufd_test_limit(unsigned long npages)
-{
-	return npages;
-}
-
-/*
  * object.c: ids and references
  */
 enum iommufd_object_type {
@@ -108,6 +95,7 @@ enum iommufd_object_type {
 	IOMMUFD_OBJECT_HWPT,
 	IOMMUFD_OBJECT_DEVICE,
 	IOMMUFD_OBJECT_ACCESS,
+	IOMMUFD_OBJECT_TEST,
 };
 
 /**
@@ -571,4 +559,59 @@ struct iommufd_access {
 
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
 void iommufd_access_release(struct iommufd_object *obj);
+
+/*
+ * selftest.c: the mock IOMMU, and what else only tests need
+ */
+#ifdef CONFIG_IOMMUFD_TEST
+/* A flag of IOMMU_IOAS_COPY that goes with iommufd_test_syz_iova() */
+#define IOMMUFD_TEST_SYZ BIT(16)
+
+int iommufd_test_init(void);
+void iommufd_test_exit(void);
+int iommufd_test(struct iommufd_request *req);
+void iommufd_test_release(struct iommufd_object *obj);
+bool iommufd_test_is_mock(struct device *dev);
+void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type);
+void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova);
+unsigned long iommufd_test_limit(unsigned long npages);
+bool iommufd_should_fail(void);
+#else
+#define IOMMUFD_TEST_SYZ 0
+
+static inline int iommufd_test_init(void)
+{
+	return 0;
+}
+
+static inline void iommufd_test_exit(void)
+{
+}
+
+static inline bool iommufd_test_is_mock(struct device *dev)
+{
+	return false;
+}
+
+static inline void *iommufd_test_hw_info(struct device *dev, u32 *length,
+					 u32 *type)
+{
+	return NULL;
+}
+
+static inline void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags,
+					 u64 *iova)
+{
+}
+
+static inline unsigned long iommufd_test_limit(unsigned long npages)
+{
+	return npages;
+}
+
+static inline bool iommufd_should_fail(void)
+{
+	return false;
+}
+#endif /* CONFIG_IOMMUFD_TEST */
 #endif

@@ -41,7 +41,7 @@
  * @IOMMU_TEST_OP_MOCK_DEVICE: make a mock device as a struct
  *	iommu_test_mock_config says, bind it, and attach it if @id is not 0.
  *	EINVAL a value that makes no sense, or a group of another unit; ENOENT
- *	@iommu_test_mock_config.join is no device
+ *	no such device to join
  * @IOMMU_TEST_OP_MOCK_ATTACH: attach the mock device @id, or move it.
  *	@mock_domain_replace
  * @IOMMU_TEST_OP_MOCK_DETACH: detach the mock device @id, if it is attached
@@ -53,6 +53,8 @@
  *	Forgotten when a unit gets its first device. ENODEV it has none
  * @IOMMU_TEST_OP_MOCK_QUERY: what the IOMMU driver of unit @id was called for.
  *	ENODEV it has no device
+ * @IOMMU_TEST_OP_ACCESS_ATTACH: give the file @id an IOAS, or move it.
+ *	@access_replace_ioas
  * @IOMMU_TEST_OP_ACCESS_DETACH: take the file @id from its IOAS
  * @IOMMU_TEST_OP_ACCESS_SET: what the file @id does when pages are wanted back
  */
@@ -75,6 +77,7 @@ enum iommufd_test_ops {
 	IOMMU_TEST_OP_MOCK_DMA,
 	IOMMU_TEST_OP_MOCK_FAIL,
 	IOMMU_TEST_OP_MOCK_QUERY,
+	IOMMU_TEST_OP_ACCESS_ATTACH,
 	IOMMU_TEST_OP_ACCESS_DETACH,
 	IOMMU_TEST_OP_ACCESS_SET,
 };
@@ -153,7 +156,8 @@ struct iommu_test_mock_region {
  * @MOCK_DEVICE_LATE: its page tables know nothing, neither page sizes nor what
  *	they reach, before a device is attached
  * @MOCK_DEVICE_KEEPS: a map of several pages that fails does not undo what it has
- *	done, half of it, nor say how much that was, as on VT-d
+ *	done, half of it, nor say how much that was, as on VT-d. To be cleaned up
+ *	page by page, so an unmap can begin and end anywhere
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -169,29 +173,27 @@ enum iommu_test_mock_flags {
  * @flags: enum iommu_test_mock_flags
  * @unit: which of the MOCK_UNITS IOMMUs translates its DMA. Devices of
  *	IOMMU_TEST_OP_MOCK_DOMAIN are at unit 0
- * @join: -1 for an IOMMU group of its own; else @out_number of a mock device, of
- *	any context, whose group it joins. That is at the same unit, and is or is
- *	not MOCK_DEVICE_LATE
- * @out_number: out: it is called iommufd_mock<number>
+ * @join: -1 for an IOMMU group of its own; else @mock_device.out_number of a mock
+ *	device, of any context, whose group it joins. That is at the same unit,
+ *	and is or is not MOCK_DEVICE_LATE
+ * @nr_regions: regions that it reserves, at most 16
+ * @regions: address of an array of struct iommu_test_mock_region
  * @aperture_start: first IOVA that its IOMMU reaches
  * @aperture_last: last one
  * @page_sizes: of its IOMMU, a bit for each: half a CPU page or larger. If there
- *	are several, the IOMMU refuses to unmap a part of a page, with a warning
- * @regions: address of an array of struct iommu_test_mock_region
- * @nr_regions: entries of that, at most 16
- * @__reserved: must be 0
+ *	are several, the IOMMU refuses to unmap a part of a page, with a warning.
+ *	If there is one, it warns of an unmap that does not begin and end where
+ *	maps did
  */
 struct iommu_test_mock_config {
 	__u32 flags;
 	__u32 unit;
 	__s32 join;
-	__u32 out_number;
+	__u32 nr_regions;
+	__aligned_u64 regions;
 	__aligned_u64 aperture_start;
 	__aligned_u64 aperture_last;
 	__aligned_u64 page_sizes;
-	__aligned_u64 regions;
-	__u32 nr_regions;
-	__u32 __reserved;
 };
 
 /* What IOMMU_TEST_OP_MOCK_FAIL lets fail: each call for one device, or range */
@@ -208,8 +210,7 @@ enum {
  * @mapped: bytes of @maps
  * @unmapped: bytes of @unmaps
  * @syncs: flushes of what was unmapped
- * @unsynced: bytes unmapped and not flushed. While nothing is going on, and
- *	no page table was destroyed, it has to be 0
+ * @unsynced: bytes unmapped and not flushed: 0 while nothing is going on
  *
  * Since the unit got its first device.
  */
@@ -223,7 +224,7 @@ struct iommu_test_mock_stats {
 	__aligned_u64 unsynced;
 };
 
-/* @access_set.flags: not even try to give pages back */
+/* @access_set.flags: does not give pages back */
 enum {
 	MOCK_ACCESS_STUBBORN = 1 << 0,
 };
@@ -270,12 +271,14 @@ enum {
  * @access_rw.flags: MOCK_ACCESS_RW_*, or MOCK_FLAGS_ACCESS_SYZ
  * @memory_limit: IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT
  * @memory_limit.limit: bytes
- * @access_replace_ioas: IOMMU_TEST_OP_ACCESS_REPLACE_IOAS
+ * @access_replace_ioas: IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, _ACCESS_ATTACH
  * @access_replace_ioas.ioas_id: IOAS to move to
  * @mock_device: IOMMU_TEST_OP_MOCK_DEVICE
  * @mock_device.out_stdev_id: object to destroy, to remove the device
  * @mock_device.out_hwpt_id: page table that it is attached to, or 0
  * @mock_device.out_idev_id: the bound device
+ * @mock_device.out_number: it is called iommufd_mock<number>; told by
+ *	IOMMU_TEST_OP_MOCK_DOMAIN too
  * @mock_device.config: address of a struct iommu_test_mock_config
  * @mock_fail: IOMMU_TEST_OP_MOCK_FAIL
  * @mock_fail.call: MOCK_CALL_*
@@ -347,6 +350,7 @@ struct iommu_test_cmd {
 			__u32 out_stdev_id;
 			__u32 out_hwpt_id;
 			__u32 out_idev_id;
+			__u32 out_number;
 			__aligned_u64 config;
 		} mock_device;
 		struct {

@@ -409,7 +409,7 @@ static void drop_reserved(struct iova_space *space, void *owner)
 /**
  * iova_space_reserve - exclude ranges, in place of those the owner had before
  * @space: the space
- * @owner: who needs them excluded
+ * @owner: who needs them excluded. NULL for tests, whose ranges add up
  * @ranges: inclusive ranges
  * @nr: how many
  *
@@ -448,7 +448,8 @@ int iova_space_reserve(struct iova_space *space, void *owner,
 			ret = -EADDRINUSE;
 	}
 	if (!ret) {
-		drop_reserved(space, owner);
+		if (owner)
+			drop_reserved(space, owner);
 		for (i = 0; i < nr; i++) {
 			interval_tree_insert(&list[i]->node, &space->reserved);
 			list[i] = NULL;

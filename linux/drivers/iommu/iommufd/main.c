@@ -11,6 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "iommufd_private.h"
+#include "iommufd_test.h"
 
 static int iommufd_open(struct inode *inode, struct file *file)
 {
@@ -68,6 +69,9 @@ union iommufd_cmd {
 	struct iommu_ioas_map_file map_file;
 	struct iommu_ioas_unmap unmap;
 	struct iommu_option option;
+#ifdef CONFIG_IOMMUFD_TEST
+	struct iommu_test_cmd test;
+#endif
 };
 
 /**
@@ -107,6 +111,9 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	      struct iommu_ioas_map_file, iova),
 	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, iommufd_ioas_change_process,
 	      struct iommu_ioas_change_process, __reserved),
+#ifdef CONFIG_IOMMUFD_TEST
+	IOCTL(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
+#endif
 };
 
 static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,
@@ -191,7 +198,28 @@ static struct miscdevice iommufd_miscdev = {
 	.mode = 0660,
 	.fops = &iommufd_fops,
 };
-module_misc_device(iommufd_miscdev);
+
+static int __init iommufd_init(void)
+{
+	int ret;
+
+	ret = iommufd_test_init();
+	if (ret)
+		return ret;
+	ret = misc_register(&iommufd_miscdev);
+	if (ret)
+		iommufd_test_exit();
+	return ret;
+}
+
+static void __exit iommufd_exit(void)
+{
+	misc_deregister(&iommufd_miscdev);
+	iommufd_test_exit();
+}
+
+module_init(iommufd_init);
+module_exit(iommufd_exit);
 
 MODULE_DESCRIPTION("I/O address spaces for userspace drivers");
 MODULE_LICENSE("GPL");

@@ -13,6 +13,9 @@ static void (*const release_object[])(struct iommufd_object *obj) = {
 	[IOMMUFD_OBJECT_HWPT] = iommufd_hwpt_release,
 	[IOMMUFD_OBJECT_DEVICE] = iommufd_device_release,
 	[IOMMUFD_OBJECT_ACCESS] = iommufd_access_release,
+#ifdef CONFIG_IOMMUFD_TEST
+	[IOMMUFD_OBJECT_TEST] = iommufd_test_release,
+#endif
 };
 
 /* kfree_rcu() and the casts of callers rely on the head being first */
@@ -97,6 +100,8 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
 {
 	struct iommufd_object *obj;
 
+	if (iommufd_should_fail())
+		return ERR_PTR(-ENOENT);
 	rcu_read_lock();
 	obj = xa_load(&ctx->objects, id);
 	if (!obj || (type != IOMMUFD_OBJECT_ANY && obj->type != type) ||
@@ -192,11 +197,13 @@ void iommufd_object_withdraw(struct iommufd_ctx *ctx,
  * iommufd_object_remove_all - remove what is left when the file is closed
  * @ctx: context that nothing else refers to
  *
- * Devices and accesses hold the file, so there are only page tables and, below them, IOAS.
+ * Devices and accesses hold the file, but for mock devices, whose owners go
+ * first. So then there are only page tables and, below them, IOAS.
  */
 void iommufd_object_remove_all(struct iommufd_ctx *ctx)
 {
 	static const enum iommufd_object_type order[] = {
+		IOMMUFD_OBJECT_TEST,
 		IOMMUFD_OBJECT_HWPT,
 		IOMMUFD_OBJECT_IOAS,
 	};

@@ -17,11 +17,13 @@
  * @stdev: to destroy it
  * @hwpt: page table that it was attached to
  * @idev: the bound device
+ * @number: for others to join its group
  */
 struct mock {
 	__u32 stdev;
 	__u32 hwpt;
 	__u32 idev;
+	int number;
 };
 
 static inline int mock_cmd(int fd, __u32 op, __u32 id, struct iommu_test_cmd *cmd)
@@ -44,6 +46,7 @@ static inline int mock_domain(int fd, __u32 pt_id, struct mock *mock)
 	mock->stdev = cmd.mock_domain.out_stdev_id;
 	mock->hwpt = cmd.mock_domain.out_hwpt_id;
 	mock->idev = cmd.mock_domain.out_idev_id;
+	mock->number = cmd.mock_device.out_number;
 	return ret;
 }
 
@@ -69,6 +72,7 @@ static inline int mock_device(int fd, __u32 pt_id,
 	mock->stdev = cmd.mock_device.out_stdev_id;
 	mock->hwpt = cmd.mock_device.out_hwpt_id;
 	mock->idev = cmd.mock_device.out_idev_id;
+	mock->number = cmd.mock_device.out_number;
 	return ret;
 }
 
@@ -234,6 +238,14 @@ static inline int access_replace(int fd, int access, __u32 ioas)
 	struct iommu_test_cmd cmd = { .access_replace_ioas.ioas_id = ioas };
 
 	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, access, &cmd);
+}
+
+/* As access_replace(), but the access need not be attached yet */
+static inline int access_attach(int fd, int access, __u32 ioas)
+{
+	struct iommu_test_cmd cmd = { .access_replace_ioas.ioas_id = ioas };
+
+	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_ATTACH, access, &cmd);
 }
 
 static inline int access_detach(int fd, int access)

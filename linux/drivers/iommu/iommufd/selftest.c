@@ -1,0 +1,1634 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The mock IOMMU: devices and IOMMUs that exist only in memory, and users of an
+ * IOAS in the kernel, all made by test programs through IOMMU_TEST_CMD.
+ *
+ * In this kernel the IOMMU core takes one set of operations for each type of bus
+ * from the bus, and registers IOMMUs for buses of its own list only. So mock
+ * devices have buses of their own, which have no drivers, and get their group and
+ * their per-device data by hand.
+ *
+ * What is odd about real IOMMU drivers the mock IOMMU does too: an attach begins
+ * with a detach, a table gets to know its limits with the first device, and a map
+ * that fails can leave half of what it did.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/bitfield.h>
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/fault-inject.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/idr.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "iommufd_private.h"
+#include "iommufd_test.h"
+
+#define MOCK_SHIFT (PAGE_SHIFT - 1)
+#define MOCK_PAGE BIT(MOCK_SHIFT)
+
+#define MAX_REGIONS 16
+
+/* What a test can ask an access to copy or to pin */
+#define MAX_ACCESS SZ_16M
+
+/* What the test says is handed on as it is */
+static_assert((int)MOCK_ACCESS_RW_WRITE == IOMMUFD_ACCESS_WRITE);
+static_assert((int)MOCK_ACCESS_RW_SLOW_PATH == IOMMUFD_ACCESS_PINNED);
+static_assert(MOCK_FLAGS_ACCESS_SYZ == IOMMUFD_TEST_SYZ);
+static_assert((int)MOCK_REGION_SW_MSI == IOMMU_RESV_SW_MSI);
+
+static DECLARE_FAULT_ATTR(fail_iommufd);
+
+/* Bytes, for iommufd_test_limit() */
+static u32 memory_limit = SZ_64K;
+
+/**
+ * iommufd_should_fail - let something fail that nothing else makes fail
+ *
+ * In a test build, tests say through debugfs or /proc/PID/fail-nth which of all
+ * such places.
+ *
+ * Return: true to fail.
+ */
+bool iommufd_should_fail(void)
+{
+	return should_fail(&fail_iommufd, 1);
+}
+
+/**
+ * iommufd_test_limit - how many pages to move at once
+ * @npages: how many it would be
+ *
+ * Return: fewer if the test wants many rounds, but at least one.
+ */
+unsigned long iommufd_test_limit(unsigned long npages)
+{
+	return min_t(unsigned long, npages,
+		     READ_ONCE(memory_limit) / MOCK_MEMORY_LIMIT_MIN);
+}
+
+/*
+ * Page tables
+ */
+
+/*
+ * An entry is a page, of whatever size, in a slot of the XArray for its first
+ * MOCK_PAGE: its physical address, and in the bits that this leaves
+ */
+#define ENTRY_EDGE BIT(0) /* The first or the last of those mapped together */
+#define ENTRY_READ BIT(1)
+#define ENTRY_WRITE BIT(2)
+#define ENTRY_ORDER GENMASK(8, 3) /* Its size is MOCK_PAGE << this */
+#define ENTRY_ADDRESS (~(MOCK_PAGE - 1))
+
+struct mock_failure {
+	u32 skip;
+	u32 times;
+	u32 error;
+};
+
+/**
+ * struct mock_unit - an IOMMU
+ * @iommu: what the IOMMU core knows of it
+ * @nr_devices: protected by mock_lock
+ * @lock: protects the rest
+ * @failures: by MOCK_CALL_*
+ * @stats: for IOMMU_TEST_OP_MOCK_QUERY
+ */
+struct mock_unit {
+	struct iommu_device iommu;
+	unsigned int nr_devices;
+	spinlock_t lock; /* see above */
+	struct mock_failure failures[MOCK_CALL_MAP + 1];
+	struct iommu_test_mock_stats stats;
+};
+
+/**
+ * struct mock_table - a page table
+ * @domain: what the IOMMU core knows of it
+ * @entries: see above
+ * @lock: held for read while a device uses an entry, which a flush waits for
+ * @unit: of the device attached last; unit 0 before that
+ * @attached: a device was attached, so page sizes are known
+ * @enforces: refuses devices that can bypass the CPU caches
+ * @bypassed: a device that can was attached
+ * @keeps: MOCK_DEVICE_KEEPS
+ * @unsynced: bytes unmapped and not flushed; protected by mock_unit::lock
+ */
+struct mock_table {
+	struct iommu_domain domain;
+	struct xarray entries;
+	struct rw_semaphore lock; /* see above */
+	struct mock_unit *unit;
+	bool attached;
+	bool enforces;
+	bool bypassed;
+	bool keeps;
+	size_t unsynced;
+};
+
+/**
+ * struct mock_device - a device
+ * @dev: on one of the buses
+ * @iommu: what the IOMMU core wants to know of each device
+ * @unit: its IOMMU
+ * @number: it is called iommufd_mock<number>
+ * @lock: protects @table, and keeps it while the device uses it
+ * @table: what translates its DMA, NULL if it is blocked
+ * @config: what the test wanted
+ * @regions: config.nr_regions of them
+ */
+struct mock_device {
+	struct device dev;
+	struct dev_iommu iommu;
+	struct mock_unit *unit;
+	int number;
+	struct mutex lock; /* see above */
+	struct mock_table *table;
+	struct iommu_test_mock_config config;
+	struct iommu_test_mock_region regions[];
+};
+
+static struct mock_unit units[MOCK_UNITS];
+
+static struct mock_table *to_table(struct iommu_domain *domain)
+{
+	return container_of(domain, struct mock_table, domain);
+}
+
+static struct mock_device *to_mock(struct device *dev)
+{
+	return container_of(dev, struct mock_device, dev);
+}
+
+static int injected_failure(struct mock_unit *unit, unsigned int call)
+{
+	struct mock_failure *failure = &unit->failures[call];
+	int ret = 0;
+
+	spin_lock(&unit->lock);
+	if (failure->skip) {
+		failure->skip--;
+	} else if (failure->times) {
+		failure->times--;
+		ret = -failure->error;
+	}
+	spin_unlock(&unit->lock);
+	return ret;
+}
+
+static unsigned long size_of(unsigned long entry)
+{
+	return MOCK_PAGE << FIELD_GET(ENTRY_ORDER, entry);
+}
+
+/* The entry for an IOVA, and where its page begins; 0 if there is none */
+static unsigned long lookup(struct mock_table *table, unsigned long iova,
+			    unsigned long *start)
+{
+	unsigned int shift;
+
+	for_each_set_bit(shift, &table->domain.pgsize_bitmap, BITS_PER_LONG) {
+		void *slot;
+
+		*start = iova & ~(BIT(shift) - 1);
+		slot = xa_load(&table->entries, *start >> MOCK_SHIFT);
+		if (slot && iova - *start < size_of(xa_to_value(slot)))
+			return xa_to_value(slot);
+	}
+	return 0;
+}
+
+static bool is_mapped(struct mock_table *table, unsigned long iova,
+		      unsigned long size)
+{
+	unsigned long index = iova >> MOCK_SHIFT;
+
+	return lookup(table, iova, &iova) ||
+	       xa_find(&table->entries, &index, index + (size >> MOCK_SHIFT) - 1,
+		       XA_PRESENT);
+}
+
+static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
+			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			  int prot, gfp_t gfp, size_t *mapped)
+{
+	struct mock_table *table = to_table(domain);
+	struct mock_unit *unit = table->unit;
+	unsigned long flags = FIELD_PREP(ENTRY_ORDER, ilog2(pgsize) - MOCK_SHIFT);
+	unsigned long index = iova >> MOCK_SHIFT;
+	size_t i, nr = pgcount;
+	int ret;
+
+	ret = iommufd_should_fail() ? -ENOENT :
+				      injected_failure(unit, MOCK_CALL_MAP);
+	if (ret && !table->keeps)
+		return ret;
+	if (ret)
+		nr /= 2;
+	/* What is left of a map is cleaned up page by page */
+	if (table->keeps)
+		flags |= ENTRY_EDGE;
+	if (prot & IOMMU_READ)
+		flags |= ENTRY_READ;
+	if (prot & IOMMU_WRITE)
+		flags |= ENTRY_WRITE;
+
+	WARN_ON(!IS_ALIGNED(iova | paddr, pgsize));
+	WARN_ON(is_mapped(table, iova, pgsize * pgcount));
+	for (i = 0; i < nr; i++) {
+		unsigned long entry = (paddr + i * pgsize) | flags;
+		int err;
+
+		if (!i || i == pgcount - 1)
+			entry |= ENTRY_EDGE;
+		err = xa_err(xa_store(&table->entries,
+				      index + i * (pgsize >> MOCK_SHIFT),
+				      xa_mk_value(entry), gfp));
+		if (err) {
+			ret = err;
+			break;
+		}
+	}
+	if (ret) {
+		while (!table->keeps && i--)
+			xa_erase(&table->entries,
+				 index + i * (pgsize >> MOCK_SHIFT));
+		return ret;
+	}
+
+	*mapped = pgsize * pgcount;
+	spin_lock(&unit->lock);
+	unit->stats.maps++;
+	unit->stats.mapped += *mapped;
+	spin_unlock(&unit->lock);
+	return 0;
+}
+
+/*
+ * Who unmaps knows what is mapped, and a page only goes as a whole. If all pages
+ * have one size, iommufd is also held to its rule that ranges are unmapped as
+ * they were mapped, or several at once.
+ */
+static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+			       size_t pgsize, size_t pgcount,
+			       struct iommu_iotlb_gather *gather)
+{
+	struct mock_table *table = to_table(domain);
+	bool edges = is_power_of_2(domain->pgsize_bitmap);
+	size_t size = pgsize * pgcount;
+	size_t done, page;
+
+	WARN_ON(!IS_ALIGNED(iova, pgsize));
+	for (done = 0; done < size; done += page) {
+		unsigned long start;
+		unsigned long entry = lookup(table, iova + done, &start);
+
+		page = pgsize;
+		if (WARN_ON(!entry))
+			continue;
+		page = size_of(entry);
+		if (WARN_ON(start != iova + done || page > size - done))
+			break;
+		WARN_ON(edges && (!done || done + page == size) &&
+			!(entry & ENTRY_EDGE));
+		xa_erase(&table->entries, start >> MOCK_SHIFT);
+	}
+	if (!done)
+		return 0;
+
+	iommu_iotlb_gather_add_page(domain, gather, iova, done);
+	spin_lock(&table->unit->lock);
+	table->unit->stats.unmaps++;
+	table->unit->stats.unmapped += done;
+	table->unit->stats.unsynced += done;
+	table->unsynced += done;
+	spin_unlock(&table->unit->lock);
+	return done;
+}
+
+static void mock_iotlb_sync(struct iommu_domain *domain,
+			    struct iommu_iotlb_gather *gather)
+{
+	struct mock_table *table = to_table(domain);
+
+	/* Wait for devices that use what is not there any more */
+	down_write(&table->lock);
+	up_write(&table->lock);
+
+	spin_lock(&table->unit->lock);
+	table->unit->stats.syncs++;
+	table->unit->stats.unsynced -= table->unsynced;
+	table->unsynced = 0;
+	spin_unlock(&table->unit->lock);
+}
+
+/* After a map that failed iommufd looks for what is left, so 0 is no surprise */
+static phys_addr_t mock_iova_to_phys(struct iommu_domain *domain,
+				     dma_addr_t iova)
+{
+	unsigned long start;
+	unsigned long entry = lookup(to_table(domain), iova, &start);
+
+	return entry ? (entry & ENTRY_ADDRESS) + iova - start : 0;
+}
+
+/* As on VT-d: an empty table can always enforce it, and devices pay later */
+static bool mock_enforce_cache_coherency(struct iommu_domain *domain)
+{
+	struct mock_table *table = to_table(domain);
+
+	if (table->bypassed)
+		return false;
+	table->enforces = true;
+	return true;
+}
+
+static void set_table(struct mock_device *mock, struct mock_table *table)
+{
+	mutex_lock(&mock->lock);
+	mock->table = table;
+	mutex_unlock(&mock->lock);
+}
+
+static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	struct mock_table *table = to_table(domain);
+	struct mock_device *mock = to_mock(dev);
+	const struct iommu_test_mock_config *config = &mock->config;
+	bool enforces = config->flags & MOCK_DEVICE_ENFORCES;
+	int ret;
+
+	set_table(mock, NULL);
+	ret = injected_failure(mock->unit, MOCK_CALL_ATTACH);
+	if (ret)
+		return ret;
+	if (table->enforces && !enforces)
+		return -EOPNOTSUPP;
+
+	if (!table->attached && xa_empty(&table->entries))
+		domain->pgsize_bitmap = config->page_sizes;
+	else if (domain->pgsize_bitmap & ~config->page_sizes)
+		return -EINVAL;
+	domain->geometry = (struct iommu_domain_geometry){
+		.aperture_start = config->aperture_start,
+		.aperture_end = config->aperture_last,
+		.force_aperture = true,
+	};
+	table->unit = mock->unit;
+	table->attached = true;
+	table->bypassed |= !enforces;
+	table->keeps |= config->flags & MOCK_DEVICE_KEEPS;
+	set_table(mock, table);
+
+	spin_lock(&mock->unit->lock);
+	mock->unit->stats.attaches++;
+	spin_unlock(&mock->unit->lock);
+	return 0;
+}
+
+static void mock_detach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	set_table(to_mock(dev), NULL);
+}
+
+static void mock_free(struct iommu_domain *domain)
+{
+	struct mock_table *table = to_table(domain);
+
+	WARN_ON(!xa_empty(&table->entries));
+	WARN_ON(table->unsynced);
+	xa_destroy(&table->entries);
+	kfree(table);
+}
+
+static const struct iommu_domain_ops table_ops = {
+	.attach_dev = mock_attach_dev,
+	.detach_dev = mock_detach_dev,
+	.map_pages = mock_map_pages,
+	.unmap_pages = mock_unmap_pages,
+	.iotlb_sync = mock_iotlb_sync,
+	.iova_to_phys = mock_iova_to_phys,
+	.enforce_cache_coherency = mock_enforce_cache_coherency,
+	.free = mock_free,
+};
+
+static int blocked_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	set_table(to_mock(dev), NULL);
+	return 0;
+}
+
+static void blocked_free(struct iommu_domain *domain)
+{
+}
+
+static const struct iommu_domain_ops blocked_ops = {
+	.attach_dev = blocked_attach_dev,
+	.detach_dev = mock_detach_dev,
+	.free = blocked_free,
+};
+
+static struct iommu_domain blocked_domain = {
+	.type = IOMMU_DOMAIN_BLOCKED,
+	.ops = &blocked_ops,
+};
+
+/* Nobody says yet for which device; the first attach will */
+static struct iommu_domain *alloc_table(unsigned int type)
+{
+	struct mock_table *table;
+
+	if (type == IOMMU_DOMAIN_BLOCKED)
+		return &blocked_domain;
+	if (type != IOMMU_DOMAIN_UNMANAGED)
+		return NULL;
+
+	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return NULL;
+	table->domain.ops = &table_ops;
+	table->unit = &units[0];
+	xa_init_flags(&table->entries, XA_FLAGS_ACCOUNT);
+	init_rwsem(&table->lock);
+	return &table->domain;
+}
+
+static struct iommu_domain *mock_domain_alloc(unsigned int type)
+{
+	struct iommu_domain *domain = alloc_table(type);
+
+	if (domain && domain != &blocked_domain)
+		domain->geometry = (struct iommu_domain_geometry){
+			.aperture_end = ~(dma_addr_t)0,
+			.force_aperture = true,
+		};
+	return domain;
+}
+
+/*
+ * Devices
+ */
+
+static bool mock_capable(struct device *dev, enum iommu_cap cap)
+{
+	switch (cap) {
+	case IOMMU_CAP_CACHE_COHERENCY:
+		return !(to_mock(dev)->config.flags & MOCK_DEVICE_INCOHERENT);
+	case IOMMU_CAP_INTR_REMAP:
+		return true; /* There are no interrupts to isolate */
+	default:
+		return false;
+	}
+}
+
+static void mock_get_resv_regions(struct device *dev, struct list_head *head)
+{
+	struct mock_device *mock = to_mock(dev);
+	u32 i;
+
+	for (i = 0; i < mock->config.nr_regions; i++) {
+		const struct iommu_test_mock_region *from = &mock->regions[i];
+		struct iommu_resv_region *region;
+
+		region = iommu_alloc_resv_region(from->start, from->length, 0,
+						 from->type, GFP_KERNEL);
+		if (region)
+			list_add_tail(&region->list, head);
+	}
+}
+
+static const struct iommu_ops mock_ops = {
+	.capable = mock_capable,
+	.domain_alloc = mock_domain_alloc,
+	.get_resv_regions = mock_get_resv_regions,
+	.default_domain_ops = &table_ops,
+	.pgsize_bitmap = MOCK_PAGE,
+};
+
+static struct bus_type mock_bus = {
+	.name = "iommufd_mock",
+	.iommu_ops = &mock_ops,
+};
+
+/* For MOCK_DEVICE_LATE */
+static const struct iommu_ops late_ops = {
+	.capable = mock_capable,
+	.domain_alloc = alloc_table,
+	.get_resv_regions = mock_get_resv_regions,
+	.default_domain_ops = &table_ops,
+	.pgsize_bitmap = ~0UL,
+};
+
+static struct bus_type late_bus = {
+	.name = "iommufd_mock_late",
+	.iommu_ops = &late_ops,
+};
+
+/* Protects groups and mock_unit::nr_devices; may be held while devices attach */
+static DEFINE_MUTEX(mock_lock);
+static DEFINE_IDA(mock_ida);
+
+/**
+ * iommufd_test_is_mock - is this a mock device?
+ * @dev: any device
+ *
+ * The object that owns a mock device belongs to the file that the device is bound
+ * to, so unlike other devices it must not keep that open.
+ *
+ * Return: true if it is.
+ */
+bool iommufd_test_is_mock(struct device *dev)
+{
+	return dev->bus == &mock_bus || dev->bus == &late_bus;
+}
+
+/**
+ * iommufd_test_hw_info - IOMMU_GET_HW_INFO for a mock device
+ * @dev: any device
+ * @length: bytes of the data
+ * @type: what it is
+ *
+ * Return: data to be freed with kfree(), NULL if this is no mock device, or
+ * -ENOMEM.
+ */
+void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type)
+{
+	struct iommu_test_hw_info *info;
+
+	if (!iommufd_test_is_mock(dev))
+		return NULL;
+	info = kzalloc(sizeof(*info), GFP_KERNEL);
+	if (!info)
+		return ERR_PTR(-ENOMEM);
+	info->test_reg = IOMMU_HW_INFO_SELFTEST_REGVAL;
+	*length = sizeof(*info);
+	*type = IOMMU_HW_INFO_TYPE_SELFTEST;
+	return info;
+}
+
+static void release_mock(struct device *dev)
+{
+	struct mock_device *mock = to_mock(dev);
+
+	ida_free(&mock_ida, mock->number);
+	mutex_destroy(&mock->lock);
+	kfree(mock);
+}
+
+/* A new group, or that of another device */
+static struct iommu_group *find_group(struct mock_device *mock)
+{
+	struct iommu_group *group = ERR_PTR(-ENOENT);
+	struct device *other;
+	char name[32];
+
+	lockdep_assert_held(&mock_lock);
+	if (mock->config.join < 0)
+		return iommu_group_alloc();
+
+	snprintf(name, sizeof(name), "iommufd_mock%d", mock->config.join);
+	other = bus_find_device_by_name(mock->dev.bus, NULL, name);
+	if (!other)
+		return group;
+	if (to_mock(other)->unit != mock->unit)
+		group = ERR_PTR(-EINVAL);
+	else
+		group = iommu_group_get(other) ?: group;
+	put_device(other);
+	return group;
+}
+
+static int join_group(struct mock_device *mock)
+{
+	struct mock_unit *unit = mock->unit;
+	struct iommu_group *group;
+	int ret;
+
+	mutex_lock(&mock_lock);
+	group = find_group(mock);
+	if (IS_ERR(group)) {
+		ret = PTR_ERR(group);
+		goto out_unlock;
+	}
+	if (!unit->nr_devices) {
+		spin_lock(&unit->lock);
+		memset(unit->failures, 0, sizeof(unit->failures));
+		unit->stats = (struct iommu_test_mock_stats){};
+		spin_unlock(&unit->lock);
+	}
+	ret = iommu_group_add_device(group, &mock->dev);
+	if (!ret)
+		unit->nr_devices++;
+	iommu_group_put(group);
+out_unlock:
+	mutex_unlock(&mock_lock);
+	return ret;
+}
+
+/* The device has its regions already, and config is checked */
+static int add_mock(struct mock_device *mock)
+{
+	int ret;
+
+	ret = ida_alloc(&mock_ida, GFP_KERNEL);
+	if (ret < 0) {
+		kfree(mock);
+		return ret;
+	}
+	mock->number = ret;
+	mock->unit = &units[mock->config.unit];
+	mutex_init(&mock->lock);
+	mutex_init(&mock->iommu.lock);
+	mock->iommu.iommu_dev = &mock->unit->iommu;
+
+	device_initialize(&mock->dev);
+	mock->dev.release = release_mock;
+	mock->dev.iommu = &mock->iommu;
+	mock->dev.bus = mock->config.flags & MOCK_DEVICE_LATE ? &late_bus :
+								&mock_bus;
+	ret = dev_set_name(&mock->dev, "iommufd_mock%d", mock->number);
+	if (ret)
+		goto err_put;
+	ret = device_add(&mock->dev);
+	if (ret)
+		goto err_put;
+	ret = join_group(mock);
+	if (ret)
+		goto err_del;
+	return 0;
+
+err_del:
+	device_del(&mock->dev);
+err_put:
+	put_device(&mock->dev);
+	return ret;
+}
+
+static void remove_mock(struct mock_device *mock)
+{
+	mutex_lock(&mock_lock);
+	iommu_group_remove_device(&mock->dev);
+	mock->unit->nr_devices--;
+	mutex_unlock(&mock_lock);
+	device_unregister(&mock->dev);
+}
+
+/**
+ * struct test_device - what owns a mock device in a context
+ * @obj: head
+ * @mock: the device, NULL if it was not made
+ * @idev: what it is to the rest of iommufd, NULL if it was not bound
+ */
+struct test_device {
+	struct iommufd_object obj;
+	struct mock_device *mock;
+	struct iommufd_device *idev;
+};
+
+static_assert(offsetof(struct test_device, obj) == 0);
+
+/**
+ * iommufd_test_release - nobody has a reference to the owner of a mock device
+ * @obj: its head
+ */
+void iommufd_test_release(struct iommufd_object *obj)
+{
+	struct test_device *tdev = container_of(obj, struct test_device, obj);
+
+	if (tdev->idev)
+		iommufd_unbind(tdev->idev);
+	if (tdev->mock)
+		remove_mock(tdev->mock);
+}
+
+static struct test_device *get_test_device(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct iommufd_object *obj;
+
+	obj = iommufd_object_get(req->ctx, cmd->id, IOMMUFD_OBJECT_TEST);
+	return IS_ERR(obj) ? ERR_CAST(obj) :
+			     container_of(obj, struct test_device, obj);
+}
+
+/* Takes over @mock. The ids are answered before others can know them */
+static int make_device(struct iommufd_request *req, struct mock_device *mock,
+		       bool attach)
+{
+	struct iommu_test_cmd __user *user = req->user;
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct iommufd_device *idev;
+	struct test_device *tdev;
+	int ret;
+
+	tdev = iommufd_object_alloc(req->ctx, sizeof(*tdev),
+				    IOMMUFD_OBJECT_TEST);
+	if (IS_ERR(tdev)) {
+		kfree(mock);
+		return PTR_ERR(tdev);
+	}
+	ret = add_mock(mock);
+	if (ret)
+		goto err_abort;
+	tdev->mock = mock;
+	idev = iommufd_bind(req->ctx, &mock->dev, &cmd->mock_domain.out_idev_id);
+	if (IS_ERR(idev)) {
+		ret = PTR_ERR(idev);
+		goto err_abort;
+	}
+	tdev->idev = idev;
+
+	cmd->mock_domain.out_stdev_id = tdev->obj.id;
+	cmd->mock_domain.out_hwpt_id = 0;
+	cmd->mock_device.out_number = mock->number;
+	ret = iommufd_answer(req, sizeof(*cmd));
+	if (ret)
+		goto err_abort;
+	if (attach) {
+		ret = iommufd_attach(idev, cmd->id,
+				     &user->mock_domain.out_hwpt_id);
+		if (ret)
+			goto err_abort;
+	}
+	iommufd_object_publish(req->ctx, &tdev->obj);
+	return 0;
+
+err_abort:
+	iommufd_object_abort(req->ctx, &tdev->obj);
+	return ret;
+}
+
+static int test_mock_domain(struct iommufd_request *req)
+{
+	struct mock_device *mock;
+
+	mock = kzalloc(sizeof(*mock), GFP_KERNEL_ACCOUNT);
+	if (!mock)
+		return -ENOMEM;
+	mock->config = (struct iommu_test_mock_config){
+		.join = -1,
+		.aperture_start = MOCK_APERTURE_START,
+		.aperture_last = MOCK_APERTURE_LAST,
+		.page_sizes = MOCK_PAGE,
+	};
+	return make_device(req, mock, true);
+}
+
+static bool is_valid(const struct iommu_test_mock_config *config)
+{
+	return config->flags < MOCK_DEVICE_KEEPS << 1 &&
+	       config->unit < MOCK_UNITS &&
+	       config->aperture_start <= config->aperture_last &&
+	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&
+	       config->nr_regions <= MAX_REGIONS;
+}
+
+static int test_mock_device(struct iommufd_request *req)
+{
+	struct iommu_test_mock_config config;
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct mock_device *mock;
+	u32 i;
+	int ret;
+
+	if (copy_from_user(&config, u64_to_user_ptr(cmd->mock_device.config),
+			   sizeof(config)))
+		return -EFAULT;
+	if (!is_valid(&config))
+		return -EINVAL;
+
+	mock = kzalloc(struct_size(mock, regions, config.nr_regions),
+		       GFP_KERNEL_ACCOUNT);
+	if (!mock)
+		return -ENOMEM;
+	mock->config = config;
+	ret = -EFAULT;
+	if (copy_from_user(mock->regions, u64_to_user_ptr(config.regions),
+			   flex_array_size(mock, regions, config.nr_regions)))
+		goto err_free;
+	ret = -EINVAL;
+	for (i = 0; i < config.nr_regions; i++)
+		if (mock->regions[i].type > MOCK_REGION_SW_MSI)
+			goto err_free;
+	return make_device(req, mock, cmd->id);
+
+err_free:
+	kfree(mock);
+	return ret;
+}
+
+/* @replace: only if the device is attached */
+static int test_attach(struct iommufd_request *req, bool replace)
+{
+	struct iommu_test_cmd __user *user = req->user;
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_device *tdev;
+	int ret = -EINVAL;
+
+	tdev = get_test_device(req);
+	if (IS_ERR(tdev))
+		return PTR_ERR(tdev);
+	if (!replace || READ_ONCE(tdev->idev->attached))
+		ret = iommufd_attach(tdev->idev, cmd->mock_domain_replace.pt_id,
+				     &user->mock_domain_replace.pt_id);
+	iommufd_object_put(&tdev->obj);
+	return ret;
+}
+
+static int test_detach(struct iommufd_request *req)
+{
+	struct test_device *tdev = get_test_device(req);
+
+	if (IS_ERR(tdev))
+		return PTR_ERR(tdev);
+	iommufd_detach(tdev->idev);
+	iommufd_object_put(&tdev->obj);
+	return 0;
+}
+
+/* Copy inside a MOCK_PAGE as the device would */
+static int dma_page(struct mock_device *mock, unsigned long iova, void *data,
+		    size_t size, bool write)
+{
+	unsigned long entry, start;
+	phys_addr_t phys;
+	int ret = -ENXIO;
+	void *page;
+
+	mutex_lock(&mock->lock);
+	if (!mock->table)
+		goto out_unlock;
+	down_read(&mock->table->lock);
+	entry = lookup(mock->table, iova, &start);
+	if (!entry)
+		goto out_unlock_table;
+	ret = -EPERM;
+	if (!(entry & (write ? ENTRY_WRITE : ENTRY_READ)))
+		goto out_unlock_table;
+
+	phys = (entry & ENTRY_ADDRESS) + iova - start;
+	page = kmap_local_page(pfn_to_page(PHYS_PFN(phys)));
+	if (write)
+		memcpy(page + offset_in_page(phys), data, size);
+	else
+		memcpy(data, page + offset_in_page(phys), size);
+	kunmap_local(page);
+	ret = 0;
+out_unlock_table:
+	up_read(&mock->table->lock);
+out_unlock:
+	mutex_unlock(&mock->lock);
+	return ret;
+}
+
+static int dma(struct mock_device *mock, unsigned long iova,
+	       void __user *uptr, size_t length, bool write)
+{
+	void *data = kmalloc(MOCK_PAGE, GFP_KERNEL);
+	size_t size;
+	int ret = 0;
+
+	if (!data)
+		return -ENOMEM;
+	for (; length && !ret; length -= size, iova += size, uptr += size) {
+		size = min(length, MOCK_PAGE - (iova & (MOCK_PAGE - 1)));
+		if (write && copy_from_user(data, uptr, size))
+			ret = -EFAULT;
+		else
+			ret = dma_page(mock, iova, data, size, write);
+		if (!ret && !write && copy_to_user(uptr, data, size))
+			ret = -EFAULT;
+		cond_resched();
+	}
+	kfree(data);
+	return ret;
+}
+
+static int test_dma(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_device *tdev;
+	int ret;
+
+	if (cmd->access_rw.flags & ~MOCK_ACCESS_RW_WRITE)
+		return -EOPNOTSUPP;
+	tdev = get_test_device(req);
+	if (IS_ERR(tdev))
+		return PTR_ERR(tdev);
+	ret = dma(tdev->mock, cmd->access_rw.iova,
+		  u64_to_user_ptr(cmd->access_rw.uptr), cmd->access_rw.length,
+		  cmd->access_rw.flags & MOCK_ACCESS_RW_WRITE);
+	iommufd_object_put(&tdev->obj);
+	return ret;
+}
+
+/*
+ * Units
+ */
+
+static int test_fail(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct mock_unit *unit;
+	int ret = -ENODEV;
+
+	if (cmd->id >= MOCK_UNITS || cmd->mock_fail.call > MOCK_CALL_MAP ||
+	    !cmd->mock_fail.error || cmd->mock_fail.error > MAX_ERRNO)
+		return -EINVAL;
+
+	unit = &units[array_index_nospec(cmd->id, MOCK_UNITS)];
+	mutex_lock(&mock_lock);
+	if (unit->nr_devices) {
+		spin_lock(&unit->lock);
+		unit->failures[cmd->mock_fail.call] = (struct mock_failure){
+			.skip = cmd->mock_fail.skip,
+			.times = cmd->mock_fail.times,
+			.error = cmd->mock_fail.error,
+		};
+		spin_unlock(&unit->lock);
+		ret = 0;
+	}
+	mutex_unlock(&mock_lock);
+	return ret;
+}
+
+static int test_query(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct iommu_test_mock_stats stats;
+	struct mock_unit *unit;
+	int ret = -ENODEV;
+
+	if (cmd->id >= MOCK_UNITS)
+		return -EINVAL;
+
+	unit = &units[array_index_nospec(cmd->id, MOCK_UNITS)];
+	mutex_lock(&mock_lock);
+	if (unit->nr_devices) {
+		spin_lock(&unit->lock);
+		stats = unit->stats;
+		spin_unlock(&unit->lock);
+		ret = 0;
+	}
+	mutex_unlock(&mock_lock);
+	if (!ret && copy_to_user(u64_to_user_ptr(cmd->mock_query.stats), &stats,
+				 sizeof(stats)))
+		ret = -EFAULT;
+	return ret;
+}
+
+/*
+ * What the kernel did with memory
+ */
+
+static int test_add_reserved(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct iommufd_object *obj;
+	struct iova_range range;
+	int ret = -EINVAL;
+
+	obj = iommufd_object_get(req->ctx, cmd->id, IOMMUFD_OBJECT_IOAS);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+
+	range.start = cmd->add_reserved.start;
+	if (cmd->add_reserved.length &&
+	    !check_add_overflow(range.start,
+				(unsigned long)cmd->add_reserved.length - 1,
+				&range.last))
+		ret = iova_space_reserve(&to_ioas(obj)->space, NULL, &range, 1);
+	iommufd_object_put(obj);
+	return ret;
+}
+
+/* The page that the caller has at an address; not pinned */
+static int page_at(unsigned long uptr, struct page **page)
+{
+	int ret = get_user_pages_fast(uptr & PAGE_MASK, 1, 0, page);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int check_map(struct mock_table *table, unsigned long iova,
+		     unsigned long uptr, unsigned long length)
+{
+	unsigned long end;
+
+	if ((iova | uptr | length) & (MOCK_PAGE - 1) ||
+	    check_add_overflow(uptr, length, &end))
+		return -EINVAL;
+
+	for (; uptr != end; iova += MOCK_PAGE, uptr += MOCK_PAGE) {
+		unsigned long entry, start;
+		struct page *page;
+		phys_addr_t phys;
+		int ret;
+
+		ret = page_at(uptr, &page);
+		if (ret)
+			return ret;
+		phys = page_to_phys(page) + offset_in_page(uptr);
+		put_page(page);
+		entry = lookup(table, iova, &start);
+		if (!entry || (entry & ENTRY_ADDRESS) + iova - start != phys)
+			return -EINVAL;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int test_check_map(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct iommufd_object *obj;
+	struct iommu_domain *domain;
+	int ret = -EINVAL;
+
+	obj = iommufd_object_get(req->ctx, cmd->id, IOMMUFD_OBJECT_HWPT);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+	domain = to_hwpt(obj)->domain;
+	if (domain->ops == &table_ops)
+		ret = check_map(to_table(domain), cmd->check_map.iova,
+				cmd->check_map.uptr, cmd->check_map.length);
+	iommufd_object_put(obj);
+	return ret;
+}
+
+static int test_check_refs(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	unsigned long length = cmd->check_refs.length;
+	unsigned long uptr = cmd->check_refs.uptr;
+	unsigned long end;
+
+	if ((uptr | length) & ~PAGE_MASK ||
+	    check_add_overflow(uptr, length, &end))
+		return -EINVAL;
+
+	for (; uptr != end; uptr += PAGE_SIZE) {
+		struct page *page;
+		int ret;
+
+		ret = page_at(uptr, &page);
+		if (ret)
+			return ret;
+		/* The references of a compound page are those of all its parts */
+		if (!PageCompound(page) &&
+		    page_ref_count(page) / GUP_PIN_COUNTING_BIAS !=
+			    cmd->check_refs.refs)
+			ret = -EIO;
+		put_page(page);
+		if (ret)
+			return ret;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int test_memory_limit(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+
+	if (cmd->memory_limit.limit < MOCK_MEMORY_LIMIT_MIN)
+		return -EINVAL;
+	WRITE_ONCE(memory_limit, cmd->memory_limit.limit);
+	return 0;
+}
+
+/*
+ * Accesses
+ */
+
+/**
+ * struct test_access - a file that accesses an IOAS
+ * @file: the file
+ * @access: what it is to the rest of iommufd
+ * @ctx: context of the IOAS; @access holds it
+ * @ioas_id: the IOAS, 0 for none
+ * @pins: it can pin
+ * @stubborn: it does not give pages back
+ * @delay_ms: how long it takes to
+ * @lock: protects the rest; held while pages are pinned, so that none is pinned
+ *        after they were all given back and before that is known
+ * @items: struct test_item
+ * @next_item: id of the next one
+ */
+struct test_access {
+	struct file *file;
+	struct iommufd_access *access;
+	struct iommufd_ctx *ctx;
+	u32 ioas_id;
+	bool pins;
+	bool stubborn;
+	u32 delay_ms;
+	struct mutex lock; /* see above */
+	struct list_head items;
+	u32 next_item;
+};
+
+/**
+ * struct test_item - pages that an access has pinned
+ * @item: in test_access::items
+ * @id: for IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
+ * @iova: first IOVA
+ * @npages: how many
+ */
+struct test_item {
+	struct list_head item;
+	u32 id;
+	unsigned long iova;
+	unsigned long npages;
+};
+
+static void drop_item(struct test_access *ta, struct test_item *item)
+{
+	lockdep_assert_held(&ta->lock);
+	list_del(&item->item);
+	iommufd_access_unpin(ta->access, item->iova, item->npages);
+	kfree(item);
+}
+
+static void give_back(void *owner, unsigned long iova, unsigned long length)
+{
+	struct test_access *ta = owner;
+	struct test_item *item, *next;
+
+	if (READ_ONCE(ta->stubborn))
+		return;
+	msleep(READ_ONCE(ta->delay_ms));
+
+	mutex_lock(&ta->lock);
+	list_for_each_entry_safe(item, next, &ta->items, item) {
+		unsigned long last = item->iova + item->npages * PAGE_SIZE - 1;
+
+		if (item->iova <= iova + (length - 1) && iova <= last)
+			drop_item(ta, item);
+	}
+	mutex_unlock(&ta->lock);
+}
+
+static const struct iommufd_access_ops pinning_ops = {
+	.unpin = give_back,
+};
+
+static const struct iommufd_access_ops copying_ops = {};
+
+static void free_access(struct test_access *ta)
+{
+	struct test_item *item, *next;
+
+	mutex_lock(&ta->lock);
+	list_for_each_entry_safe(item, next, &ta->items, item)
+		drop_item(ta, item);
+	mutex_unlock(&ta->lock);
+	iommufd_access_destroy(ta->access);
+	mutex_destroy(&ta->lock);
+	kfree(ta);
+}
+
+static int access_release(struct inode *inode, struct file *file)
+{
+	free_access(file->private_data);
+	return 0;
+}
+
+static const struct file_operations access_fops = {
+	.owner = THIS_MODULE,
+	.release = access_release,
+};
+
+/* To be followed by fput() of test_access::file */
+static struct test_access *get_access(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct file *file = fget(cmd->id);
+
+	if (file && file->f_op == &access_fops)
+		return file->private_data;
+	if (file)
+		fput(file);
+	return ERR_PTR(-EBADFD);
+}
+
+static int test_create_access(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	bool pins = cmd->create_access.flags &
+		    MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
+	struct test_access *ta;
+	struct file *file;
+	u32 id;
+	int ret, fd;
+
+	if (cmd->create_access.flags &
+	    ~MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES)
+		return -EOPNOTSUPP;
+
+	ta = kzalloc(sizeof(*ta), GFP_KERNEL_ACCOUNT);
+	if (!ta)
+		return -ENOMEM;
+	ta->ctx = req->ctx;
+	ta->ioas_id = cmd->id;
+	ta->pins = pins;
+	mutex_init(&ta->lock);
+	INIT_LIST_HEAD(&ta->items);
+	ta->access = iommufd_access_create(req->ctx,
+					   pins ? &pinning_ops : &copying_ops,
+					   ta, &id);
+	if (IS_ERR(ta->access)) {
+		ret = PTR_ERR(ta->access);
+		kfree(ta);
+		return ret;
+	}
+	ret = iommufd_access_attach(ta->access, cmd->id);
+	if (ret)
+		goto err_free;
+
+	ret = -ENOMEM;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		goto err_free;
+	file = anon_inode_getfile("[iommufd_test_staccess]", &access_fops, ta,
+				  O_RDWR);
+	if (IS_ERR(file))
+		goto err_fd;
+	ta->file = file;
+
+	cmd->create_access.out_access_fd = fd;
+	ret = iommufd_answer(req, sizeof(*cmd));
+	if (ret) {
+		put_unused_fd(fd);
+		fput(file);
+		return ret;
+	}
+	fd_install(fd, file);
+	return 0;
+
+err_fd:
+	put_unused_fd(fd);
+err_free:
+	free_access(ta);
+	return ret;
+}
+
+/**
+ * iommufd_test_syz_iova - make sense of an IOVA that a fuzzer made up
+ * @ioas: the IOAS
+ * @flags: nothing to do without IOMMUFD_TEST_SYZ
+ * @iova: in: two u32, which area and an offset; out: the IOVA
+ */
+void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova)
+{
+	struct iommufd_area *area;
+	u32 syz[2];
+
+	if (!(flags & IOMMUFD_TEST_SYZ))
+		return;
+	memcpy(syz, iova, sizeof(syz));
+	mutex_lock(&ioas->space.lock);
+	area = iova_space_first(&ioas->space, 0);
+	while (area && syz[0]--)
+		area = iova_space_next(area);
+	*iova = area ? area->start + syz[1] : 0;
+	mutex_unlock(&ioas->space.lock);
+}
+
+static int syz_iova(struct test_access *ta, u32 flags, u64 *iova)
+{
+	struct iommufd_object *obj;
+
+	if (!(flags & IOMMUFD_TEST_SYZ))
+		return 0;
+	obj = iommufd_object_get(ta->ctx, READ_ONCE(ta->ioas_id),
+				 IOMMUFD_OBJECT_IOAS);
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+	iommufd_test_syz_iova(to_ioas(obj), flags, iova);
+	iommufd_object_put(obj);
+	return 0;
+}
+
+static int check_pages(struct page **pages, unsigned long npages,
+		       unsigned long uptr)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages; i++, uptr += PAGE_SIZE) {
+		struct page *page;
+		int ret;
+
+		ret = page_at(uptr, &page);
+		if (ret)
+			return ret;
+		put_page(page);
+		if (page != pages[i])
+			return -EBADE;
+	}
+	return 0;
+}
+
+/* Pin, compare, and remember for later */
+static int pin_item(struct iommufd_request *req, struct test_access *ta,
+		    struct page **pages, struct test_item *item)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	unsigned int flags = 0;
+	int ret;
+
+	if (cmd->access_pages.flags & MOCK_FLAGS_ACCESS_WRITE)
+		flags = IOMMUFD_ACCESS_WRITE;
+	mutex_lock(&ta->lock);
+	ret = iommufd_access_pin(ta->access, item->iova, item->npages, flags,
+				 pages);
+	if (ret)
+		goto out_unlock;
+	if (cmd->access_pages.uptr)
+		ret = check_pages(pages, item->npages, cmd->access_pages.uptr);
+	item->id = ta->next_item;
+	if (!ret) {
+		cmd->access_pages.out_access_pages_id = item->id;
+		ret = iommufd_answer(req, sizeof(*cmd));
+	}
+	if (ret) {
+		iommufd_access_unpin(ta->access, item->iova, item->npages);
+		goto out_unlock;
+	}
+	ta->next_item++;
+	list_add_tail(&item->item, &ta->items);
+out_unlock:
+	mutex_unlock(&ta->lock);
+	return ret;
+}
+
+static int pin_pages(struct iommufd_request *req, struct test_access *ta)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	u64 iova = cmd->access_pages.iova;
+	u64 length = cmd->access_pages.length;
+	struct test_item *item;
+	struct page **pages;
+	u64 last;
+	int ret;
+
+	if (!ta->pins)
+		return -EOPNOTSUPP;
+	ret = syz_iova(ta, cmd->access_pages.flags, &iova);
+	if (ret)
+		return ret;
+	if (!length)
+		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last))
+		return -EOVERFLOW;
+	if ((iova | length) & ~PAGE_MASK)
+		return -EINVAL;
+
+	item = kzalloc(sizeof(*item), GFP_KERNEL_ACCOUNT);
+	if (!item)
+		return -ENOMEM;
+	item->iova = iova;
+	item->npages = length / PAGE_SIZE;
+	pages = kvcalloc(item->npages, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	ret = pages ? pin_item(req, ta, pages, item) : -ENOMEM;
+	kvfree(pages);
+	if (ret)
+		kfree(item);
+	return ret;
+}
+
+static int test_access_pages(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_access *ta;
+	int ret;
+
+	if (cmd->access_pages.length > MAX_ACCESS)
+		return -ENOMEM;
+	if (cmd->access_pages.flags &
+	    ~(MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ))
+		return -EOPNOTSUPP;
+	ta = get_access(req);
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	ret = pin_pages(req, ta);
+	fput(ta->file);
+	return ret;
+}
+
+static int test_destroy_access_pages(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_access *ta = get_access(req);
+	struct test_item *item;
+	int ret = -ENOENT;
+
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	mutex_lock(&ta->lock);
+	list_for_each_entry(item, &ta->items, item) {
+		if (item->id == cmd->destroy_access_pages.access_pages_id) {
+			drop_item(ta, item);
+			ret = 0;
+			break;
+		}
+	}
+	mutex_unlock(&ta->lock);
+	fput(ta->file);
+	return ret;
+}
+
+static int copy_through(struct test_access *ta, struct iommu_test_cmd *cmd)
+{
+	void __user *uptr = u64_to_user_ptr(cmd->access_rw.uptr);
+	bool write = cmd->access_rw.flags & MOCK_ACCESS_RW_WRITE;
+	u64 iova = cmd->access_rw.iova;
+	size_t length = cmd->access_rw.length;
+	void *data;
+	int ret;
+
+	ret = syz_iova(ta, cmd->access_rw.flags, &iova);
+	if (ret)
+		return ret;
+	data = kvzalloc(length, GFP_KERNEL_ACCOUNT);
+	if (!data)
+		return -ENOMEM;
+	ret = -EFAULT;
+	if (write && copy_from_user(data, uptr, length))
+		goto out_free;
+	ret = iommufd_access_rw(ta->access, iova, data, length,
+				cmd->access_rw.flags & ~MOCK_FLAGS_ACCESS_SYZ);
+	if (!ret && !write && copy_to_user(uptr, data, length))
+		ret = -EFAULT;
+out_free:
+	kvfree(data);
+	return ret;
+}
+
+static int test_access_rw(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_access *ta;
+	int ret;
+
+	if (cmd->access_rw.length > MAX_ACCESS)
+		return -ENOMEM;
+	if (cmd->access_rw.flags &
+	    ~(MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH |
+	      MOCK_FLAGS_ACCESS_SYZ))
+		return -EOPNOTSUPP;
+	ta = get_access(req);
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	ret = copy_through(ta, cmd);
+	fput(ta->file);
+	return ret;
+}
+
+/* @replace: only if the access has an IOAS */
+static int test_access_attach(struct iommufd_request *req, bool replace)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	u32 ioas_id = cmd->access_replace_ioas.ioas_id;
+	struct test_access *ta = get_access(req);
+	int ret = -ENOENT;
+
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	if (!replace || READ_ONCE(ta->ioas_id))
+		ret = iommufd_access_attach(ta->access, ioas_id);
+	if (!ret)
+		WRITE_ONCE(ta->ioas_id, ioas_id);
+	fput(ta->file);
+	return ret;
+}
+
+static int test_access_detach(struct iommufd_request *req)
+{
+	struct test_access *ta = get_access(req);
+
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	iommufd_access_detach(ta->access);
+	WRITE_ONCE(ta->ioas_id, 0);
+	fput(ta->file);
+	return 0;
+}
+
+static int test_access_set(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+	struct test_access *ta;
+
+	if (cmd->access_set.flags & ~MOCK_ACCESS_STUBBORN)
+		return -EOPNOTSUPP;
+	ta = get_access(req);
+	if (IS_ERR(ta))
+		return PTR_ERR(ta);
+	WRITE_ONCE(ta->stubborn, cmd->access_set.flags & MOCK_ACCESS_STUBBORN);
+	WRITE_ONCE(ta->delay_ms, cmd->access_set.delay_ms);
+	fput(ta->file);
+	return 0;
+}
+
+/**
+ * iommufd_test - IOMMU_TEST_CMD
+ * @req: struct iommu_test_cmd
+ *
+ * Return: 0 or an errno, see iommufd_test.h; -EOPNOTSUPP for no such operation.
+ */
+int iommufd_test(struct iommufd_request *req)
+{
+	struct iommu_test_cmd *cmd = req->cmd;
+
+	switch (cmd->op) {
+	case IOMMU_TEST_OP_ADD_RESERVED:
+		return test_add_reserved(req);
+	case IOMMU_TEST_OP_MOCK_DOMAIN:
+		return test_mock_domain(req);
+	case IOMMU_TEST_OP_MD_CHECK_MAP:
+		return test_check_map(req);
+	case IOMMU_TEST_OP_MD_CHECK_REFS:
+		return test_check_refs(req);
+	case IOMMU_TEST_OP_CREATE_ACCESS:
+		return test_create_access(req);
+	case IOMMU_TEST_OP_DESTROY_ACCESS_PAGES:
+		return test_destroy_access_pages(req);
+	case IOMMU_TEST_OP_ACCESS_PAGES:
+		return test_access_pages(req);
+	case IOMMU_TEST_OP_ACCESS_RW:
+		return test_access_rw(req);
+	case IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT:
+		return test_memory_limit(req);
+	case IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE:
+		return test_attach(req, true);
+	case IOMMU_TEST_OP_ACCESS_REPLACE_IOAS:
+		return test_access_attach(req, true);
+	case IOMMU_TEST_OP_MOCK_DEVICE:
+		return test_mock_device(req);
+	case IOMMU_TEST_OP_MOCK_ATTACH:
+		return test_attach(req, false);
+	case IOMMU_TEST_OP_MOCK_DETACH:
+		return test_detach(req);
+	case IOMMU_TEST_OP_MOCK_DMA:
+		return test_dma(req);
+	case IOMMU_TEST_OP_MOCK_FAIL:
+		return test_fail(req);
+	case IOMMU_TEST_OP_MOCK_QUERY:
+		return test_query(req);
+	case IOMMU_TEST_OP_ACCESS_ATTACH:
+		return test_access_attach(req, false);
+	case IOMMU_TEST_OP_ACCESS_DETACH:
+		return test_access_detach(req);
+	case IOMMU_TEST_OP_ACCESS_SET:
+		return test_access_set(req);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/**
+ * iommufd_test_init - when the module is loaded
+ *
+ * Return: 0 or an errno.
+ */
+int __init iommufd_test_init(void)
+{
+	int i, ret;
+
+	for (i = 0; i < MOCK_UNITS; i++) {
+		units[i].iommu.ops = &mock_ops;
+		spin_lock_init(&units[i].lock);
+	}
+	ret = bus_register(&mock_bus);
+	if (ret)
+		return ret;
+	ret = bus_register(&late_bus);
+	if (ret) {
+		bus_unregister(&mock_bus);
+		return ret;
+	}
+	fault_create_debugfs_attr("fail_iommufd", NULL, &fail_iommufd);
+	return 0;
+}
+
+/**
+ * iommufd_test_exit - when the module is unloaded
+ *
+ * No context is left, so no device either.
+ */
+void iommufd_test_exit(void)
+{
+	debugfs_remove_recursive(fail_iommufd.dname);
+	dput(fail_iommufd.dname);
+	bus_unregister(&late_bus);
+	bus_unregister(&mock_bus);
+}
