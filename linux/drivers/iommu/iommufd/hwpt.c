@@ -32,22 +32,26 @@ static unsigned long min_page(struct iommu_domain *domain)
 	return 1UL << __ffs(domain->pgsize_bitmap);
 }
 
-/* The first part of a range that has pages of one size at most */
+/* The first part of a range that has pages of one size, as large as they can be */
 static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
-			      unsigned long length)
+			      phys_addr_t phys, unsigned long length,
+			      unsigned long *page)
 {
-	unsigned long sizes = domain->pgsize_bitmap & GENMASK(__fls(length), 0);
-	unsigned long page, larger;
+	unsigned long sizes = domain->pgsize_bitmap, larger;
 
-	if (iova)
-		sizes &= GENMASK(__ffs(iova), 0);
-	page = 1UL << __fls(sizes);
-	larger = domain->pgsize_bitmap & ~(page | (page - 1));
-	if (larger) {
-		larger = 1UL << __ffs(larger);
+	*page = min_page(domain);
+	if (length == *page)
+		return length;
+
+	length = min(length, window_left(iova));
+	sizes &= GENMASK(min(__ffs(iova | phys | WINDOW), __fls(length)), 0);
+	*page = 1UL << __fls(sizes);
+	/* Up to where they can be larger, if they ever can */
+	larger = domain->pgsize_bitmap & ~(*page | (*page - 1));
+	larger = larger ? 1UL << __ffs(larger) : 0;
+	if (larger && !((iova ^ phys) & (larger - 1)))
 		length = min(length, larger - (iova & (larger - 1)));
-	}
-	return round_down(length, page);
+	return round_down(length, *page);
 }
 
 /*
@@ -55,22 +59,29 @@ static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
  * comes that they can't add to it; VT-d at that moment has put the page tables
  * of the new piece on the list that a flush frees, before their own flush. So
  * flush before a piece that does not continue the last one.
+ *
+ * The driver is called directly, here and to map: what iommu_map() and others do
+ * around that takes a fifth of the time when every page stands alone.
  */
 static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 			unsigned long length, struct iommu_iotlb_gather *gather)
 {
 	struct iommu_domain *domain = hwpt->domain;
+	const struct iommu_domain_ops *ops = domain->ops;
 
 	while (length) {
-		unsigned long size = min(length, window_left(iova));
-		size_t unmapped;
+		unsigned long page, size, unmapped;
 
-		size = piece_of(domain, iova, size);
+		size = piece_of(domain, iova, iova, length, &page);
 		if (gather->pgsize &&
 		    (gather->pgsize != size ||
 		     iommu_iotlb_gather_is_disjoint(gather, iova, size)))
 			iommu_iotlb_sync(domain, gather);
-		unmapped = iommu_unmap_fast(domain, iova, size, gather);
+		if (ops->unmap_pages)
+			unmapped = ops->unmap_pages(domain, iova, page,
+						    size / page, gather);
+		else
+			unmapped = iommu_unmap_fast(domain, iova, size, gather);
 		WARN_ON(unmapped != size);
 		iova += size;
 		length -= size;
@@ -122,45 +133,26 @@ static void unmap_remains(struct iommufd_hwpt *hwpt, unsigned long iova,
 	}
 }
 
-/*
- * Map a part of a run, as much as there is in pages of one size. The driver is
- * called directly: what iommu_map() does around that, and iommu_map_sg() too, takes
- * a third of the time when every page stands alone.
- */
+/* Map a part of a run, as much as there is in pages of one size */
 static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		     phys_addr_t phys, unsigned long length, int prot,
 		     unsigned long *piece)
 {
 	struct iommu_domain *domain = hwpt->domain;
 	const struct iommu_domain_ops *ops = domain->ops;
-	unsigned long page = min_page(domain);
+	unsigned long page, size;
 	size_t mapped = 0;
 	int ret;
 
-	if (hwpt->ioas->small_pages) {
+	if (hwpt->ioas->small_pages)
 		length = min(length, PAGE_SIZE - offset_in_page(iova));
-	} else if (length > page) {
-		unsigned long sizes = domain->pgsize_bitmap;
-		unsigned long larger;
-
-		length = min(length, window_left(iova));
-		sizes &= GENMASK(min(__ffs(iova | phys | WINDOW),
-				     __fls(length)), 0);
-		page = 1UL << __fls(sizes);
-		/* Up to where pages can be larger, if they ever can */
-		larger = domain->pgsize_bitmap & ~(page | (page - 1));
-		larger = larger ? 1UL << __ffs(larger) : 0;
-		if (larger && !((iova ^ phys) & (larger - 1)))
-			length = min(length, larger - (iova & (larger - 1)));
-		length = round_down(length, page);
-	}
-
-	*piece = length;
+	size = piece_of(domain, iova, phys, length, &page);
+	*piece = size;
 	if (!ops->map_pages)
-		return iommu_map(domain, iova, phys, length, prot);
-	ret = ops->map_pages(domain, iova, phys, page, length / page, prot,
+		return iommu_map(domain, iova, phys, size, prot);
+	ret = ops->map_pages(domain, iova, phys, page, size / page, prot,
 			     GFP_KERNEL, &mapped);
-	return ret || mapped == length ? ret : -ENOMEM;
+	return ret || mapped == size ? ret : -ENOMEM;
 }
 
 /* Map runs; *mapped is how many bytes were, even if it fails */

@@ -341,6 +341,7 @@ static int check_map(u32 flags, u64 iova, u64 length)
  */
 int iommufd_ioas_map(struct iommufd_request *req)
 {
+	struct iommu_ioas_map __user *user = req->user;
 	struct iommu_ioas_map *cmd = req->cmd;
 	struct iommufd_ioas *ioas;
 	int ret;
@@ -357,7 +358,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
 	ret = map_memory(ioas, cmd->flags, -1, cmd->user_va, cmd->length,
 			 &cmd->iova);
 	if (!ret)
-		ret = iommufd_answer(req, sizeof(*cmd));
+		ret = put_user(cmd->iova, &user->iova);
 	iommufd_object_put(&ioas->obj);
 	return ret;
 }
@@ -370,6 +371,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
  */
 int iommufd_ioas_map_file(struct iommufd_request *req)
 {
+	struct iommu_ioas_map_file __user *user = req->user;
 	struct iommu_ioas_map_file *cmd = req->cmd;
 	struct iommufd_ioas *ioas;
 	int ret;
@@ -388,7 +390,7 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
 		ret = map_memory(ioas, cmd->flags, cmd->fd, cmd->start,
 				 cmd->length, &cmd->iova);
 	if (!ret)
-		ret = iommufd_answer(req, sizeof(*cmd));
+		ret = put_user(cmd->iova, &user->iova);
 	iommufd_object_put(&ioas->obj);
 	return ret;
 }
@@ -685,6 +687,7 @@ static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
  */
 int iommufd_ioas_unmap(struct iommufd_request *req)
 {
+	struct iommu_ioas_unmap __user *user = req->user;
 	struct iommu_ioas_unmap *cmd = req->cmd;
 	bool all = !cmd->iova && cmd->length == U64_MAX;
 	unsigned long last = ULONG_MAX;
@@ -712,10 +715,8 @@ int iommufd_ioas_unmap(struct iommufd_request *req)
 	ret = unmap_range(ioas, cmd->iova, last, false, &unmapped);
 	if (!ret && !unmapped && !all)
 		ret = -ENOENT;
-	if (ret)
-		goto out_put;
-	cmd->length = unmapped;
-	ret = iommufd_answer(req, sizeof(*cmd));
+	if (!ret)
+		ret = put_user((u64)unmapped, &user->length);
 out_put:
 	iommufd_object_put(&ioas->obj);
 	return ret;
@@ -856,7 +857,7 @@ static int set_huge_pages(struct iommufd_ioas *ioas, u64 huge)
 	if (ret)
 		return ret;
 	mutex_lock(&ioas->space.lock);
-	mapped = !RB_EMPTY_ROOT(&ioas->space.areas);
+	mapped = !RB_EMPTY_ROOT(&ioas->space.areas.rb_root);
 	mutex_unlock(&ioas->space.lock);
 
 	old = ioas->small_pages;

@@ -335,7 +335,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
  */
 struct iova_space {
 	struct mutex lock; /* see above */
-	struct rb_root areas;
+	struct rb_root_cached areas;
 	struct rb_root_cached reserved;
 	struct rb_root_cached allowed;
 	unsigned long alignment;

@@ -38,7 +38,7 @@ RB_DECLARE_CALLBACKS_MAX(static, area_callbacks, struct iommufd_area, node,
 void iova_space_init(struct iova_space *space)
 {
 	mutex_init(&space->lock);
-	space->areas = RB_ROOT;
+	space->areas = RB_ROOT_CACHED;
 	space->reserved = RB_ROOT_CACHED;
 	space->allowed = RB_ROOT_CACHED;
 	space->alignment = 1;
@@ -54,7 +54,7 @@ void iova_space_init(struct iova_space *space)
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start)
 {
-	struct iommufd_area *area = area_of(space->areas.rb_node);
+	struct iommufd_area *area = area_of(space->areas.rb_root.rb_node);
 	struct iommufd_area *found = NULL;
 
 	lockdep_assert_held(&space->lock);
@@ -87,27 +87,21 @@ static bool is_reserved(struct iova_space *space, unsigned long start,
 	return interval_tree_iter_first(&space->reserved, start, last);
 }
 
-/* Below the lowest area there is no gap to be found, see find_free() */
-static unsigned long gap_above(struct iommufd_area *below,
-			       struct iommufd_area *area)
+static void set_gap(struct iommufd_area *area, unsigned long gap)
 {
-	return below ? area->start - (below->last + 1) : 0;
-}
-
-static void set_gap(struct iommufd_area *area, struct iommufd_area *below)
-{
-	unsigned long gap = gap_above(below, area);
-
 	if (gap == area->gap)
 		return;
 	area->gap = gap;
 	area_callbacks.propagate(&area->node, NULL);
 }
 
-/* Put an area where no other is. -EEXIST if there is one */
+/*
+ * Put an area where no other is. -EEXIST if there is one. Below the lowest area
+ * there is no gap to be found, see find_free()
+ */
 static int insert_area(struct iova_space *space, struct iommufd_area *area)
 {
-	struct rb_node **link = &space->areas.rb_node, *parent = NULL;
+	struct rb_node **link = &space->areas.rb_root.rb_node, *parent = NULL;
 	struct iommufd_area *below = NULL, *above = NULL;
 
 	while (*link) {
@@ -125,13 +119,14 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 		}
 	}
 
-	area->gap = gap_above(below, area);
+	area->gap = below ? area->start - (below->last + 1) : 0;
 	area->max_gap = area->gap;
 	rb_link_node(&area->node, parent, link);
 	area_callbacks.propagate(parent, NULL);
-	rb_insert_augmented(&area->node, &space->areas, &area_callbacks);
+	rb_insert_augmented_cached(&area->node, &space->areas, !below,
+				   &area_callbacks);
 	if (above)
-		set_gap(above, area);
+		set_gap(above, above->start - (area->last + 1));
 	return 0;
 }
 
@@ -141,20 +136,27 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
  * @batch: list of areas by @batch, ascending, usually neighbours; their IOVA are
  *         free from now on
  *
- * The gap that neighbours leave is looked at once.
+ * The gap that neighbours leave is set once.
  */
 void iova_space_erase(struct iova_space *space, struct list_head *batch)
 {
-	struct iommufd_area *area, *next, *above;
+	struct iommufd_area *area, *next, *above = NULL;
+	unsigned long free = 0;
+	bool lowest = false;
 
 	lockdep_assert_held(&space->lock);
 
 	list_for_each_entry_safe(area, next, batch, batch) {
+		/* Where the gap begins that will be, unless there is none below */
+		if (area != above) {
+			lowest = space->areas.rb_leftmost == &area->node;
+			free = area->start - area->gap;
+		}
 		above = iova_space_next(area);
-		rb_erase_augmented(&area->node, &space->areas, &area_callbacks);
-		/* The gap below @next does not matter: it is erased as well */
+		rb_erase_augmented_cached(&area->node, &space->areas,
+					  &area_callbacks);
 		if (above && above != next)
-			set_gap(above, area_of(rb_prev(&above->node)));
+			set_gap(above, lowest ? 0 : above->start - free);
 	}
 }
 
@@ -218,7 +220,7 @@ static struct iova_range find_free(struct iova_space *space, unsigned long from,
 		free.start = area->start - area->gap;
 		free.last = area->start - 1;
 	} else {
-		free.start = area_of(rb_last(&space->areas))->last + 1;
+		free.start = area_of(rb_last(&space->areas.rb_root))->last + 1;
 	}
 	return free;
 }

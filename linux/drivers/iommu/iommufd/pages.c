@@ -74,6 +74,10 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 		pages->chunk = entry;
 		return 0;
 	}
+	if (!entry) {
+		xa_erase(&pages->chunks, index / CHUNK_PAGES);
+		return 0;
+	}
 	return xa_err(xa_store(&pages->chunks, index / CHUNK_PAGES, entry,
 			       GFP_KERNEL_ACCOUNT));
 }
@@ -633,14 +637,6 @@ static struct page **list_in(u64 *runs, unsigned long npages)
 	return (struct page **)(runs + npages) - npages;
 }
 
-/* Are two pages neighbours? Where struct pages are as pages are, that is easy */
-static bool adjoin(struct page *page, struct page *next)
-{
-	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
-		return page_to_pfn(next) == page_to_pfn(page) + 1;
-	return next == page + 1;
-}
-
 static void *make_entry(u64 *runs, unsigned long nr)
 {
 	u64 *table;
@@ -656,14 +652,15 @@ static void *make_entry(u64 *runs, unsigned long nr)
 /* What the store keeps for a list that is a whole chunk; NULL without memory */
 static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
 {
+	struct page *first = list[0];
 	unsigned long i = 1;
 	u64 *run = runs;
 
 	/* Most chunks end here: one run */
-	while (i < npages && adjoin(list[i - 1], list[i]))
+	while (i < npages && list[i] == nth_page(first, i))
 		i++;
 
-	*run = (u64)page_to_pfn(list[0]) << RUN_BITS | (i - 1);
+	*run = (u64)page_to_pfn(first) << RUN_BITS | (i - 1);
 	for (; i < npages; i++) {
 		u64 next = (u64)page_to_pfn(list[i]) << RUN_BITS;
 
@@ -898,30 +895,43 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages,
 	return nr;
 }
 
+/* Unpin a range */
+static unsigned long unpin_range(struct iommufd_pages *pages,
+				 unsigned long index, unsigned long last)
+{
+	unsigned long nr = 0, end;
+
+	for (; index <= last; index = end + 1) {
+		end = min(last, chunk_last(pages, index));
+		nr += unpin_in_chunk(pages, index, end);
+		cond_resched();
+	}
+	return nr;
+}
+
 /* Unpin what nobody needs of a range */
 static void release(struct iommufd_pages *pages, unsigned long index,
 		    unsigned long last)
 {
-	unsigned long nr = 0;
+	struct interval_tree_node *need = NULL;
+	unsigned long nr = 0, end;
 
 	lockdep_assert_held(&pages->lock);
 
 	if (pages->whole)
 		return;
-	while (index <= last) {
-		unsigned long end = min(last, chunk_last(pages, index));
-		struct interval_tree_node *need;
-
-		need = interval_tree_iter_first(&pages->needs, index, end);
+	for (; index <= last; index = end + 1) {
+		end = last;
+		if (!RB_EMPTY_ROOT(&pages->needs.rb_root))
+			need = interval_tree_iter_first(&pages->needs, index,
+							last);
 		if (need && need->start <= index) {
-			index = need->last + 1;
+			end = need->last;
 			continue;
 		}
 		if (need)
 			end = need->start - 1;
-		nr += unpin_in_chunk(pages, index, end);
-		index = end + 1;
-		cond_resched();
+		nr += unpin_range(pages, index, end);
 	}
 	if (nr) {
 		pages->npinned -= nr;
