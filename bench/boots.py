@@ -62,7 +62,6 @@ class Counts:
     def __init__(self):
         self.counts = {}        # (column, kind, case) -> instructions
         self.kib = {}           # (column, kind) -> KiB of the kernel for a GiB
-        self.none = {}          # (column, kind, case) -> why there is no count
         self.memory = {}        # (column, kind) -> (pages, runs)
 
     def boot(self, column, machine, kind):
@@ -70,8 +69,6 @@ class Counts:
         boot = Boot(v, machine, '/count', way, kind, append=append_for(kind))
         for case, count in boot.of('count'):
             self.counts[column, kind, case] = int(count)
-        for case, *why in boot.of('none'):
-            self.none[column, kind, case] = ' '.join(why)
         for _, kib in boot.of('kib'):
             self.kib[column, kind] = int(kib)
         for _, pages, runs in boot.of('memory'):

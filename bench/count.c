@@ -22,15 +22,6 @@
 #include "bench.h"
 #include "memory.h"
 
-#ifndef IOMMU_IOAS_COPY
-/* Until the series has it */
-#define IOMMU_IOAS_COPY _IO(IOMMUFD_TYPE, 0x83)
-struct iommu_ioas_copy {
-	__u32 size, flags, dst_ioas_id, src_ioas_id;
-	__aligned_u64 length, dst_iova, src_iova;
-};
-#endif
-
 #define SZ_64K 0x10000UL
 #define SZ_256M 0x10000000UL
 
@@ -120,16 +111,6 @@ static void memory_of_a_gib(struct space *s, char *buf)
 	unmap_pieces(s, SZ_1G, 1);
 }
 
-/* A request that this kernel has not is said, and no failure; any other error is one */
-static bool has(const char *name, int ret)
-{
-	if (ret && errno != ENOTTY)
-		fail(name);
-	if (ret)
-		printf("none %s %s\n", name, strerror(errno));
-	return !ret;
-}
-
 static void second_device_type1(struct space *s)
 {
 	int group = open_group(&devices[1]);
@@ -139,7 +120,7 @@ static void second_device_type1(struct space *s)
 	end();
 }
 
-static void second_device(struct space *s, char *buf)
+static void second_device(struct space *s)
 {
 	struct iommu_ioas_copy copy = {
 		.size = sizeof(copy),
@@ -151,7 +132,6 @@ static void second_device(struct space *s, char *buf)
 	};
 	int device = open_cdev(&devices[1]);
 	__u32 other;
-	int ret;
 
 	if (device < 0 || bind_iommufd(device, s->fd, NULL) || ioas_alloc(s->fd, &other))
 		fail("second device");
@@ -163,11 +143,8 @@ static void second_device(struct space *s, char *buf)
 	check(attach_pt(device, other, NULL));
 	copy.dst_ioas_id = other;
 	begin("copy");
-	ret = ioctl(s->fd, IOMMU_IOAS_COPY, &copy);
-	if (has("copy", ret))
-		end();
-	else
-		check(ioas_map(s->fd, other, buf, SZ_256M, IOVA, MAP_RW));
+	check(ioctl(s->fd, IOMMU_IOAS_COPY, &copy));
+	end();
 
 	begin("replace");
 	check(attach_pt(s->device, other, NULL));
@@ -202,7 +179,7 @@ static void count_kind(bool legacy, enum memory_kind kind)
 	if (legacy)
 		second_device_type1(&s);
 	else
-		second_device(&s, buf);
+		second_device(&s);
 }
 
 /* Areas of one page each, up to a million */

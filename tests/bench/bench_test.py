@@ -22,9 +22,7 @@ BEST = ROW._replace(goal='best')
 def counts(*figures):
     c = boots.Counts()
     for column, n in zip(boots.COLUMNS, figures):
-        if n is None:
-            c.none[column, 'long', 'map-4k'] = 'No such request'
-        else:
+        if n is not None:
             c.counts[column, 'long', 'map-4k'] = n
     return c
 
