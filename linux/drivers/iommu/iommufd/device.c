@@ -10,6 +10,8 @@
 #include <linux/fs.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -130,6 +132,7 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 		goto out_put;
 	}
 	idev->ctx = ctx;
+	init_rwsem(&idev->bound);
 	idev->igroup = igroup;
 	idev->dev = dev;
 	if (!iommufd_test_is_mock(dev))
@@ -155,9 +158,13 @@ void iommufd_unbind(struct iommufd_device *idev)
 {
 	bool holds_file = !iommufd_test_is_mock(idev->dev);
 	struct iommufd_ctx *ctx = idev->ctx;
+	struct iommufd_group *igroup = idev->igroup;
 
 	iommufd_detach(idev);
-	put_group(ctx, idev->igroup);
+	down_write(&idev->bound);
+	idev->igroup = NULL;
+	up_write(&idev->bound);
+	put_group(ctx, igroup);
 	iommufd_object_withdraw(ctx, &idev->obj);
 	if (holds_file)
 		iommufd_put(ctx);
@@ -286,7 +293,7 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 		if (ret && ret != -EEXIST && ret != -ENODEV)
 			goto err_leave;
 	}
-	ret = iommufd_hwpt_attached(hwpt);
+	ret = iommufd_hwpt_settle(hwpt);
 	if (ret)
 		goto err_leave;
 	return 0;
@@ -346,13 +353,12 @@ static int finish_attach(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		       u32 __user *out_pt_id)
 {
+	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_hwpt *hwpt = NULL;
 	int ret;
 
-	while ((hwpt = iommufd_hwpt_next(ioas, hwpt))) {
-		if (hwpt->unit != iommufd_iommu_of(idev->dev))
-			continue;
+	while ((hwpt = iommufd_hwpt_next(ioas, &unit, hwpt))) {
 		ret = try_hwpt(igroup, hwpt);
 		if (!ret)
 			ret = finish_attach(idev, hwpt, out_pt_id);
@@ -363,7 +369,7 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		return ret;
 	}
 
-	hwpt = iommufd_hwpt_create(ioas, idev->dev);
+	hwpt = iommufd_hwpt_create(ioas, idev->dev, false);
 	if (IS_ERR(hwpt))
 		return PTR_ERR(hwpt);
 	ret = try_hwpt(igroup, hwpt);
@@ -380,9 +386,10 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 		       u32 __user *out_pt_id)
 {
+	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
 	int ret;
 
-	if (hwpt->unit != iommufd_iommu_of(idev->dev))
+	if (!iommufd_units_alike(&hwpt->unit, &unit))
 		return -EINVAL;
 	if (!iommufd_object_use(&hwpt->obj))
 		return -ENOENT;
@@ -409,8 +416,11 @@ static int attach_object(struct iommufd_device *idev,
 	switch (obj->type) {
 	case IOMMUFD_OBJECT_IOAS:
 		ioas = to_ioas(obj);
-		/* The table that the group has in this IOAS is as good as any */
-		if (now && now->ioas == ioas)
+		/*
+		 * The table that the group has in this IOAS is as good as any;
+		 * but to stay on one of the user's own is not what was asked
+		 */
+		if (now && now->ioas == ioas && !now->user_made)
 			hwpt = now;
 		break;
 	case IOMMUFD_OBJECT_HWPT:
@@ -503,3 +513,173 @@ out_unlock:
 	mutex_unlock(&igroup->lock);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_detach, IOMMUFD);
+
+/*
+ * Look up a device for a request. Until put_bound() it stays bound, so its group
+ * and the device itself can be touched
+ */
+static struct iommufd_device *get_bound(struct iommufd_ctx *ctx, u32 id)
+{
+	struct iommufd_object *obj;
+	struct iommufd_device *idev;
+	int ret;
+
+	obj = iommufd_object_get(ctx, id, IOMMUFD_OBJECT_DEVICE);
+	if (IS_ERR(obj))
+		return ERR_CAST(obj);
+	idev = to_idev(obj);
+
+	ret = down_read_killable(&idev->bound);
+	if (!ret && !idev->igroup) {
+		up_read(&idev->bound);
+		ret = -ENOENT;
+	}
+	if (ret) {
+		iommufd_object_put(obj);
+		return ERR_PTR(ret);
+	}
+	return idev;
+}
+
+static void put_bound(struct iommufd_device *idev)
+{
+	up_read(&idev->bound);
+	iommufd_object_put(&idev->obj);
+}
+
+/* Make a table that can be filled: its IOMMU has said what it can do with it */
+static struct iommufd_hwpt *new_hwpt(struct iommufd_device *idev,
+				     struct iommufd_ioas *ioas)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_hwpt *hwpt;
+	int ret;
+
+	hwpt = iommufd_hwpt_create(ioas, idev->dev, true);
+	if (IS_ERR(hwpt))
+		return hwpt;
+
+	ret = mutex_lock_killable(&igroup->lock);
+	if (ret)
+		goto err_abort;
+	if (igroup->live)
+		ret = iommufd_hwpt_imitate(hwpt, igroup->live);
+	else
+		ret = iommufd_hwpt_explore(hwpt, igroup->group);
+	mutex_unlock(&igroup->lock);
+	if (ret)
+		goto err_abort;
+	return hwpt;
+
+err_abort:
+	iommufd_object_abort(idev->ctx, &hwpt->obj);
+	return ERR_PTR(ret);
+}
+
+/**
+ * iommufd_make_hwpt - IOMMU_HWPT_ALLOC
+ * @req: struct iommu_hwpt_alloc
+ *
+ * Return: 0 or an errno; the checks have the order that userspace knows.
+ */
+int iommufd_make_hwpt(struct iommufd_request *req)
+{
+	struct iommu_hwpt_alloc *cmd = req->cmd;
+	struct iommufd_device *idev;
+	struct iommufd_object *parent;
+	struct iommufd_hwpt *hwpt;
+	int ret;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (!cmd->data_type != !cmd->data_len)
+		return -EINVAL;
+
+	idev = get_bound(req->ctx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	parent = iommufd_object_get(req->ctx, cmd->pt_id, IOMMUFD_OBJECT_ANY);
+	if (IS_ERR(parent)) {
+		put_bound(idev);
+		return PTR_ERR(parent);
+	}
+	if (parent->type != IOMMUFD_OBJECT_IOAS)
+		hwpt = ERR_PTR(-EINVAL);
+	else if (cmd->data_type)
+		hwpt = ERR_PTR(-EOPNOTSUPP);
+	else
+		hwpt = new_hwpt(idev, to_ioas(parent));
+	put_bound(idev);
+	iommufd_object_put(parent);
+	if (IS_ERR(hwpt))
+		return PTR_ERR(hwpt);
+
+	ret = iommufd_hwpt_settle(hwpt);
+	if (!ret) {
+		cmd->out_hwpt_id = hwpt->obj.id;
+		ret = iommufd_answer(req, sizeof(*cmd));
+	}
+	if (ret) {
+		iommufd_object_abort(req->ctx, &hwpt->obj);
+		return ret;
+	}
+	/* While nobody can find it */
+	iommufd_object_unuse(&hwpt->obj);
+	iommufd_object_publish(req->ctx, &hwpt->obj);
+	return 0;
+}
+
+/* Clear memory of the caller, however much it is */
+static int clear_rest(void __user *rest, unsigned long length)
+{
+	while (length) {
+		unsigned long size = min_t(unsigned long, length, SZ_1M);
+
+		if (clear_user(rest, size))
+			return -EFAULT;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		rest += size;
+		length -= size;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * iommufd_hw_info - IOMMU_GET_HW_INFO
+ * @req: struct iommu_hw_info
+ *
+ * Return: 0, -EOPNOTSUPP, -ENOENT, -EFAULT, -ENOMEM, -EINTR.
+ */
+int iommufd_hw_info(struct iommufd_request *req)
+{
+	struct iommu_hw_info *cmd = req->cmd;
+	void __user *buf = u64_to_user_ptr(cmd->data_uptr);
+	struct iommufd_device *idev;
+	u32 length, size;
+	void *info;
+	int ret;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+	idev = get_bound(req->ctx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	info = iommufd_unit_info(idev->dev, &length, &cmd->out_data_type);
+	put_bound(idev);
+	if (IS_ERR(info))
+		return PTR_ERR(info);
+
+	size = min(cmd->data_len, length);
+	ret = copy_to_user(buf, info, size) ? -EFAULT : 0;
+	kfree(info);
+	if (!ret)
+		ret = clear_rest(buf + size, cmd->data_len - size);
+	if (ret)
+		return ret;
+
+	cmd->data_len = length;
+	cmd->out_capabilities = 0;
+	return iommufd_answer(req, sizeof(*cmd));
+}

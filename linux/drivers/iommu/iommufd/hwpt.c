@@ -2,9 +2,10 @@
 /*
  * Page tables (HWPT): an iommu_domain that maps what the areas of its IOAS say.
  *
- * A table is made for the first device that needs it, and gone with the last.
- * It is attached while it is empty and filled after that, because many IOMMU
- * drivers only know what a domain can do once a device is on it.
+ * A table is made for the first device that needs it and gone with the last, or
+ * the user makes it and destroys it. Either way it is attached while it is empty
+ * and filled after that, because many IOMMU drivers only know what a domain can
+ * do once a device is on it.
  */
 #include <linux/iommu.h>
 #include <linux/sched.h>
@@ -253,19 +254,27 @@ int iommufd_hwpt_align(struct iommufd_ioas *ioas)
 	return iova_space_align(&ioas->space, ioas_alignment(ioas, NULL));
 }
 
+/* What the hardware reaches, as far as the driver tells now or has told */
+static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
+{
+	const struct iommu_domain_geometry *geometry = &hwpt->domain->geometry;
+	struct iova_range range = hwpt->aperture;
+
+	if (geometry->force_aperture) {
+		range.start = max_t(u64, range.start, geometry->aperture_start);
+		range.last = min_t(u64, range.last, geometry->aperture_end);
+	}
+	return range;
+}
+
 /* Exclude what the hardware can't reach. -EADDRINUSE if something is there */
 static int narrow_aperture(struct iommufd_hwpt *hwpt)
 {
-	const struct iommu_domain_geometry *geometry = &hwpt->domain->geometry;
-	struct iova_range now = hwpt->aperture;
+	struct iova_range now = reach_of(hwpt);
 	struct iova_range beyond[2];
 	unsigned int nr = 0;
 	int ret;
 
-	if (geometry->force_aperture) {
-		now.start = max_t(u64, now.start, geometry->aperture_start);
-		now.last = min_t(u64, now.last, geometry->aperture_end);
-	}
 	if (now.start)
 		beyond[nr++] = (struct iova_range){ 0, now.start - 1 };
 	if (now.last != ULONG_MAX)
@@ -350,15 +359,16 @@ static int fill(struct iommufd_hwpt *hwpt)
  * iommufd_hwpt_create - make an empty page table for an IOAS
  * @ioas: IOAS that it will mirror; the caller holds a reference
  * @dev: device that it is for
+ * @user_made: what it will be
  *
  * The id is reserved and the caller is a user of the table. To be published, or
- * aborted, when iommufd_hwpt_attached() has said whether it can be filled.
+ * aborted, when iommufd_hwpt_settle() has said whether it can be filled.
  *
  * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed,
  * -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
-					 struct device *dev)
+					 struct device *dev, bool user_made)
 {
 	struct iommufd_hwpt *hwpt;
 
@@ -367,6 +377,7 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	if (IS_ERR(hwpt))
 		return hwpt;
 	INIT_LIST_HEAD(&hwpt->ioas_item);
+	hwpt->user_made = user_made;
 	hwpt->aperture.last = ULONG_MAX;
 	iommufd_object_use(&hwpt->obj);
 
@@ -376,7 +387,7 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	}
 	hwpt->ioas = ioas;
 
-	hwpt->unit = iommufd_iommu_of(dev);
+	hwpt->unit = iommufd_unit_of(dev);
 	hwpt->domain = iommu_domain_alloc(dev->bus);
 	if (!hwpt->domain) {
 		iommufd_object_abort(ioas->ctx, &hwpt->obj);
@@ -385,10 +396,21 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	return hwpt;
 }
 
+static void enforce_coherency(struct iommufd_hwpt *hwpt)
+{
+	struct iommu_domain *domain = hwpt->domain;
+
+	if (domain->ops->enforce_cache_coherency)
+		hwpt->coherent = domain->ops->enforce_cache_coherency(domain);
+}
+
 /**
  * iommufd_hwpt_attach_group - give the domain of a table to a group
  * @hwpt: the table
  * @group: group whose DMA is blocked
+ *
+ * A table that is not filled yet is made coherent, if it can be. VT-d is right
+ * about that only now, and keeps to it for what is mapped from then on.
  *
  * Nobody maps or unmaps meanwhile: what VT-d changes here, page table levels
  * and the list of units to flush, it reads without a lock there.
@@ -403,6 +425,8 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 
 	down_write(&hwpt->ioas->domains_lock);
 	ret = iommu_attach_group(hwpt->domain, group);
+	if (!ret && list_empty(&hwpt->ioas_item))
+		enforce_coherency(hwpt);
 	up_write(&hwpt->ioas->domains_lock);
 	return ret;
 }
@@ -423,25 +447,67 @@ void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 }
 
 /**
- * iommufd_hwpt_attached - make a table fit for a group that was attached to it
- * @hwpt: the table; the caller uses it
+ * iommufd_hwpt_explore - find out what an IOMMU can do with a new table
+ * @hwpt: table that is not filled
+ * @group: group whose DMA is blocked, and is again after that
  *
- * What the hardware can do is only known now, and can have become less for a
- * table that other groups use already. The first time, the table is filled.
+ * Return: 0 or what the IOMMU driver says.
+ */
+int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
+{
+	int ret = iommufd_hwpt_attach_group(hwpt, group);
+
+	if (ret)
+		return ret;
+	hwpt->aperture = reach_of(hwpt);
+	iommufd_hwpt_detach_group(hwpt, group);
+	return 0;
+}
+
+/**
+ * iommufd_hwpt_imitate - take over what is known of another table
+ * @hwpt: table that is not filled, whose group is attached to @model
+ * @model: table of the same unit
+ *
+ * For a group whose DMA can't be stopped to explore.
+ *
+ * Return: 0, -EOPNOTSUPP the IOMMU driver needs a device to complete a domain,
+ * -EINVAL it can't be made coherent as the other is.
+ */
+int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
+{
+	if (!hwpt->domain->geometry.force_aperture)
+		return -EOPNOTSUPP;
+
+	if (model->coherent)
+		enforce_coherency(hwpt);
+	if (hwpt->coherent != model->coherent)
+		return -EINVAL;
+
+	down_read(&model->ioas->domains_lock);
+	hwpt->aperture = model->aperture;
+	up_read(&model->ioas->domains_lock);
+	return 0;
+}
+
+/**
+ * iommufd_hwpt_settle - make a table fit for what is known of its IOMMU
+ * @hwpt: the table; the caller uses it, and has attached or explored it
+ *
+ * What the hardware can do may have become less for a table that other groups
+ * use already. The first time, the table is filled.
  *
  * Return: 0, or an errno with the table as it was: -EADDRINUSE a mapping
  * doesn't fit, -EINVAL the pages of the IOMMU are too large, -EINTR, or why
  * memory can't be pinned or mapped.
  */
-int iommufd_hwpt_attached(struct iommufd_hwpt *hwpt)
+int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
 {
 	struct iommufd_ioas *ioas = hwpt->ioas;
 	bool first = list_empty(&hwpt->ioas_item);
 	struct iommu_domain *domain = hwpt->domain;
 	int ret;
 
-	if (first && domain->ops->enforce_cache_coherency)
-		hwpt->coherent = domain->ops->enforce_cache_coherency(domain);
 	if (!domain->pgsize_bitmap || min_page(domain) > PAGE_SIZE)
 		return -EINVAL;
 
@@ -465,15 +531,23 @@ out_unlock:
 	return ret;
 }
 
+static bool can_share(struct iommufd_hwpt *hwpt,
+		      const struct iommufd_unit *unit)
+{
+	return !hwpt->user_made && iommufd_units_alike(&hwpt->unit, unit);
+}
+
 /**
- * iommufd_hwpt_next - go through the page tables of an IOAS
- * @ioas: the IOAS
+ * iommufd_hwpt_next - go through the page tables that an attach can choose
+ * @ioas: the IOAS attached to
+ * @unit: the device's
  * @prev: table that this function returned, or NULL to begin
  *
  * Return: the next table that is not being destroyed, which the caller uses, or
  * NULL. @prev is not used any more.
  */
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
+				       const struct iommufd_unit *unit,
 				       struct iommufd_hwpt *prev)
 {
 	struct iommufd_hwpt *hwpt;
@@ -481,7 +555,7 @@ struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 	down_read(&ioas->domains_lock);
 	hwpt = list_prepare_entry(prev, &ioas->hwpts, ioas_item);
 	list_for_each_entry_continue(hwpt, &ioas->hwpts, ioas_item)
-		if (iommufd_object_use(&hwpt->obj))
+		if (can_share(hwpt, unit) && iommufd_object_use(&hwpt->obj))
 			break;
 	if (list_entry_is_head(hwpt, &ioas->hwpts, ioas_item))
 		hwpt = NULL;
@@ -494,12 +568,15 @@ struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 
 /**
  * iommufd_hwpt_unuse - end the use of a published page table
- * @hwpt: the table. It was made for its users, and goes with the last of them,
+ * @hwpt: the table. If it was made for its users it goes with the last of them,
  *        unless a DESTROY was faster
  */
 void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 {
-	iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
+	if (hwpt->user_made)
+		iommufd_object_unuse(&hwpt->obj);
+	else
+		iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
 }
 
 /* Nobody has a reference: the domain is not attached to any group */

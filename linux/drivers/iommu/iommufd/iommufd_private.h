@@ -18,6 +18,7 @@
  * Lock order, outermost first. A path may leave out any of them.
  *
  *     iommufd_ctx::groups_lock
+ *     iommufd_device::bound
  *     iommufd_group::lock
  *     iommufd_ioas::attach_lock
  *     iommufd_access::lock
@@ -424,6 +425,29 @@ int iommufd_ioas_change_process(struct iommufd_request *req);
 int iommufd_option(struct iommufd_request *req);
 
 /*
+ * unit.c: the IOMMU of a device
+ */
+
+/**
+ * struct iommufd_unit - an IOMMU
+ * @iommu: the core's handle, only to be compared
+ * @vtd: it is a unit of VT-d, and these are known:
+ * @cap: its capability register
+ * @ecap: its extended capability register
+ */
+struct iommufd_unit {
+	struct iommu_device *iommu;
+	bool vtd;
+	u64 cap;
+	u64 ecap;
+};
+
+struct iommufd_unit iommufd_unit_of(struct device *dev);
+bool iommufd_units_alike(const struct iommufd_unit *a,
+			 const struct iommufd_unit *b);
+void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type);
+
+/*
  * hwpt.c: page tables
  */
 
@@ -433,7 +457,10 @@ int iommufd_option(struct iommufd_request *req);
  * @ioas: what it mirrors; used as long as the table exists
  * @unit: IOMMU that it was made for. Units of one machine can differ in page
  *        table levels and coherency, and not all drivers of this kernel see to
- *        it, so a table stays with its unit
+ *        it, so a table serves only units that are alike
+ * @user_made: made by IOMMU_HWPT_ALLOC. It stays until it is destroyed, and is
+ *             attached only by its own id. Else it was made for an attach, and
+ *             goes with the last device
  * @domain: the IOMMU driver's side
  * @ioas_item: in iommufd_ioas::hwpts, or empty before the table is filled;
  *             protected by domains_lock
@@ -445,10 +472,11 @@ int iommufd_option(struct iommufd_request *req);
 struct iommufd_hwpt {
 	struct iommufd_object obj;
 	struct iommufd_ioas *ioas;
-	struct iommu_device *unit;
+	struct iommufd_unit unit;
 	struct iommu_domain *domain;
 	struct list_head ioas_item;
 	struct iova_range aperture;
+	bool user_made;
 	bool coherent;
 };
 
@@ -457,25 +485,17 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_hwpt, obj);
 }
 
-/**
- * iommufd_iommu_of - the IOMMU that translates a device's DMA
- * @dev: device in an IOMMU group
- *
- * Return: the unit, to be compared with others.
- */
-static inline struct iommu_device *iommufd_iommu_of(struct device *dev)
-{
-	return dev->iommu ? dev->iommu->iommu_dev : NULL;
-}
-
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
-					 struct device *dev);
+					 struct device *dev, bool user_made);
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group);
 void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 			       struct iommu_group *group);
-int iommufd_hwpt_attached(struct iommufd_hwpt *hwpt);
+int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group);
+int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model);
+int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt);
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
+				       const struct iommufd_unit *unit,
 				       struct iommufd_hwpt *prev);
 void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt);
 int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
@@ -513,18 +533,28 @@ struct iommufd_group {
  * struct iommufd_device - a device bound to a context
  * @obj: head
  * @ctx: the context, referenced
- * @igroup: its group; gone when the device is unbound
+ * @bound: held for read by requests that came by the id, and for write to unbind,
+ *         which waits for them
+ * @igroup: its group, NULL when the device is unbound
  * @dev: the device; not to be touched after it was unbound
  * @attached: counted in iommufd_group::nr_attached
  */
 struct iommufd_device {
 	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
+	struct rw_semaphore bound; /* see above */
 	struct iommufd_group *igroup;
 	struct device *dev;
 	bool attached;
 };
 
+static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
+{
+	return container_of(obj, struct iommufd_device, obj);
+}
+
+int iommufd_make_hwpt(struct iommufd_request *req);
+int iommufd_hw_info(struct iommufd_request *req);
 void iommufd_device_release(struct iommufd_object *obj);
 
 /*

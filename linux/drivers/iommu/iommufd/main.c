@@ -68,6 +68,8 @@ union iommufd_cmd {
 	struct iommu_ioas_map map;
 	struct iommu_ioas_map_file map_file;
 	struct iommu_ioas_unmap unmap;
+	struct iommu_hwpt_alloc hwpt_alloc;
+	struct iommu_hw_info hw_info;
 	struct iommu_option option;
 #ifdef CONFIG_IOMMUFD_TEST
 	struct iommu_test_cmd test;
@@ -107,6 +109,10 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	IOCTL(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap,
 	      length),
 	IOCTL(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOCTL(IOMMU_HWPT_ALLOC, iommufd_make_hwpt, struct iommu_hwpt_alloc,
+	      __reserved),
+	IOCTL(IOMMU_GET_HW_INFO, iommufd_hw_info, struct iommu_hw_info,
+	      __reserved),
 	IOCTL(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file,
 	      struct iommu_ioas_map_file, iova),
 	IOCTL(IOMMU_IOAS_CHANGE_PROCESS, iommufd_ioas_change_process,
