@@ -6,7 +6,7 @@
  * fail_page_alloc and fail_usercopy.
  *
  * Left out is what the IOMMU core of this kernel can't undo: taking a domain from a
- * device, so detach and move.
+ * device, so detach and move, and a page table for a device that is not attached.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -80,6 +80,7 @@ FIXTURE(fault)
 	int device;
 	int iommufd;
 	__u32 ioas, other;
+	__u32 dev_id;
 	char *buf;
 	size_t length;
 	long pinned;
@@ -175,7 +176,7 @@ static const struct request alloc = { make_alloc, undo_alloc };
 
 static int make_bind(struct _test_data_fault *self)
 {
-	return bind_iommufd(self->device, self->iommufd, NULL);
+	return bind_iommufd(self->device, self->iommufd, &self->dev_id);
 }
 
 static int undo_bind(struct _test_data_fault *self)
@@ -229,6 +230,24 @@ static int nothing_is_reserved(struct _test_data_fault *self)
 static const struct request attach = {
 	make_attach, undo_attach, nothing_is_reserved,
 };
+
+static int make_hwpt(struct _test_data_fault *self)
+{
+	return hwpt_alloc(self->iommufd, self->dev_id, self->ioas,
+			  &self->other);
+}
+
+static int undo_hwpt(struct _test_data_fault *self)
+{
+	return iommufd_destroy(self->iommufd, self->other);
+}
+
+static int stays_attached(struct _test_data_fault *self)
+{
+	return is_usable(self->iommufd, self->ioas, MSI_START, MSI_START);
+}
+
+static const struct request hwpt = { make_hwpt, undo_hwpt, stays_attached };
 
 /* Ids of what failed are free again */
 TEST_F(fault, ioas_alloc)
@@ -305,6 +324,19 @@ TEST_F(fault, attach)
 	EXPECT_EQ(self->pinned + (long)self->length / 1024,
 		  status_kb("VmPin"));
 	EXPECT_EQ(0, undo_attach(self));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* A page table that is made while the device is attached to another one */
+TEST_F(fault, hwpt_alloc)
+{
+	ASSERT_EQ(0, make_map(self));
+	ASSERT_EQ(0, make_bind(self));
+	ASSERT_EQ(0, make_attach(self));
+	self->pinned = status_kb("VmPin");
+	EXPECT_TRUE(sweep(self, &hwpt));
+	EXPECT_LT(5, self->nr_failed);
+	EXPECT_EQ(0, undo_hwpt(self));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -19,7 +20,7 @@
 #include "vfio_util.h"
 
 /* Objects of these cases have small ids, so these are all of them and some more */
-#define MAX_ID 12
+#define MAX_ID 16
 
 FIXTURE(race)
 {
@@ -103,20 +104,48 @@ static void *use_ids(void *arg)
 	return NULL;
 }
 
+static void *ask_devices(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct iommu_hw_info_vtd vtd;
+	unsigned int seed = 1;
+	__u32 hwpt;
+
+	while (!stop) {
+		struct iommu_hw_info info = {
+			.size = sizeof(info),
+			.dev_id = rand_r(&seed) % MAX_ID,
+			.data_len = sizeof(vtd),
+			.data_uptr = (uintptr_t)&vtd,
+		};
+
+		CHECK(!ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info) ||
+		      errno == ENOENT);
+		if (hwpt_alloc(self->iommufd, rand_r(&seed) % MAX_ID,
+			       rand_r(&seed) % MAX_ID, &hwpt))
+			CHECK(errno == ENOENT || errno == EINVAL);
+		else
+			CHECK(!iommufd_destroy(self->iommufd, hwpt) ||
+			      errno == ENOENT);
+	}
+	return NULL;
+}
+
 /*
  * Ids that are guessed: they are found finished or not at all, and nobody's use
  * keeps a device from being unbound (traps B1, B2, B6, B7)
  */
 TEST_F(race, guessed_ids_are_harmless)
 {
-	pthread_t threads[4];
+	pthread_t threads[5];
 	__u32 id;
 
 	START(&threads[0], bind_and_close);
 	START(&threads[1], destroy_ids);
 	START(&threads[2], use_ids);
 	START(&threads[3], use_ids);
-	run_for(2, threads, 4);
+	START(&threads[4], ask_devices);
+	run_for(2, threads, 5);
 	EXPECT_EQ(0, wrong);
 
 	for (id = 0; id < MAX_ID; id++)

@@ -20,7 +20,10 @@ FIXTURE(table_race)
 	struct pci_dev a, b;
 	int iommufd;
 	int dev_a, dev_b;
+	__u32 id_a, id_b;
 	__u32 ioas, other;
+	/* One that each thread has made */
+	__u32 hwpt[3];
 	long pinned;
 };
 
@@ -48,12 +51,14 @@ FIXTURE_TEARDOWN(table_race)
 	close(self->iommufd);
 }
 
-static void move(struct _test_data_table_race *self, int device, unsigned int *seed)
+static void move(struct _test_data_table_race *self, int nr, unsigned int *seed)
 {
+	int device = nr ? self->dev_b : self->dev_a;
+	__u32 *made = &self->hwpt[nr];
 	__u32 hwpt = 0, ioas;
 
 	ioas = rand_r(seed) % 2 ? self->ioas : self->other;
-	switch (rand_r(seed) % 3) {
+	switch (rand_r(seed) % 5) {
 	case 0:
 		CHECK(!attach_pt(device, ioas, &hwpt) || errno == EINVAL);
 		/* Gone as soon as the last device leaves it */
@@ -68,6 +73,20 @@ static void move(struct _test_data_table_race *self, int device, unsigned int *s
 		CHECK(iommufd_destroy(self->iommufd, self->ioas) &&
 		      errno == EBUSY);
 		break;
+	case 3:
+		if (!*made)
+			CHECK(!hwpt_alloc(self->iommufd, nr ? self->id_b :
+					  self->id_a, ioas, made));
+		CHECK(!attach_pt(device, *made, NULL) || errno == EINVAL);
+		break;
+	case 4:
+		if (!*made)
+			break;
+		if (!iommufd_destroy(self->iommufd, *made))
+			*made = 0;
+		else
+			CHECK(errno == EBUSY);
+		break;
 	}
 }
 
@@ -77,7 +96,7 @@ static void *move_a(void *arg)
 	unsigned int seed = 1;
 
 	while (!stop)
-		move(self, self->dev_a, &seed);
+		move(self, 0, &seed);
 	return NULL;
 }
 
@@ -87,21 +106,32 @@ static void *move_b(void *arg)
 	unsigned int seed = 2;
 
 	while (!stop)
-		move(self, self->dev_b, &seed);
+		move(self, 1, &seed);
+	return NULL;
+}
+
+static void *move_b_too(void *arg)
+{
+	struct _test_data_table_race *self = arg;
+	unsigned int seed = 3;
+
+	while (!stop)
+		move(self, 2, &seed);
 	return NULL;
 }
 
 /*
  * Two devices of a group, and two threads for one of them, attach, move and
- * detach: they agree on a page table, and it goes with the last (traps B11, B12,
- * C2). A third device keeps one address space from being destroyed.
+ * detach: they agree on a page table, and it goes with the last, or when who made it
+ * destroys it (traps B11, B12, C2). A third device keeps one address space from
+ * being destroyed.
  */
 TEST_F(table_race, attach_and_detach)
 {
 	struct pci_dev c;
 	pthread_t threads[3];
 	char *buf = map_anon(16 * SZ_4K);
-	int dev_c;
+	int dev_c, i;
 
 	if (find_edu_alone(&c))
 		SKIP(return, "no edu device that is alone in its group");
@@ -116,17 +146,21 @@ TEST_F(table_race, attach_and_detach)
 			      8 * SZ_4K, SZ_2M, MAP_RW));
 	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
 	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, NULL));
-	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
-	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &self->id_a));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, &self->id_b));
 
 	START(&threads[0], move_a);
 	START(&threads[1], move_b);
-	START(&threads[2], move_b);
+	START(&threads[2], move_b_too);
 	run_for(2, threads, 3);
 	EXPECT_EQ(0, wrong);
 
 	EXPECT_EQ(0, detach_pt(self->dev_a));
 	EXPECT_EQ(0, detach_pt(self->dev_b));
+	for (i = 0; i < 3; i++)
+		if (self->hwpt[i])
+			EXPECT_EQ(0, iommufd_destroy(self->iommufd,
+						     self->hwpt[i]));
 	EXPECT_EQ(self->pinned + 32, status_kb("VmPin"));
 	EXPECT_EQ(0, detach_pt(dev_c));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));

@@ -345,6 +345,20 @@ int iommufd_destroy(int iommufd, __u32 id)
 	return ioctl(iommufd, IOMMU_DESTROY, &destroy);
 }
 
+int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc),
+		.dev_id = dev_id,
+		.pt_id = ioas,
+	};
+
+	if (ioctl(iommufd, IOMMU_HWPT_ALLOC, &alloc))
+		return -1;
+	*id = alloc.out_hwpt_id;
+	return 0;
+}
+
 /* Is all of [start, last] offered by IOVA_RANGES? */
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last)
 {
@@ -470,20 +484,24 @@ static void edu_write64(struct edu *edu, unsigned int reg, __u64 value)
 	__atomic_store_n((__u64 *)(edu->regs + reg), value, __ATOMIC_RELAXED);
 }
 
-static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
-		   __u64 cmd)
+static void edu_start(struct edu *edu, __u64 src, __u64 dst, size_t length,
+		      __u64 cmd)
 {
-	struct timespec pause = { .tv_nsec = 5000000 };
-	int tries;
-
 	edu_write64(edu, EDU_DMA_SRC, src);
 	edu_write64(edu, EDU_DMA_DST, dst);
 	edu_write64(edu, EDU_DMA_COUNT, length);
 	/* What the program wrote to memory comes before the start */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	edu_write64(edu, EDU_DMA_CMD, cmd | EDU_DMA_START);
+}
 
-	/* The device takes 100 ms for each transfer */
+/* Until the transfer that was started has ended */
+int edu_wait(struct edu *edu)
+{
+	struct timespec pause = { .tv_nsec = 5000000 };
+	int tries;
+
+	/* The device takes 100 ms for each */
 	for (tries = 0; tries < 2000; tries++) {
 		nanosleep(&pause, NULL);
 		if (!(edu_read(edu, EDU_DMA_CMD) & EDU_DMA_START))
@@ -493,13 +511,26 @@ static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
 	return -1;
 }
 
-/* The device writes the first @length bytes of its buffer to memory */
+static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
+		   __u64 cmd)
+{
+	edu_start(edu, src, dst, length, cmd);
+	return edu_wait(edu);
+}
+
+/* Let the device write the first @length bytes of its buffer to memory */
+void edu_start_to_ram(struct edu *edu, __u64 iova, size_t length)
+{
+	edu_start(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
+}
+
+/* The same, and wait for it */
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
 }
 
-/* The same, with an interrupt at the end */
+/* And with an interrupt at the end */
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, EDU_BUFFER, iova, length,

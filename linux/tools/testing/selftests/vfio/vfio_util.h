@@ -72,6 +72,7 @@ int ioas_map_auto(int iommufd, __u32 ioas, void *va, size_t length,
 		  __u64 *iova, __u32 flags);
 int ioas_unmap(int iommufd, __u32 ioas, __u64 iova, __u64 length);
 int iommufd_destroy(int iommufd, __u32 id);
+int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id);
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last);
 
 /*
@@ -105,6 +106,8 @@ int edu_open(struct edu *edu, int device);
 void edu_close(struct edu *edu);
 __u32 edu_read(struct edu *edu, unsigned int reg);
 void edu_write(struct edu *edu, unsigned int reg, __u32 value);
+void edu_start_to_ram(struct edu *edu, __u64 iova, size_t length);
+int edu_wait(struct edu *edu);
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);

@@ -1,0 +1,802 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page tables that the program makes itself, and what it is told of the IOMMU, with
+ * real devices. DMA shows what is in a table; a device that does DMA while it is
+ * moved shows that there is nothing else on the way.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "race_util.h"
+#include "vfio_util.h"
+
+#define IOVA 0x40000000UL
+
+/* What the hardware reaches: aw-bits of the machine */
+#define REACH 0x1000000000000ULL
+
+FIXTURE(hwpt)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 dev_id;
+	__u32 ioas;
+	struct edu edu;
+	char *buf;
+	long pinned;
+};
+
+FIXTURE_SETUP(hwpt)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->dev_id));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	self->buf = map_anon(4 * SZ_4K);
+	memset(self->buf, 0, 4 * SZ_4K);
+	self->pinned = status_kb("VmPin");
+}
+
+FIXTURE_TEARDOWN(hwpt)
+{
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+}
+
+#define HWPT_ALLOC(_id) hwpt_alloc(self->iommufd, self->dev_id, self->ioas, _id)
+#define MAP(_va, _length, _iova)                                               \
+	ioas_map(self->iommufd, self->ioas, _va, _length, _iova, MAP_RW)
+#define UNMAP(_iova, _length)                                                  \
+	ioas_unmap(self->iommufd, self->ioas, _iova, _length)
+#define ATTACH(_id) attach_pt(self->device, _id, NULL)
+#define DESTROY(_id) iommufd_destroy(self->iommufd, _id)
+#define USABLE(_start, _last)                                                  \
+	is_usable(self->iommufd, self->ioas, _start, _last)
+/* KiB that are pinned since the case began */
+#define PINNED() (status_kb("VmPin") - self->pinned)
+
+/* The device copies the start of a page to its middle; did it? */
+static bool copies(struct edu *edu, char *page, __u64 iova, unsigned int seed)
+{
+	memset(page, 0, SZ_4K);
+	fill_pattern(page, 100, seed);
+	return !edu_dma_from_ram(edu, iova, 100) &&
+	       !edu_dma_to_ram(edu, iova + 2048, 100) &&
+	       is_pattern(page + 2048, 100, seed);
+}
+
+static __u32 alignment(int iommufd, __u32 ioas)
+{
+	struct iommu_iova_range range[8];
+	struct iommu_ioas_iova_ranges ranges = {
+		.size = sizeof(ranges),
+		.ioas_id = ioas,
+		.num_iovas = 8,
+		.allowed_iovas = (uintptr_t)range,
+	};
+
+	if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges))
+		return 0;
+	return ranges.out_iova_alignment;
+}
+
+/* It has what was mapped before, and what is mapped after, attached or not */
+TEST_F(hwpt, has_what_the_address_space_has)
+{
+	__u32 hwpt, now;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	EXPECT_EQ(0, PINNED());
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_EQ(4, PINNED());
+	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA + SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf + 2 * SZ_4K, SZ_4K, IOVA + 2 * SZ_4K));
+	EXPECT_EQ(12, PINNED());
+	ASSERT_EQ(0, UNMAP(IOVA + 2 * SZ_4K, SZ_4K));
+	EXPECT_EQ(8, PINNED());
+
+	ASSERT_EQ(0, attach_pt(self->device, hwpt, &now));
+	EXPECT_EQ(hwpt, now);
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 1));
+	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA + SZ_4K, 2));
+	EXPECT_FALSE(copies(&self->edu, self->buf + 2 * SZ_4K,
+			    IOVA + 2 * SZ_4K, 3));
+	ASSERT_EQ(0, MAP(self->buf + 3 * SZ_4K, SZ_4K, IOVA + 3 * SZ_4K));
+	EXPECT_TRUE(copies(&self->edu, self->buf + 3 * SZ_4K,
+			   IOVA + 3 * SZ_4K, 4));
+}
+
+/* A huge page, larger pieces, and the last page in reach */
+TEST_F(hwpt, has_pages_of_all_sizes)
+{
+	char *huge = map_huge();
+	__u32 hwpt;
+
+	if (!huge)
+		SKIP(return, "no huge page is reserved");
+	memset(huge, 0, SZ_2M);
+	ASSERT_EQ(0, MAP(huge, SZ_2M, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, REACH - SZ_4K));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_TRUE(copies(&self->edu, huge, IOVA, 1));
+	EXPECT_TRUE(copies(&self->edu, huge + SZ_2M - SZ_4K,
+			   IOVA + SZ_2M - SZ_4K, 2));
+	EXPECT_TRUE(copies(&self->edu, self->buf, REACH - SZ_4K, 3));
+	ASSERT_EQ(0, UNMAP(IOVA, SZ_2M));
+	EXPECT_FALSE(copies(&self->edu, huge, IOVA, 4));
+	EXPECT_TRUE(copies(&self->edu, self->buf, REACH - SZ_4K, 5));
+	munmap(huge, SZ_2M);
+}
+
+/* Nothing is reachable before it is attached: neither while it is made nor after */
+TEST_F(hwpt, is_not_attached)
+{
+	__u32 hwpt;
+	int round;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	memset(self->buf, 0x5a, SZ_4K);
+	for (round = 0; round < 10; round++) {
+		edu_start_to_ram(&self->edu, IOVA, 64);
+		while (edu_read(&self->edu, 0x98) & 1) {
+			ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+			ASSERT_EQ(0, DESTROY(hwpt));
+		}
+		ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 64));
+		ASSERT_EQ(0, DESTROY(hwpt));
+	}
+	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x5a));
+	EXPECT_EQ(0, PINNED());
+}
+
+/* It stays until it is destroyed, which waits for the devices (trap B9) */
+TEST_F(hwpt, stays_until_it_is_destroyed)
+{
+	__u32 hwpt;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_ERRNO(EBUSY, DESTROY(self->ioas));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_ERRNO(EBUSY, DESTROY(hwpt));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_FALSE(copies(&self->edu, self->buf, IOVA, 1));
+	EXPECT_EQ(4, PINNED());
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 2));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, DESTROY(hwpt));
+	EXPECT_ERRNO(ENOENT, DESTROY(hwpt));
+	EXPECT_ERRNO(ENOENT, ATTACH(hwpt));
+	EXPECT_EQ(0, PINNED());
+	EXPECT_EQ(0, DESTROY(self->ioas));
+}
+
+/* It outlives the device that it was made for, and goes with the file (trap B14) */
+TEST_F(hwpt, outlives_the_device)
+{
+	__u32 hwpt;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	edu_close(&self->edu);
+	close(self->device);
+	EXPECT_EQ(4, PINNED());
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 1));
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+	EXPECT_EQ(0, PINNED());
+	self->device = open_cdev(&self->dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+}
+
+/* To attach the address space never picks it, not even to stay on it */
+TEST_F(hwpt, is_attached_by_its_own_id_only)
+{
+	__u32 hwpt, now, other;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &now));
+	EXPECT_NE(hwpt, now);
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 1));
+
+	/* From one table of it to the other and back, without a gap for others */
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_ERRNO(ENOENT, DESTROY(now));
+	EXPECT_FALSE(USABLE(MSI_START, MSI_LAST));
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 2));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &now));
+	EXPECT_NE(hwpt, now);
+	EXPECT_EQ(0, DESTROY(hwpt));
+	EXPECT_FALSE(USABLE(MSI_START, MSI_LAST));
+	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 3));
+	EXPECT_EQ(4, PINNED());
+
+	/* Again, the automatic one is as good as any */
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &other));
+	EXPECT_EQ(now, other);
+}
+
+/* It limits the address space from the start; the interrupt window it doesn't */
+TEST_F(hwpt, limits_the_address_space)
+{
+	__u32 hwpt, second;
+
+	EXPECT_TRUE(USABLE(0, ~0UL));
+	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_TRUE(USABLE(0, REACH - 1));
+	EXPECT_FALSE(USABLE(REACH, REACH));
+	EXPECT_EQ(SZ_4K, alignment(self->iommufd, self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, REACH));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, IOVA));
+
+	/* The limits are there as long as a table is */
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_TRUE(USABLE(0, REACH - 1));
+	ASSERT_EQ(0, HWPT_ALLOC(&second));
+	ASSERT_EQ(0, DESTROY(hwpt));
+	EXPECT_FALSE(USABLE(REACH, REACH));
+	EXPECT_EQ(SZ_4K, alignment(self->iommufd, self->ioas));
+	ASSERT_EQ(0, DESTROY(second));
+	EXPECT_TRUE(USABLE(0, ~0UL));
+	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+}
+
+/* While the device is attached its DMA goes on, and the limits are the same */
+TEST_F(hwpt, is_made_while_the_device_works)
+{
+	unsigned int round;
+	__u32 hwpt, auto_;
+
+	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, REACH - SZ_4K));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &auto_));
+	for (round = 0; round < 10; round++) {
+		fill_pattern(self->buf, 1000, round);
+		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, 1000));
+		edu_start_to_ram(&self->edu, IOVA + SZ_4K, 1000);
+		while (edu_read(&self->edu, 0x98) & 1) {
+			ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+			ASSERT_EQ(0, DESTROY(hwpt));
+		}
+		ASSERT_TRUE(is_pattern(self->buf + SZ_4K, 1000, round));
+	}
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_FALSE(USABLE(REACH, REACH));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_ERRNO(ENOENT, DESTROY(auto_));
+	EXPECT_FALSE(USABLE(REACH, REACH));
+	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA + SZ_4K, 1));
+	EXPECT_TRUE(copies(&self->edu, self->buf, REACH - SZ_4K, 2));
+
+	/* Of one that was made by the program as well */
+	ASSERT_EQ(0, HWPT_ALLOC(&auto_));
+	ASSERT_EQ(0, ATTACH(auto_));
+	ASSERT_EQ(0, DESTROY(hwpt));
+	EXPECT_TRUE(copies(&self->edu, self->buf, REACH - SZ_4K, 3));
+}
+
+static int alloc_raw(int iommufd, const struct iommu_hwpt_alloc *alloc)
+{
+	struct iommu_hwpt_alloc cmd = *alloc;
+
+	return ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd);
+}
+
+/* What is refused leaves nothing behind: the next one has the next id (trap C11) */
+TEST_F(hwpt, bad_arguments_are_refused)
+{
+	struct iommu_hwpt_alloc good = {
+		.size = sizeof(good),
+		.dev_id = self->dev_id,
+		.pt_id = self->ioas,
+	}, bad;
+	__u32 hwpt, other;
+
+#define EXPECT_REFUSED(_errno, _member, _value)                                \
+	do {                                                                   \
+		bad = good;                                                    \
+		bad._member = _value;                                          \
+		EXPECT_ERRNO(_errno, alloc_raw(self->iommufd, &bad));          \
+	} while (0)
+
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_REFUSED(EINVAL, size, 23);
+	EXPECT_REFUSED(EOPNOTSUPP, flags, 1);
+	EXPECT_REFUSED(EOPNOTSUPP, flags, 1u << 31);
+	EXPECT_REFUSED(EOPNOTSUPP, __reserved, 1);
+	EXPECT_REFUSED(EINVAL, data_type, 1);
+	EXPECT_REFUSED(EINVAL, data_len, 8);
+	bad = good;
+	bad.data_type = 1;
+	bad.data_len = 8;
+	EXPECT_ERRNO(EOPNOTSUPP, alloc_raw(self->iommufd, &bad));
+	EXPECT_REFUSED(ENOENT, dev_id, 0);
+	EXPECT_REFUSED(ENOENT, dev_id, 100);
+	EXPECT_REFUSED(ENOENT, dev_id, self->ioas);
+	EXPECT_REFUSED(ENOENT, pt_id, 0);
+	EXPECT_REFUSED(ENOENT, pt_id, 100);
+	EXPECT_REFUSED(EINVAL, pt_id, self->dev_id);
+	EXPECT_REFUSED(EINVAL, pt_id, hwpt);
+#undef EXPECT_REFUSED
+	/* Not looked at */
+	good.fault_id = 1;
+	good.__reserved2 = 1;
+	good.data_uptr = 1;
+	EXPECT_EQ(0, alloc_raw(self->iommufd, &good));
+	EXPECT_EQ(0, DESTROY(hwpt + 1));
+	/* The structure as it was first */
+	good.size = 24;
+	EXPECT_EQ(0, alloc_raw(self->iommufd, &good));
+	EXPECT_EQ(0, DESTROY(hwpt + 1));
+	EXPECT_EQ(0, HWPT_ALLOC(&other));
+	EXPECT_EQ(hwpt + 1, other);
+}
+
+/* What is mapped doesn't fit: the address space stays as it is */
+TEST_F(hwpt, unsuitable_mapping_is_refused)
+{
+	__u32 hwpt;
+
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, REACH));
+	EXPECT_ERRNO(EADDRINUSE, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	ASSERT_EQ(0, MAP(self->buf, 100, SZ_4K));
+	EXPECT_ERRNO(EADDRINUSE, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, UNMAP(0, ~0UL));
+	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_4K));
+	ASSERT_EQ(0, MAP((void *)SZ_4K, SZ_4K, 2 * SZ_4K));
+	EXPECT_ERRNO(EFAULT, HWPT_ALLOC(&hwpt));
+	EXPECT_EQ(0, PINNED());
+	EXPECT_TRUE(USABLE(0, ~0UL));
+	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(0, DESTROY(self->ioas));
+}
+
+/* Nobody would know the id: the table is gone again (trap B7) */
+TEST_F(hwpt, unwritable_answer_is_undone)
+{
+	struct iommu_hwpt_alloc *alloc = (void *)self->buf;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA));
+	alloc->size = sizeof(*alloc);
+	alloc->dev_id = self->dev_id;
+	alloc->pt_id = self->ioas;
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, alloc));
+	EXPECT_EQ(0, PINNED());
+	EXPECT_TRUE(USABLE(0, ~0UL));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_EQ(self->dev_id + 1, hwpt);
+}
+
+/*
+ * A move that fails between tables of one address space: the old one works, and the
+ * interrupt window stays reserved (traps A15, C3)
+ */
+TEST_F(hwpt, failed_move_in_one_address_space)
+{
+	struct vfio_device_attach_iommufd_pt *attach = (void *)self->buf;
+	__u32 hwpt, first;
+
+	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &first));
+	attach->argsz = sizeof(*attach);
+	attach->pt_id = hwpt;
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, MSI_START));
+	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA, 1));
+	EXPECT_ERRNO(EBUSY, DESTROY(first));
+
+	/* And from the program's own to one that is made for it */
+	ASSERT_EQ(0, ATTACH(hwpt));
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ | PROT_WRITE));
+	attach->pt_id = self->ioas;
+	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
+	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA, 2));
+	EXPECT_ERRNO(EBUSY, DESTROY(hwpt));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, DESTROY(hwpt));
+	EXPECT_TRUE(USABLE(0, ~0UL));
+	EXPECT_EQ(0, DESTROY(self->ioas));
+}
+
+/*
+ * Two devices that share a group
+ */
+FIXTURE(shared)
+{
+	struct pci_dev a, b;
+	int dev_a, dev_b;
+	__u32 id_a, id_b;
+	int iommufd;
+	__u32 ioas, other;
+	struct edu edu_a, edu_b;
+	char *buf;
+};
+
+FIXTURE_SETUP(shared)
+{
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP_TEST("no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->dev_a = open_cdev(&self->a);
+	self->dev_b = open_cdev(&self->b);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &self->id_a));
+	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, &self->id_b));
+	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
+	ASSERT_EQ(0, edu_open(&self->edu_b, self->dev_b));
+	self->buf = map_anon(2 * SZ_4K);
+	memset(self->buf, 0, 2 * SZ_4K);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
+			      SZ_4K, IOVA, MAP_RW));
+}
+
+FIXTURE_TEARDOWN(shared)
+{
+	edu_close(&self->edu_a);
+	edu_close(&self->edu_b);
+	close(self->dev_a);
+	close(self->dev_b);
+	close(self->iommufd);
+}
+
+/* For either of them; and both are attached by its id (trap B11) */
+TEST_F(shared, table_serves_the_whole_group)
+{
+	__u32 hwpt, now;
+
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->id_a, self->ioas, &hwpt));
+	ASSERT_EQ(0, attach_pt(self->dev_b, hwpt, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, hwpt, &now));
+	EXPECT_EQ(hwpt, now);
+	EXPECT_TRUE(copies(&self->edu_a, self->buf, IOVA, 1));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, IOVA, 2));
+	ASSERT_EQ(0, detach_pt(self->dev_b));
+	EXPECT_TRUE(copies(&self->edu_a, self->buf, IOVA, 3));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt));
+	ASSERT_EQ(0, detach_pt(self->dev_a));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
+}
+
+/* The sibling of a device that works has one made, and the work goes on */
+TEST_F(shared, sibling_makes_a_table)
+{
+	__u32 hwpt, other;
+
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->id_b, self->ioas, &hwpt));
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->id_b, self->other, &other));
+	EXPECT_TRUE(copies(&self->edu_a, self->buf, IOVA, 1));
+
+	/* It can't go where the group is not (trap C1) */
+	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, hwpt, NULL));
+	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, other, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, hwpt, NULL));
+	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, self->ioas, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_b, hwpt, NULL));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf, IOVA, 2));
+
+	/* Either of them moves both */
+	ASSERT_EQ(0, attach_pt(self->dev_b, other, NULL));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
+	memset(self->buf, 0x77, SZ_4K);
+	EXPECT_TRUE(copies(&self->edu_a, self->buf + SZ_4K, IOVA, 3));
+	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x77));
+	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
+	EXPECT_FALSE(is_usable(self->iommufd, self->other, MSI_START,
+			       MSI_START));
+}
+
+/*
+ * A device that is moved while it does DMA, to an address that is mapped in two
+ * address spaces, and that is also where memory of the process is in the machine.
+ * The kernel's own domain of the device is one in which it would get there.
+ */
+FIXTURE(moved)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 dev_id;
+	__u32 ioas[2];
+	__u32 hwpt[2];
+	struct edu edu;
+	char *buf[2];
+	char *bait;
+	__u64 iova;
+	atomic_ulong moves;
+};
+
+FIXTURE_SETUP(moved)
+{
+	int i;
+
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	unbind_driver(&self->dev);
+	ASSERT_EQ(0, set_default_domain(&self->dev, "identity"));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->dev_id));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+
+	self->bait = map_anon(SZ_4K);
+	memset(self->bait, 0x66, SZ_4K);
+	ASSERT_EQ(0, mlock(self->bait, SZ_4K));
+	self->iova = physical_address(self->bait);
+	ASSERT_NE(0, self->iova);
+	for (i = 0; i < 2; i++) {
+		self->buf[i] = map_anon(3 * SZ_4K);
+		memset(self->buf[i], 0x55, 3 * SZ_4K);
+		ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas[i]));
+		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas[i],
+				      self->buf[i] + SZ_4K, SZ_4K, self->iova,
+				      MAP_RW));
+		ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev_id,
+					self->ioas[i], &self->hwpt[i]));
+	}
+	stop = false;
+	wrong = 0;
+}
+
+FIXTURE_TEARDOWN(moved)
+{
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+	unbind_driver(&self->dev);
+	set_default_domain(&self->dev, "DMA");
+}
+
+static void *move(void *arg)
+{
+	struct _test_data_moved *self = arg;
+	unsigned int seed = 1;
+
+	while (!stop) {
+		int i = rand_r(&seed) % 2;
+
+		/* By the one id or the other, which are different tables */
+		CHECK(!attach_pt(self->device, rand_r(&seed) % 2 ?
+				 self->hwpt[i] : self->ioas[i], NULL));
+		self->moves++;
+	}
+	return NULL;
+}
+
+/* Some of the pattern, the rest unchanged */
+static bool is_pattern_or(const char *buf, size_t length, unsigned int seed,
+			  char byte)
+{
+	char *pattern = malloc(length);
+	bool ret = true;
+	size_t i;
+
+	fill_pattern(pattern, length, seed);
+	for (i = 0; i < length; i++)
+		ret &= buf[i] == pattern[i] || buf[i] == byte;
+	free(pattern);
+	return ret;
+}
+
+/*
+ * Each byte goes to the one memory or to the other, or nowhere, as the beginning of
+ * a transfer that finds the device on its way: never to the same address in the
+ * machine (trap C9)
+ */
+TEST_F(moved, no_byte_goes_elsewhere)
+{
+	unsigned int round, hits[2] = {};
+	pthread_t thread;
+	int i;
+
+	/* What the device will write */
+	ASSERT_EQ(0, attach_pt(self->device, self->hwpt[0], NULL));
+	fill_pattern(self->buf[0] + SZ_4K, EDU_MAX, 7);
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, self->iova, EDU_MAX));
+	memset(self->buf[0] + SZ_4K, 0x55, SZ_4K);
+
+	START(&thread, move);
+	for (round = 0; round < 40; round++) {
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, self->iova, EDU_MAX));
+		for (i = 0; i < 2; i++) {
+			char *page = self->buf[i] + SZ_4K;
+
+			EXPECT_TRUE(is_pattern_or(page, EDU_MAX, 7, 0x55));
+			EXPECT_TRUE(is_byte(page + EDU_MAX, 1, 0x55));
+			hits[i] += is_pattern(page, EDU_MAX, 7);
+			memset(page, 0x55, SZ_4K);
+		}
+		EXPECT_EQ(self->iova, physical_address(self->bait));
+		ASSERT_TRUE(is_byte(self->bait, SZ_4K, 0x66));
+	}
+	run_for(0, &thread, 1);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(100, self->moves);
+	EXPECT_LT(0, hits[0]);
+	EXPECT_LT(0, hits[1]);
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(is_byte(self->buf[i], SZ_4K, 0x55));
+		EXPECT_TRUE(is_byte(self->buf[i] + 2 * SZ_4K, SZ_4K, 0x55));
+	}
+}
+
+/*
+ * What the IOMMU is
+ */
+
+/* A number in the files of the one VT-d unit */
+static __u64 unit_register(const char *name)
+{
+	unsigned long long value = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/iommu/dmar0/intel-iommu/%s",
+		 name);
+	f = fopen(path, "r");
+	if (f) {
+		if (fscanf(f, "%llx", &value) != 1)
+			value = 0;
+		fclose(f);
+	}
+	return value;
+}
+
+/* The registers, and that there is nothing else to promise */
+TEST_F(hwpt, registers_are_told)
+{
+	struct iommu_hw_info_vtd vtd;
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = self->dev_id,
+		.data_len = sizeof(vtd),
+		.data_uptr = (uintptr_t)&vtd,
+		.out_capabilities = ~0ULL,
+	};
+
+	memset(&vtd, 0xff, sizeof(vtd));
+	ASSERT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_INTEL_VTD, info.out_data_type);
+	EXPECT_EQ(24, info.data_len);
+	EXPECT_EQ(0, info.out_capabilities);
+	EXPECT_EQ(0, vtd.flags);
+	EXPECT_EQ(0, vtd.__reserved);
+	EXPECT_NE(0, vtd.cap_reg);
+	EXPECT_EQ(unit_register("cap"), vtd.cap_reg);
+	EXPECT_EQ(unit_register("ecap"), vtd.ecap_reg);
+}
+
+/* As much as there is room for; what is left is cleared, and nothing behind it */
+TEST_F(hwpt, registers_are_cut_to_the_buffer)
+{
+	struct iommu_hw_info_vtd whole;
+	unsigned char buf[64];
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = self->dev_id,
+		.data_len = sizeof(whole),
+		.data_uptr = (uintptr_t)&whole,
+	};
+	__u32 length;
+
+	ASSERT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+	info.data_uptr = (uintptr_t)buf;
+	for (length = 0; length <= 48; length++) {
+		memset(buf, 0xee, sizeof(buf));
+		info.size = length % 2 ? 32 : 40;
+		info.data_len = length;
+		ASSERT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+		EXPECT_EQ(sizeof(whole), info.data_len);
+		EXPECT_EQ(0, memcmp(buf, &whole, length < 24 ? length : 24));
+		if (length > 24)
+			EXPECT_TRUE(is_byte(buf + 24, length - 24, 0));
+		EXPECT_TRUE(is_byte(buf + length, 64 - length, 0xee));
+	}
+	/* No buffer, no pointer */
+	info.data_len = 0;
+	info.data_uptr = 1;
+	EXPECT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_EQ(sizeof(whole), info.data_len);
+}
+
+TEST_F(hwpt, bad_questions_are_refused)
+{
+	char *end = map_anon(2 * SZ_4K) + SZ_4K;
+	struct iommu_hw_info good = {
+		.size = sizeof(good),
+		.dev_id = self->dev_id,
+	}, bad;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, munmap(end, SZ_4K));
+	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
+#define EXPECT_REFUSED(_errno, _member, _value)                                \
+	do {                                                                   \
+		bad = good;                                                    \
+		bad._member = _value;                                          \
+		EXPECT_ERRNO(_errno,                                           \
+			     ioctl(self->iommufd, IOMMU_GET_HW_INFO, &bad));   \
+	} while (0)
+	EXPECT_REFUSED(EINVAL, size, 31);
+	EXPECT_REFUSED(EOPNOTSUPP, flags, 1);
+	EXPECT_REFUSED(EOPNOTSUPP, __reserved, 1);
+	EXPECT_REFUSED(ENOENT, dev_id, 0);
+	EXPECT_REFUSED(ENOENT, dev_id, self->ioas);
+	EXPECT_REFUSED(ENOENT, dev_id, hwpt);
+	good.data_uptr = (uintptr_t)end - 24;
+	EXPECT_REFUSED(EFAULT, data_len, 25);
+	good.data_uptr = (uintptr_t)end - 23;
+	EXPECT_REFUSED(EFAULT, data_len, 24);
+	EXPECT_REFUSED(EFAULT, data_len, ~0U);
+#undef EXPECT_REFUSED
+}
+
+/* An id of a device that was unbound names nothing */
+TEST_F(hwpt, unbound_device_is_gone)
+{
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = self->dev_id,
+	};
+	__u32 hwpt;
+
+	edu_close(&self->edu);
+	close(self->device);
+	EXPECT_ERRNO(ENOENT, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_ERRNO(ENOENT, HWPT_ALLOC(&hwpt));
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+}
+
+TEST_HARNESS_MAIN
