@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -872,13 +871,6 @@ TEST_F(bound, attach_to_bad_memory_is_EFAULT)
 	ASSERT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
 	EXPECT_EQ(0, ATTACH(self->ioas));
 	EXPECT_EQ(pinned + 4, status_kb("VmPin"));
-}
-
-static int limit_memlock(size_t bytes)
-{
-	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
-
-	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -1 : drop_ipc_lock();
 }
 
 /* Exactly the limit, and not a page more (traps J1, J2) */

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -687,8 +688,8 @@ bool is_byte(const void *buf, size_t length, unsigned char byte)
 	return true;
 }
 
-/* Let RLIMIT_MEMLOCK count */
-int drop_ipc_lock(void)
+/* Go on without a capability */
+int drop_cap(unsigned int cap)
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
@@ -697,6 +698,14 @@ int drop_ipc_lock(void)
 
 	if (syscall(SYS_capget, &header, data))
 		return -1;
-	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	data[0].effective &= ~(1U << cap);
 	return syscall(SYS_capset, &header, data);
+}
+
+/* Let RLIMIT_MEMLOCK count, and be this */
+int limit_memlock(size_t bytes)
+{
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -1 : drop_cap(CAP_IPC_LOCK);
 }

@@ -124,6 +124,7 @@ __u64 physical_address(const void *va);
 void fill_pattern(void *buf, size_t length, unsigned int seed);
 bool is_pattern(const void *buf, size_t length, unsigned int seed);
 bool is_byte(const void *buf, size_t length, unsigned char byte);
-int drop_ipc_lock(void);
+int drop_cap(unsigned int cap);
+int limit_memlock(size_t bytes);
 
 #endif
