@@ -17,7 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE 0x1000UL
+/* Of 64 bits in a 32-bit program too, so that -PAGE is the last page of all */
+#define PAGE 0x1000ULL
 #define SZ_2M 0x200000UL
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define FIXED_RW (MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA)
@@ -117,6 +118,13 @@ static inline int map_file(int fd, __u32 id, __u32 flags, int file, __u64 start,
 	return ret;
 }
 
+static inline int map_file_at(int fd, __u32 id, __u32 flags, int file,
+			      __u64 start, __u64 length, __u64 iova)
+{
+	return map_file(fd, id, flags | IOMMU_IOAS_MAP_FIXED_IOVA, file, start,
+			length, &iova);
+}
+
 static inline int copy(int fd, __u32 dst, __u32 src, __u32 flags, __u64 length,
 		       __u64 *dst_iova, __u64 src_iova)
 {
@@ -133,6 +141,13 @@ static inline int copy(int fd, __u32 dst, __u32 src, __u32 flags, __u64 length,
 
 	*dst_iova = cmd.dst_iova;
 	return ret;
+}
+
+static inline int copy_at(int fd, __u32 dst, __u32 src, __u32 flags,
+			  __u64 length, __u64 dst_iova, __u64 src_iova)
+{
+	return copy(fd, dst, src, flags | IOMMU_IOAS_MAP_FIXED_IOVA, length,
+		    &dst_iova, src_iova);
 }
 
 static inline int unmap(int fd, __u32 id, __u64 iova, __u64 length,
