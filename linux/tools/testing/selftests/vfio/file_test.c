@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory of files, mapped with IOMMU_IOAS_MAP_FILE and reached with real DMA.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../iommu/iommufd_util.h"
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+#define IOVA 0x40000000ULL
+/* The device's own page, through which data comes and goes */
+#define OWN (IOVA - PAGE)
+#define READ_ONLY IOMMU_IOAS_MAP_READABLE
+
+FIXTURE(file)
+{
+	struct pci_dev dev;
+	struct edu edu;
+	int device;
+	int iommufd;
+	__u32 ioas;
+	char *own;
+	long pinned;
+};
+
+FIXTURE_SETUP(file)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	self->own = map_anon(PAGE);
+	ASSERT_EQ(0, map_at(self->iommufd, self->ioas, (uintptr_t)self->own,
+			    PAGE,
+			    OWN));
+	self->pinned = status_kb("VmPin");
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+}
+
+/* A file of memory that is as long as this */
+static int memory(off_t length, unsigned int flags)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC | flags);
+
+	if (fd < 0 || ftruncate(fd, length))
+		return -1;
+	return fd;
+}
+
+static int seal(int fd, int seals)
+{
+	return fcntl(fd, F_ADD_SEALS, seals);
+}
+
+/* The same file again, opened with these flags */
+static int reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+#define MAP_AT(_fd, _start, _length, _iova, _flags)                            \
+	map_file_at(self->iommufd, self->ioas, _flags, _fd, _start, _length,   \
+		    _iova)
+#define UNMAP(_iova, _length)                                                  \
+	unmap(self->iommufd, self->ioas, _iova, _length, NULL)
+
+/* The device writes a pattern there */
+static int write_pattern(struct _test_data_file *self, __u64 iova, size_t length,
+			 unsigned int seed)
+{
+	fill_pattern(self->own, length, seed);
+	return edu_dma_from_ram(&self->edu, OWN, length) ||
+	       edu_dma_to_ram(&self->edu, iova, length);
+}
+
+/* The device reads that pattern there */
+static bool reads_pattern(struct _test_data_file *self, __u64 iova,
+			  size_t length, unsigned int seed)
+{
+	memset(self->own, 0, length);
+	return !edu_dma_from_ram(&self->edu, iova, length) &&
+	       !edu_dma_to_ram(&self->edu, OWN, length) &&
+	       is_pattern(self->own, length, seed);
+}
+
+/* What the device writes is in the file, and the reverse */
+static void expect_both_ways(struct __test_metadata *_metadata,
+			     struct _test_data_file *self, int fd, off_t at,
+			     __u64 iova, unsigned int seed)
+{
+	char buf[EDU_MAX];
+
+	ASSERT_EQ(0, write_pattern(self, iova, EDU_MAX, seed));
+	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, at));
+	EXPECT_TRUE(is_pattern(buf, EDU_MAX, seed));
+	fill_pattern(buf, EDU_MAX, seed + 1);
+	ASSERT_EQ(EDU_MAX, pwrite(fd, buf, EDU_MAX, at));
+	EXPECT_TRUE(reads_pattern(self, iova, EDU_MAX, seed + 1));
+}
+
+/* Pages that the file had and that it had not, at a start inside it */
+TEST_F(file, dma_goes_both_ways)
+{
+	int fd = memory(8 * PAGE, 0);
+	char *view, byte = 1;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, pwrite(fd, &byte, 1, 3 * PAGE));
+	ASSERT_EQ(0, MAP_AT(fd, 2 * PAGE, 4 * PAGE, IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	expect_both_ways(_metadata, self, fd, 2 * PAGE, IOVA, 1);
+	expect_both_ways(_metadata, self, fd, 3 * PAGE, IOVA + PAGE, 2);
+	expect_both_ways(_metadata, self, fd, 5 * PAGE, IOVA + 3 * PAGE, 3);
+
+	/* All the same in a mapping of the file */
+	view = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	ASSERT_EQ(0, write_pattern(self, IOVA + 2 * PAGE, EDU_MAX, 4));
+	EXPECT_TRUE(is_pattern(view + 4 * PAGE, EDU_MAX, 4));
+	fill_pattern(view + 4 * PAGE, EDU_MAX, 5);
+	EXPECT_TRUE(reads_pattern(self, IOVA + 2 * PAGE, EDU_MAX, 5));
+	/* And nothing around it */
+	EXPECT_TRUE(is_byte(view, 2 * PAGE, 0));
+	EXPECT_TRUE(is_byte(view + 6 * PAGE, 2 * PAGE, 0));
+
+	EXPECT_EQ(0, UNMAP(IOVA, 4 * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	munmap(view, 8 * PAGE);
+	close(fd);
+}
+
+/* Many more pages than are pinned at once */
+TEST_F(file, long_file)
+{
+	enum { NR = 1300 };
+	static const int at[] = { 0, 511, 512, 1023, 1024, NR - 1 };
+	int fd = memory(NR * PAGE, 0), i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, MAP_AT(fd, 0, NR * PAGE, IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned + 4 * NR, status_kb("VmPin"));
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		expect_both_ways(_metadata, self, fd, at[i] * PAGE,
+				 IOVA + at[i] * PAGE, i);
+	EXPECT_EQ(0, UNMAP(IOVA, NR * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(fd);
+}
+
+/* A file with a name, on tmpfs; its name can go, too */
+TEST_F(file, file_on_tmpfs)
+{
+	int fd = open("/tmp/file_test", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE));
+	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, unlink("/tmp/file_test"));
+	expect_both_ways(_metadata, self, fd, PAGE, IOVA + PAGE, 1);
+	close(fd);
+	ASSERT_EQ(0, write_pattern(self, IOVA, EDU_MAX, 2));
+	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 2));
+	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
+}
+
+/* Huge pages of a file, whole and a part from inside one */
+TEST_F(file, huge_pages)
+{
+	int fd = memory(2 * SZ_2M, MFD_HUGETLB);
+	off_t at = SZ_2M - 3 * PAGE;
+	char *view;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * SZ_2M, IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned + 4096, status_kb("VmPin"));
+	ASSERT_EQ(0, MAP_AT(fd, at, 5 * PAGE, 2 * IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned + 4096 + 20, status_kb("VmPin"));
+
+	/* A file of huge pages can be read, but not written */
+	view = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	ASSERT_EQ(0, write_pattern(self, IOVA + SZ_2M, EDU_MAX, 1));
+	EXPECT_TRUE(is_pattern(view + SZ_2M, EDU_MAX, 1));
+	EXPECT_TRUE(reads_pattern(self, 2 * IOVA + 3 * PAGE, EDU_MAX, 1));
+	ASSERT_EQ(0, write_pattern(self, 2 * IOVA, EDU_MAX, 2));
+	EXPECT_TRUE(is_pattern(view + at, EDU_MAX, 2));
+	fill_pattern(view + 2 * SZ_2M - PAGE, EDU_MAX, 3);
+	EXPECT_TRUE(reads_pattern(self, IOVA + 2 * SZ_2M - PAGE, EDU_MAX, 3));
+
+	EXPECT_EQ(0, UNMAP(IOVA, 2 * SZ_2M));
+	EXPECT_TRUE(reads_pattern(self, 2 * IOVA, EDU_MAX, 2));
+	EXPECT_EQ(0, UNMAP(2 * IOVA, 5 * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	munmap(view, 2 * SZ_2M);
+	close(fd);
+}
+
+static int free_huge_pages(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[64] = "";
+	int free = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "HugePages_Free: %d", &free) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return free;
+}
+
+/* More than there are: refused, and not one of them is lost */
+TEST_F(file, too_many_huge_pages)
+{
+	int free = free_huge_pages(), fd;
+
+	ASSERT_LT(0, free);
+	fd = memory((free + 1) * SZ_2M, MFD_HUGETLB);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-1, MAP_AT(fd, 0, (free + 1) * SZ_2M, IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(fd);
+	EXPECT_EQ(free, free_huge_pages());
+
+	fd = memory(free * SZ_2M, MFD_HUGETLB);
+	EXPECT_EQ(0, MAP_AT(fd, 0, free * SZ_2M, IOVA, MAP_RW));
+	EXPECT_EQ(0, free_huge_pages());
+	close(fd);
+	EXPECT_EQ(0, UNMAP(IOVA, free * SZ_2M));
+	EXPECT_EQ(free, free_huge_pages());
+}
+
+/* For reading a file that is open for reading is enough, and nothing is written */
+TEST_F(file, read_only)
+{
+	int fd = memory(2 * PAGE, 0), ro;
+	char buf[EDU_MAX];
+
+	ASSERT_LE(0, fd);
+	ro = reopen(fd, O_RDONLY);
+	ASSERT_LE(0, ro);
+	EXPECT_ERRNO(EPERM, MAP_AT(ro, 0, PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EPERM, MAP_AT(ro, 0, PAGE, IOVA,
+				   IOMMU_IOAS_MAP_WRITEABLE));
+	ASSERT_EQ(0, MAP_AT(ro, 0, 2 * PAGE, IOVA, READ_ONLY));
+	fill_pattern(buf, EDU_MAX, 1);
+	ASSERT_EQ(EDU_MAX, pwrite(fd, buf, EDU_MAX, PAGE));
+	EXPECT_TRUE(reads_pattern(self, IOVA + PAGE, EDU_MAX, 1));
+	ASSERT_EQ(0, write_pattern(self, IOVA + PAGE, EDU_MAX, 2));
+	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, PAGE));
+	EXPECT_TRUE(is_pattern(buf, EDU_MAX, 1));
+	/* Nor can it be had by way of a copy */
+	EXPECT_ERRNO(EPERM, copy_at(self->iommufd, self->ioas, self->ioas,
+				    MAP_RW,
+				    PAGE, 2 * IOVA, IOVA));
+	close(ro);
+	close(fd);
+}
+
+/* Sealed against writing: what is sealed stays as it is */
+TEST_F(file, seals_against_writing)
+{
+	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(seals); i++) {
+		int fd = memory(PAGE, MFD_ALLOW_SEALING);
+
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, seal(fd, seals[i]));
+		EXPECT_ERRNO(EPERM, MAP_AT(fd, 0, PAGE, IOVA, MAP_RW));
+		EXPECT_EQ(0, MAP_AT(fd, 0, PAGE, IOVA, READ_ONLY));
+		EXPECT_EQ(0, UNMAP(IOVA, PAGE));
+		close(fd);
+	}
+}
+
+/* A seal is refused as long as a device can write, wherever the device is */
+TEST_F(file, seal_while_mapped_is_EBUSY)
+{
+	int fd = memory(2 * PAGE, MFD_ALLOW_SEALING);
+	__u32 other;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &other));
+	ASSERT_EQ(0, MAP_AT(fd, 0, PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, MAP_AT(fd, PAGE, PAGE, 2 * IOVA, READ_ONLY));
+	ASSERT_EQ(0, copy_at(self->iommufd, other, self->ioas, MAP_RW, PAGE,
+			     IOVA,
+			     IOVA));
+	EXPECT_ERRNO(EBUSY, seal(fd, F_SEAL_WRITE));
+	/* Not pinned, it still is promised */
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_ERRNO(EBUSY, seal(fd, F_SEAL_WRITE));
+	ASSERT_EQ(0, UNMAP(IOVA, PAGE));
+	EXPECT_ERRNO(EBUSY, seal(fd, F_SEAL_WRITE));
+	ASSERT_EQ(0, unmap(self->iommufd, other, IOVA, PAGE, NULL));
+	EXPECT_EQ(0, seal(fd, F_SEAL_WRITE));
+	EXPECT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	close(fd);
+}
+
+/* Pages that a failed MAP has looked at are free to be sealed */
+TEST_F(file, failed_map_does_not_prevent_a_seal)
+{
+	int fd = memory(2 * PAGE, MFD_ALLOW_SEALING);
+
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 0, 3 * PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 0, PAGE, MSI_START, MAP_RW));
+	EXPECT_EQ(0, seal(fd, F_SEAL_WRITE));
+	close(fd);
+}
+
+/* Cut off before it is pinned: the range is not in the file any more */
+TEST_F(file, truncate_before_attach)
+{
+	int fd = memory(2 * PAGE, 0);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
+	EXPECT_EQ(self->pinned - 4, status_kb("VmPin"));
+	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE - 1));
+	EXPECT_ERRNO(EINVAL, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_EQ(self->pinned - 4, status_kb("VmPin"));
+	ASSERT_EQ(0, ftruncate(fd, 3 * PAGE));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_EQ(self->pinned + 8, status_kb("VmPin"));
+	expect_both_ways(_metadata, self, fd, PAGE, IOVA + PAGE, 1);
+	close(fd);
+}
+
+/* Cut off afterwards: the device has the old pages, and the file new ones */
+TEST_F(file, truncate_after_map)
+{
+	int fd = memory(2 * PAGE, 0);
+	char buf[EDU_MAX];
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, write_pattern(self, IOVA + PAGE, EDU_MAX, 1));
+	ASSERT_EQ(0, ftruncate(fd, PAGE));
+	EXPECT_TRUE(reads_pattern(self, IOVA + PAGE, EDU_MAX, 1));
+	ASSERT_EQ(0, write_pattern(self, IOVA + PAGE, EDU_MAX, 2));
+	EXPECT_TRUE(reads_pattern(self, IOVA + PAGE, EDU_MAX, 2));
+	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE));
+	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, PAGE));
+	EXPECT_TRUE(is_byte(buf, EDU_MAX, 0));
+	/* The page that was not cut off is the file's */
+	expect_both_ways(_metadata, self, fd, 0, IOVA, 3);
+	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(fd);
+}
+
+/* A file that ends in the middle of its last page, and where that may be mapped */
+TEST_F(file, range_has_to_be_in_the_file)
+{
+	int fd = memory(2 * PAGE - 1, 0);
+
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, PAGE, PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 1ULL << 40, PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 1ULL << 63, PAGE, IOVA, MAP_RW));
+	EXPECT_EQ(0, MAP_AT(fd, 0, PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE));
+	EXPECT_EQ(0, MAP_AT(fd, PAGE, PAGE, IOVA + PAGE, MAP_RW));
+	close(fd);
+}
+
+/* A start inside a page: not with a device, and not attached then (trap A13) */
+TEST_F(file, start_inside_a_page)
+{
+	int fd = memory(2 * PAGE, 0);
+	__u64 iova = 0;
+
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 16, PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, MAP_AT(fd, 16, 100, IOVA + 16, MAP_RW));
+	EXPECT_ERRNO(EADDRINUSE, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, UNMAP(IOVA + 16, 100));
+	/* The kernel keeps the offset */
+	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, MAP_RW, fd,
+			      PAGE + 0x123,
+			      100, &iova));
+	EXPECT_EQ(0x123, iova % PAGE);
+	ASSERT_EQ(0, UNMAP(iova, 100));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	close(fd);
+}
+
+/* A file is not kept open by a MAP that failed; see what has the last reference */
+TEST_F(file, other_files_are_EINVAL)
+{
+	int pipes[2], i;
+	int fds[] = {
+		eventfd(0, 0), self->device, self->iommufd,
+		open("/dev/zero", O_RDWR), open("/proc/self/status", O_RDONLY),
+		open("/tmp", O_RDONLY), -1,
+	};
+
+	ASSERT_EQ(0, pipe(pipes));
+	fds[ARRAY_SIZE(fds) - 1] = pipes[0];
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		ASSERT_LE(0, fds[i]);
+		EXPECT_ERRNO(EINVAL, MAP_AT(fds[i], 0, PAGE, IOVA, READ_ONLY));
+	}
+	/* The writer is told that there is no reader */
+	signal(SIGPIPE, SIG_IGN);
+	close(pipes[0]);
+	EXPECT_ERRNO(EPIPE, write(pipes[1], "", 1));
+	close(pipes[1]);
+}
+
+/* Not open, or only to be named */
+TEST_F(file, no_file_is_EBADF)
+{
+	int fd = memory(PAGE, 0), path;
+
+	ASSERT_LE(0, fd);
+	path = reopen(fd, O_PATH);
+	ASSERT_LE(0, path);
+	EXPECT_ERRNO(EBADF, MAP_AT(path, 0, PAGE, IOVA, MAP_RW));
+	close(fd);
+	EXPECT_ERRNO(EBADF, MAP_AT(fd, 0, PAGE, IOVA, MAP_RW));
+	EXPECT_ERRNO(EBADF, MAP_AT(-1, 0, PAGE, IOVA, MAP_RW));
+	close(path);
+}
+
+/* Mapped by a process that has no memory of it, and is gone */
+TEST_F(file, mapping_needs_no_process)
+{
+	int fd = memory(2 * PAGE, 0), status;
+	char buf[EDU_MAX];
+	pid_t pid;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, detach_pt(self->device));
+	pid = fork();
+	if (!pid)
+		_exit(MAP_AT(fd, 0, PAGE, IOVA, MAP_RW) ? 1 : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	/* Pinned when the process is no more, and again */
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, write_pattern(self, IOVA, EDU_MAX, 1));
+	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, 0));
+	EXPECT_TRUE(is_pattern(buf, EDU_MAX, 1));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(IOVA, PAGE));
+	close(fd);
+}
+
+/* Without any file descriptor or memory map of it the file lives on */
+TEST_F(file, mapping_keeps_the_file)
+{
+	int fd = memory(PAGE, 0);
+	char *view;
+
+	ASSERT_LE(0, fd);
+	view = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	fill_pattern(view, PAGE, 1);
+	ASSERT_EQ(0, MAP_AT(fd, 0, PAGE, IOVA, MAP_RW));
+	munmap(view, PAGE);
+	close(fd);
+	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
+	/* Its pages are let go and found again */
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
+}
+
+/* A part of it, in another IOAS, after the original is gone */
+TEST_F(file, copy_of_a_part)
+{
+	int fd = memory(4 * PAGE, 0);
+	__u32 other;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &other));
+	ASSERT_EQ(0, MAP_AT(fd, 0, 4 * PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, copy_at(self->iommufd, other, self->ioas, MAP_RW, 2 * PAGE,
+			     2 * IOVA, IOVA + PAGE));
+	ASSERT_EQ(0, map_at(self->iommufd, other, (uintptr_t)self->own, PAGE,
+			    OWN));
+	ASSERT_EQ(0, UNMAP(IOVA, 4 * PAGE));
+	ASSERT_EQ(0, attach_pt(self->device, other, NULL));
+	expect_both_ways(_metadata, self, fd, PAGE, 2 * IOVA, 1);
+	expect_both_ways(_metadata, self, fd, 2 * PAGE, 2 * IOVA + PAGE, 2);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
