@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../iommu/iommufd_util.h"
 #include "../kselftest_harness.h"
 #include "race_util.h"
 #include "vfio_util.h"
@@ -416,6 +417,48 @@ TEST_F(answer, stalled_bind_stops_nobody)
 	close(second);
 }
 
+static void *alloc_id_1(void *arg)
+{
+	struct _test_data_answer *self = arg;
+	struct iommu_ioas_alloc *alloc = (void *)(self->bind + 1);
+
+	CHECK(!ioctl(self->iommufd, IOMMU_IOAS_ALLOC, alloc));
+	CHECK(alloc->out_ioas_id == 1);
+	return NULL;
+}
+
+/* An id is taken, and names nothing, before it was told (traps B6, B7) */
+TEST_F(answer, stalled_alloc_has_no_object_yet)
+{
+	struct iommu_ioas_alloc *alloc = (void *)(self->bind + 1);
+	pthread_t thread;
+	__u32 id;
+
+	ASSERT_EQ(0, protect(self->faults, self->bind, false));
+	alloc->size = sizeof(*alloc);
+	ASSERT_EQ(0, protect(self->faults, self->bind, true));
+	START(&thread, alloc_id_1);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	EXPECT_ERRNO(ENOENT, destroy(self->iommufd, 1));
+	EXPECT_ERRNO(ENOENT, map_at(self->iommufd, 1, 0, PAGE, PAGE));
+	EXPECT_ERRNO(ENOENT, unmap(self->iommufd, 1, PAGE, PAGE, NULL));
+	EXPECT_ERRNO(ENOENT, allow_iovas(self->iommufd, 1, NULL, 0));
+	EXPECT_ERRNO(ENOENT, set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES, 1,
+					1));
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &id));
+	EXPECT_EQ(2, id);
+	EXPECT_ERRNO(ENOENT, copy_at(self->iommufd, 1, 2, MAP_RW, PAGE, PAGE,
+				     PAGE));
+	EXPECT_ERRNO(ENOENT, copy_at(self->iommufd, 2, 1, MAP_RW, PAGE, PAGE,
+				     PAGE));
+
+	ASSERT_EQ(0, protect(self->faults, self->bind, false));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, map_at(self->iommufd, 1, 0, PAGE, PAGE));
+	EXPECT_EQ(0, destroy(self->iommufd, 1));
+}
+
 /*
  * A MAP, or an ATTACH, that waits for a page
  */
@@ -522,6 +565,68 @@ TEST_F(stalled, map_stops_nobody)
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* An area that is still being made has a place, and nothing more (trap A11) */
+TEST_F(stalled, half_built_area_is_not_touched)
+{
+	struct iommu_iova_range list = { SZ_2M, 2 * SZ_2M };
+	pthread_t thread;
+	__u32 other;
+
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &other));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	START(&thread, map_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+
+	EXPECT_ERRNO(EBUSY, copy_at(self->iommufd, other, self->ioas, MAP_RW, PAGE,
+				    PAGE, SZ_2M));
+	EXPECT_ERRNO(EBUSY, unmap(self->iommufd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_ERRNO(ENOENT, unmap(self->iommufd, self->ioas, SZ_2M, PAGE, NULL));
+	EXPECT_EQ(0, allow_iovas(self->iommufd, self->ioas, &list, 1));
+	EXPECT_ERRNO(EINVAL, set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES,
+					self->ioas, 0));
+	/* The device goes elsewhere, and comes back */
+	EXPECT_EQ(0, attach_pt(self->device, other, NULL));
+	EXPECT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(0, copy_at(self->iommufd, other, self->ioas, MAP_RW, PAGE, PAGE,
+			     SZ_2M));
+	EXPECT_EQ(0, unmap(self->iommufd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* What is in use by a request that began before can go, and its id too (trap B2) */
+TEST_F(stalled, ioas_is_destroyed_under_a_map)
+{
+	pthread_t thread;
+	__u32 id;
+
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	START(&thread, map_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	EXPECT_ERRNO(EBUSY, destroy(self->iommufd, self->ioas));
+	ASSERT_EQ(0, detach_pt(self->device));
+	EXPECT_EQ(0, destroy(self->iommufd, self->ioas));
+	EXPECT_ERRNO(ENOENT, destroy(self->iommufd, self->ioas));
+	EXPECT_ERRNO(ENOENT, map_at(self->iommufd, self->ioas, 0, PAGE, PAGE));
+	/* Another one of that id has nothing to do with it */
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &id));
+	EXPECT_EQ(self->ioas, id);
+	EXPECT_EQ(0, attach_pt(self->device, id, NULL));
+	EXPECT_EQ(0, map_at(self->iommufd, id, (uintptr_t)self->buf, 4 * PAGE,
+			    SZ_2M));
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(0, unmap(self->iommufd, id, SZ_2M, 4 * PAGE, NULL));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
