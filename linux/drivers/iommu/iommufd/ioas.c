@@ -579,6 +579,8 @@ static int collect(struct iommufd_ioas *ioas, unsigned long *start,
 		area->owner = IOMMUFD_AREA_UNMAP;
 		list_add_tail(&area->batch, batch);
 		*start = area->last + 1;
+		if (area->last == last)
+			break;
 		area = iova_space_next(area);
 	}
 out_unlock:

@@ -519,17 +519,18 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 
 	if (!hugetlb && !is_shmem(file))
 		return -EINVAL;
+	/* All that was mapped has to be there, whatever part is wanted */
+	if (pages->uva + pages->area.page_offset + area_length(&pages->area) >
+	    i_size_read(inode))
+		return -EINVAL;
 	for (i = 0; i < npages; i++) {
 		struct page *page;
 
-		if (first + i >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
-			page = ERR_PTR(-EINVAL);
-		else if (hugetlb)
+		if (hugetlb)
 			page = hugetlb_page(file, first + i);
 		else
-			page = shmem_read_mapping_page_gfp(file->f_mapping,
-							   first + i,
-							   GFP_HIGHUSER);
+			page = shmem_read_mapping_page(file->f_mapping,
+						       first + i);
 		if (IS_ERR(page))
 			return i ? i : PTR_ERR(page);
 		list[i] = page;
