@@ -932,33 +932,80 @@ int iommufd_option(struct iommufd_request *req)
 }
 
 /*
- * Charge an owner for all areas of an IOAS, whose space is locked. What has been
- * moved is told by iommufd_pages::before
+ * Requests on all areas of a context: they are held where they are meanwhile
  */
-static int move_charges(struct iommufd_ioas *ioas, struct iommufd_owner *owner)
-{
-	struct iommufd_area *area = iova_space_first(&ioas->space, 0);
-	int ret = 0;
 
-	for (; area && !ret; area = iova_space_next(area)) {
-		if (smp_load_acquire(&area->owner) != IOMMUFD_AREA_FREE)
-			ret = -EBUSY;
-		else if (!area->pages->file)
-			ret = -EINVAL;
-		else if (fatal_signal_pending(current))
-			ret = -EINTR;
-		else
-			ret = iommufd_pages_move_charge(area->pages, owner);
-		cond_resched();
+static void hold_all(struct iommufd_ctx *ctx, struct list_head *held)
+{
+	struct iommufd_object *obj;
+	struct iommufd_ioas *ioas;
+	unsigned long id;
+
+	mutex_lock(&ctx->groups_lock);
+	xa_for_each(&ctx->objects, id, obj) {
+		ioas = iommufd_ioas_get(ctx, id);
+		if (IS_ERR(ioas))
+			continue;
+		mutex_lock_nest_lock(&ioas->space.lock, &ctx->groups_lock);
+		list_add_tail(&ioas->held, held);
 	}
-	return ret;
+}
+
+static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
+{
+	struct iommufd_ioas *ioas, *next;
+
+	list_for_each_entry_safe(ioas, next, held, held) {
+		mutex_unlock(&ioas->space.lock);
+		iommufd_object_put(&ioas->obj);
+	}
+	mutex_unlock(&ctx->groups_lock);
+}
+
+/* Do something for each area, until it fails */
+static int for_each_held(struct list_head *held,
+			 int (*what)(struct iommufd_area *area, void *arg),
+			 void *arg)
+{
+	struct iommufd_area *area;
+	struct iommufd_ioas *ioas;
+	int ret;
+
+	list_for_each_entry(ioas, held, held) {
+		area = iova_space_first(&ioas->space, 0);
+		for (; area; area = iova_space_next(area)) {
+			ret = what(area, arg);
+			if (ret)
+				return ret;
+			cond_resched();
+		}
+	}
+	return 0;
+}
+
+static int can_move_charge(struct iommufd_area *area, void *unused)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (smp_load_acquire(&area->owner) != IOMMUFD_AREA_FREE)
+		return -EBUSY;
+	return area->pages->file ? 0 : -EINVAL;
+}
+
+static int move_charge(struct iommufd_area *area, void *owner)
+{
+	return iommufd_pages_move_charge(area->pages, owner);
+}
+
+static int end_move(struct iommufd_area *area, void *commit)
+{
+	iommufd_pages_end_move(area->pages, commit);
+	return 0;
 }
 
 /**
  * iommufd_ioas_change_process - IOMMU_IOAS_CHANGE_PROCESS
  * @req: struct iommu_ioas_change_process
- *
- * All areas of the context are held where they are meanwhile.
  *
  * Return: 0, or with nothing changed -EOPNOTSUPP, -EINVAL, -EBUSY, -ENOMEM, or
  * -EINTR on a fatal signal.
@@ -967,13 +1014,9 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 {
 	struct iommu_ioas_change_process *cmd = req->cmd;
 	struct iommufd_ctx *ctx = req->ctx;
-	struct iommufd_ioas *ioas, *next;
 	struct iommufd_owner *owner;
-	struct iommufd_object *obj;
-	struct iommufd_area *area;
 	LIST_HEAD(held);
-	unsigned long id;
-	int ret = 0;
+	int ret;
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
@@ -981,27 +1024,13 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 	if (IS_ERR(owner))
 		return PTR_ERR(owner);
 
-	mutex_lock(&ctx->groups_lock);
-	xa_for_each(&ctx->objects, id, obj) {
-		ioas = iommufd_ioas_get(ctx, id);
-		if (IS_ERR(ioas))
-			continue;
-		mutex_lock_nest_lock(&ioas->space.lock, &ctx->groups_lock);
-		list_add_tail(&ioas->held, &held);
+	hold_all(ctx, &held);
+	ret = for_each_held(&held, can_move_charge, NULL);
+	if (!ret) {
+		ret = for_each_held(&held, move_charge, owner);
+		for_each_held(&held, end_move, ret ? NULL : owner);
 	}
-	list_for_each_entry(ioas, &held, held) {
-		ret = move_charges(ioas, owner);
-		if (ret)
-			break;
-	}
-	list_for_each_entry_safe(ioas, next, &held, held) {
-		area = iova_space_first(&ioas->space, 0);
-		for (; area; area = iova_space_next(area))
-			iommufd_pages_end_move(area->pages, !ret);
-		mutex_unlock(&ioas->space.lock);
-		iommufd_object_put(&ioas->obj);
-	}
-	mutex_unlock(&ctx->groups_lock);
+	let_go_all(ctx, &held);
 	iommufd_owner_put(owner);
 	return ret;
 }
