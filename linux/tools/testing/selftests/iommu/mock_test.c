@@ -665,10 +665,10 @@ TEST_F(mock, regions_are_reserved)
 		{ -2 * PAGE, PAGE, MOCK_REGION_RESERVED },
 		{ -PAGE, 2 * PAGE, MOCK_REGION_MSI },
 	};
-	struct iommu_test_mock_config config = MOCK_CONFIG(
-		.aperture_start = 0, .aperture_last = ~0UL,
-		.nr_regions = ARRAY_SIZE(regions),
-		.regions = (uintptr_t)regions);
+	struct iommu_test_mock_config config =
+		MOCK_CONFIG(.aperture_start = 0, .aperture_last = ~0UL,
+			    .nr_regions = ARRAY_SIZE(regions),
+			    .regions = (uintptr_t)regions);
 	struct mock mock;
 
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config, &mock));
