@@ -18,61 +18,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../iommu/fault_util.h"
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
-
-/* More than any request here has chances to fail */
-#define MANY 1000
-
-static int write_file(const char *dir, const char *name, const char *value)
-{
-	char path[256];
-	int fd, ret;
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", dir, name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return -1;
-	ret = write(fd, value, strlen(value)) < 0 ? -1 : 0;
-	close(fd);
-	return ret;
-}
-
-/* Allocations that may wait fail too, and nothing is said about it */
-static int enable_faults(void)
-{
-	return write_file("failslab", "ignore-gfp-wait", "N") ||
-	       write_file("failslab", "verbose", "0") ||
-	       write_file("fail_page_alloc", "ignore-gfp-wait", "N") ||
-	       write_file("fail_page_alloc", "min-order", "0") ||
-	       write_file("fail_page_alloc", "verbose", "0") ||
-	       write_file("fail_usercopy", "verbose", "0");
-}
-
-/* The file has to be open before: to open it is to take chances */
-static int fail_nth_fd = -1;
-
-/* Let this thread's n-th chance fail */
-static int fail_nth(int n)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", n);
-	return pwrite(fail_nth_fd, text, strlen(text), 0) < 0 ? -1 : 0;
-}
-
-/* Did it come to that? From now on nothing fails any more. */
-static bool has_failed(void)
-{
-	char text[16] = "";
-	bool ret;
-
-	/* To look takes a chance too, which then is the one that fails */
-	ret = pread(fail_nth_fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
-	while (fail_nth(0))
-		;
-	return ret;
-}
 
 FIXTURE(fault)
 {
@@ -84,7 +32,6 @@ FIXTURE(fault)
 	char *buf;
 	size_t length;
 	long pinned;
-	int nr_failed;
 };
 
 FIXTURE_SETUP(fault)
@@ -93,8 +40,7 @@ FIXTURE_SETUP(fault)
 
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
-	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	if (enable_faults() || fail_nth(0))
+	if (enable_faults())
 		SKIP_TEST("no fault injection in this kernel");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
@@ -117,70 +63,40 @@ FIXTURE_TEARDOWN(fault)
 	close(self->iommufd);
 }
 
-struct request {
-	int (*make)(struct _test_data_fault *self);
-	/* The reverse */
-	int (*undo)(struct _test_data_fault *self);
-	/* What has to work after a failure */
-	int (*check)(struct _test_data_fault *self);
-	/* Stays when all but the answer was done */
-	bool stays;
-};
-
-/*
- * Make a request with its first, second, ... chance failing, until all have. It
- * fails and leaves nothing behind, or it has found another way. In the end it is
- * made with success.
- */
-static bool sweep(struct _test_data_fault *self, const struct request *request)
+/* Nothing more is pinned */
+static int is_as_before(void *arg)
 {
-	int n;
+	struct _test_data_fault *self = arg;
 
-	self->nr_failed = 0;
-	for (n = 1; n < MANY; n++) {
-		int ret, err;
-
-		if (fail_nth(n))
-			return false;
-		ret = request->make(self);
-		err = errno;
-		if (!has_failed())
-			return !ret;
-		self->nr_failed += !!ret;
-		if (!ret)
-			ret = request->undo(self);
-		else if (err == EFAULT && request->stays)
-			ret = request->undo(self);
-		else
-			ret = err != ENOMEM && err != EFAULT;
-		if (ret || status_kb("VmPin") != self->pinned ||
-		    (request->check && request->check(self))) {
-			fprintf(stderr, "# chance %d: errno %d\n", n, err);
-			return false;
-		}
-	}
-	return false;
+	return status_kb("VmPin") != self->pinned;
 }
 
-static int make_alloc(struct _test_data_fault *self)
+static int make_alloc(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return ioas_alloc(self->iommufd, &self->other);
 }
 
-static int undo_alloc(struct _test_data_fault *self)
+static int undo_alloc(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return iommufd_destroy(self->iommufd, self->other);
 }
 
-static const struct request alloc = { make_alloc, undo_alloc };
+static const struct request alloc = { make_alloc, undo_alloc, is_as_before };
 
-static int make_bind(struct _test_data_fault *self)
+static int make_bind(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return bind_iommufd(self->device, self->iommufd, &self->dev_id);
 }
 
-static int undo_bind(struct _test_data_fault *self)
+static int undo_bind(void *arg)
 {
+	struct _test_data_fault *self = arg;
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 
 	if (ioctl(self->device, VFIO_DEVICE_GET_INFO, &info))
@@ -190,60 +106,78 @@ static int undo_bind(struct _test_data_fault *self)
 	return self->device < 0;
 }
 
-static int group_opens(struct _test_data_fault *self)
+static int group_opens(void *arg)
 {
+	struct _test_data_fault *self = arg;
 	int group = open_group(&self->dev);
 
-	return group < 0 || close(group);
+	return group < 0 || close(group) || is_as_before(self);
 }
 
 static const struct request bind_ = { make_bind, undo_bind, group_opens };
 
-static int make_map(struct _test_data_fault *self)
+static int make_map(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return ioas_map(self->iommufd, self->ioas, self->buf, self->length,
 			SZ_2M + SZ_4K, MAP_RW);
 }
 
-static int undo_map(struct _test_data_fault *self)
+static int undo_map(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return ioas_unmap(self->iommufd, self->ioas, 0, ~0UL);
 }
 
-static const struct request map = { make_map, undo_map, NULL, true };
+static const struct request map = { make_map, undo_map, is_as_before, true };
 
-static int make_attach(struct _test_data_fault *self)
+static int make_attach(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return attach_pt(self->device, self->ioas, NULL);
 }
 
-static int undo_attach(struct _test_data_fault *self)
+static int undo_attach(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return detach_pt(self->device);
 }
 
-static int nothing_is_reserved(struct _test_data_fault *self)
+static int nothing_is_reserved(void *arg)
 {
-	return !is_usable(self->iommufd, self->ioas, 0, ~0UL);
+	struct _test_data_fault *self = arg;
+
+	return !is_usable(self->iommufd, self->ioas, 0, ~0UL) ||
+	       is_as_before(self);
 }
 
 static const struct request attach = {
 	make_attach, undo_attach, nothing_is_reserved,
 };
 
-static int make_hwpt(struct _test_data_fault *self)
+static int make_hwpt(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return hwpt_alloc(self->iommufd, self->dev_id, self->ioas,
 			  &self->other);
 }
 
-static int undo_hwpt(struct _test_data_fault *self)
+static int undo_hwpt(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return iommufd_destroy(self->iommufd, self->other);
 }
 
-static int stays_attached(struct _test_data_fault *self)
+static int stays_attached(void *arg)
 {
+	struct _test_data_fault *self = arg;
+
 	return is_usable(self->iommufd, self->ioas, MSI_START, MSI_START);
 }
 
@@ -252,24 +186,21 @@ static const struct request hwpt = { make_hwpt, undo_hwpt, stays_attached };
 /* Ids of what failed are free again */
 TEST_F(fault, ioas_alloc)
 {
-	EXPECT_TRUE(sweep(self, &alloc));
-	EXPECT_LT(0, self->nr_failed);
+	EXPECT_LT(0, sweep(self, &alloc));
 	EXPECT_EQ(2, self->other);
 }
 
 /* The group opens after each failure (traps E2, E11, G3) */
 TEST_F(fault, bind)
 {
-	EXPECT_TRUE(sweep(self, &bind_));
-	EXPECT_LT(5, self->nr_failed);
+	EXPECT_LT(5, sweep(self, &bind_));
 	EXPECT_EQ(0, undo_bind(self));
 }
 
 /* Without a device a mapping is a note */
 TEST_F(fault, map_without_device)
 {
-	EXPECT_TRUE(sweep(self, &map));
-	EXPECT_LT(0, self->nr_failed);
+	EXPECT_LT(0, sweep(self, &map));
 	EXPECT_EQ(0, undo_map(self));
 }
 
@@ -278,8 +209,7 @@ TEST_F(fault, map_with_device)
 {
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
-	EXPECT_TRUE(sweep(self, &map));
-	EXPECT_LT(5, self->nr_failed);
+	EXPECT_LT(5, sweep(self, &map));
 	EXPECT_EQ(self->pinned + (long)self->length / 1024,
 		  status_kb("VmPin"));
 	EXPECT_EQ(0, undo_map(self));
@@ -297,8 +227,7 @@ TEST_F(fault, failed_map_leaves_nothing_mapped)
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
 	ASSERT_EQ(0, edu_open(&edu, self->device));
-	EXPECT_TRUE(sweep(self, &map));
-	EXPECT_LT(5, self->nr_failed);
+	EXPECT_LT(5, sweep(self, &map));
 	ASSERT_EQ(0, undo_map(self));
 
 	memset(self->buf, 0x11, self->length);
@@ -319,8 +248,7 @@ TEST_F(fault, attach)
 {
 	ASSERT_EQ(0, make_map(self));
 	ASSERT_EQ(0, make_bind(self));
-	EXPECT_TRUE(sweep(self, &attach));
-	EXPECT_LT(5, self->nr_failed);
+	EXPECT_LT(5, sweep(self, &attach));
 	EXPECT_EQ(self->pinned + (long)self->length / 1024,
 		  status_kb("VmPin"));
 	EXPECT_EQ(0, undo_attach(self));
@@ -334,8 +262,7 @@ TEST_F(fault, hwpt_alloc)
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
 	self->pinned = status_kb("VmPin");
-	EXPECT_TRUE(sweep(self, &hwpt));
-	EXPECT_LT(5, self->nr_failed);
+	EXPECT_LT(5, sweep(self, &hwpt));
 	EXPECT_EQ(0, undo_hwpt(self));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }

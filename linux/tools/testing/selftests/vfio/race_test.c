@@ -17,7 +17,7 @@
 
 #include "../iommu/iommufd_util.h"
 #include "../kselftest_harness.h"
-#include "race_util.h"
+#include "../iommu/race_util.h"
 #include "vfio_util.h"
 
 /* Objects of these cases have small ids, so these are all of them and some more */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "race_util.h"
+#include "../iommu/race_util.h"
 #include "vfio_util.h"
 
 FIXTURE(table_race)
