@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What tests of /dev/iommu share: its requests as functions, which return what
- * ioctl() does.
+ * ioctl() does, and memory to map.
  */
 #ifndef IOMMUFD_UTIL_H
 #define IOMMUFD_UTIL_H
@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -221,5 +223,71 @@ static inline int change_process(int fd)
 	struct iommu_ioas_change_process cmd = { .size = sizeof(cmd) };
 
 	return ioctl(fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+}
+
+/* Does this IOAS let all of a range be mapped? */
+static inline bool is_usable(int fd, __u32 id, __u64 start, __u64 length)
+{
+	struct iommu_iova_range ranges[16];
+	__u32 i, nr = 16;
+
+	if (iova_ranges(fd, id, ranges, &nr, NULL))
+		return false;
+	for (i = 0; i < nr; i++)
+		if (start >= ranges[i].start &&
+		    start + (length - 1) <= ranges[i].last)
+			return true;
+	return false;
+}
+
+/*
+ * Memory
+ */
+
+/* At a multiple of 2 MiB, to go with the process; huge pages with MAP_HUGETLB */
+static inline void *memory(size_t length, int flags)
+{
+	uintptr_t where;
+	void *room;
+
+	room = mmap(NULL, length + SZ_2M, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED)
+		return room;
+	where = ((uintptr_t)room + SZ_2M - 1) & ~(SZ_2M - 1);
+	return mmap((void *)where, length, PROT_READ | PROT_WRITE,
+		    MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+}
+
+/* Each byte tells where in the memory it is, with another @salt another byte */
+static inline unsigned char byte_at(size_t offset, unsigned int salt)
+{
+	return (offset * 31 + offset / PAGE * 7 + salt * 101) % 251;
+}
+
+static inline void fill_bytes(void *data, size_t length, unsigned int salt)
+{
+	unsigned char *bytes = data;
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		bytes[i] = byte_at(i, salt);
+}
+
+/* A line of /proc/self/status in kB, or -1 */
+static inline long status_kb(const char *field)
+{
+	size_t len = strlen(field);
+	char line[256];
+	long ret = -1;
+	FILE *f;
+
+	f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, len) && line[len] == ':')
+			ret = atol(line + len + 1);
+	if (f)
+		fclose(f);
+	return ret;
 }
 #endif

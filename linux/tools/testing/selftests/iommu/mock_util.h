@@ -175,12 +175,24 @@ static inline int mock_check_refs(int fd, const void *va, __u64 length,
 	return mock_cmd(fd, IOMMU_TEST_OP_MD_CHECK_REFS, 0, &cmd);
 }
 
+/* Nothing of this memory is pinned, which any file can tell */
+static inline bool mock_is_unpinned(const void *va, __u64 length)
+{
+	int fd = open("/dev/iommu", O_RDWR);
+	bool ret = !mock_check_refs(fd, va, length, 0);
+
+	close(fd);
+	return ret;
+}
+
 static inline int mock_memory_limit(int fd, __u32 limit)
 {
 	struct iommu_test_cmd cmd = { .memory_limit.limit = limit };
 
 	return mock_cmd(fd, IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT, 0, &cmd);
 }
+
+#define MOCK_MEMORY_LIMIT 65536 /* The default */
 
 /*
  * Accesses, which are named by their file

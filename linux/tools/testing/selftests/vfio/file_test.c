@@ -62,7 +62,7 @@ FIXTURE_TEARDOWN(file)
 }
 
 /* A file of memory that is as long as this */
-static int memory(off_t length, unsigned int flags)
+static int memory_file(off_t length, unsigned int flags)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC | flags);
 
@@ -128,7 +128,7 @@ static void expect_both_ways(struct __test_metadata *_metadata,
 /* Pages that the file had and that it had not, at a start inside it */
 TEST_F(file, dma_goes_both_ways)
 {
-	int fd = memory(8 * PAGE, 0);
+	int fd = memory_file(8 * PAGE, 0);
 	char *view, byte = 1;
 
 	ASSERT_LE(0, fd);
@@ -161,7 +161,7 @@ TEST_F(file, long_file)
 {
 	enum { NR = 1300 };
 	static const int at[] = { 0, 511, 512, 1023, 1024, NR - 1 };
-	int fd = memory(NR * PAGE, 0), i;
+	int fd = memory_file(NR * PAGE, 0), i;
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, MAP_AT(fd, 0, NR * PAGE, IOVA, MAP_RW));
@@ -193,7 +193,7 @@ TEST_F(file, file_on_tmpfs)
 /* Huge pages of a file, whole and a part from inside one */
 TEST_F(file, huge_pages)
 {
-	int fd = memory(2 * SZ_2M, MFD_HUGETLB);
+	int fd = memory_file(2 * SZ_2M, MFD_HUGETLB);
 	off_t at = SZ_2M - 3 * PAGE;
 	char *view;
 
@@ -242,14 +242,14 @@ TEST_F(file, too_many_huge_pages)
 	int free = free_huge_pages(), fd;
 
 	ASSERT_LT(0, free);
-	fd = memory((free + 1) * SZ_2M, MFD_HUGETLB);
+	fd = memory_file((free + 1) * SZ_2M, MFD_HUGETLB);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-1, MAP_AT(fd, 0, (free + 1) * SZ_2M, IOVA, MAP_RW));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(fd);
 	EXPECT_EQ(free, free_huge_pages());
 
-	fd = memory(free * SZ_2M, MFD_HUGETLB);
+	fd = memory_file(free * SZ_2M, MFD_HUGETLB);
 	EXPECT_EQ(0, MAP_AT(fd, 0, free * SZ_2M, IOVA, MAP_RW));
 	EXPECT_EQ(0, free_huge_pages());
 	close(fd);
@@ -260,7 +260,7 @@ TEST_F(file, too_many_huge_pages)
 /* For reading a file that is open for reading is enough, and nothing is written */
 TEST_F(file, read_only)
 {
-	int fd = memory(2 * PAGE, 0), ro;
+	int fd = memory_file(2 * PAGE, 0), ro;
 	char buf[EDU_MAX];
 
 	ASSERT_LE(0, fd);
@@ -291,7 +291,7 @@ TEST_F(file, seals_against_writing)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(seals); i++) {
-		int fd = memory(PAGE, MFD_ALLOW_SEALING);
+		int fd = memory_file(PAGE, MFD_ALLOW_SEALING);
 
 		ASSERT_LE(0, fd);
 		ASSERT_EQ(0, seal(fd, seals[i]));
@@ -305,7 +305,7 @@ TEST_F(file, seals_against_writing)
 /* A seal is refused as long as a device can write, wherever the device is */
 TEST_F(file, seal_while_mapped_is_EBUSY)
 {
-	int fd = memory(2 * PAGE, MFD_ALLOW_SEALING);
+	int fd = memory_file(2 * PAGE, MFD_ALLOW_SEALING);
 	__u32 other;
 
 	ASSERT_LE(0, fd);
@@ -330,7 +330,7 @@ TEST_F(file, seal_while_mapped_is_EBUSY)
 /* Pages that a failed MAP has looked at are free to be sealed */
 TEST_F(file, failed_map_does_not_prevent_a_seal)
 {
-	int fd = memory(2 * PAGE, MFD_ALLOW_SEALING);
+	int fd = memory_file(2 * PAGE, MFD_ALLOW_SEALING);
 
 	ASSERT_LE(0, fd);
 	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 0, 3 * PAGE, IOVA, MAP_RW));
@@ -342,7 +342,7 @@ TEST_F(file, failed_map_does_not_prevent_a_seal)
 /* Cut off before it is pinned: the range is not in the file any more */
 TEST_F(file, truncate_before_attach)
 {
-	int fd = memory(2 * PAGE, 0);
+	int fd = memory_file(2 * PAGE, 0);
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, detach_pt(self->device));
@@ -361,7 +361,7 @@ TEST_F(file, truncate_before_attach)
 /* Cut off afterwards: the device has the old pages, and the file new ones */
 TEST_F(file, truncate_after_map)
 {
-	int fd = memory(2 * PAGE, 0);
+	int fd = memory_file(2 * PAGE, 0);
 	char buf[EDU_MAX];
 
 	ASSERT_LE(0, fd);
@@ -384,7 +384,7 @@ TEST_F(file, truncate_after_map)
 /* A file that ends in the middle of its last page, and where that may be mapped */
 TEST_F(file, range_has_to_be_in_the_file)
 {
-	int fd = memory(2 * PAGE - 1, 0);
+	int fd = memory_file(2 * PAGE - 1, 0);
 
 	ASSERT_LE(0, fd);
 	EXPECT_ERRNO(EINVAL, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
@@ -400,7 +400,7 @@ TEST_F(file, range_has_to_be_in_the_file)
 /* A start inside a page: not with a device, and not attached then (trap A13) */
 TEST_F(file, start_inside_a_page)
 {
-	int fd = memory(2 * PAGE, 0);
+	int fd = memory_file(2 * PAGE, 0);
 	__u64 iova = 0;
 
 	ASSERT_LE(0, fd);
@@ -445,7 +445,7 @@ TEST_F(file, other_files_are_EINVAL)
 /* Not open, or only to be named */
 TEST_F(file, no_file_is_EBADF)
 {
-	int fd = memory(PAGE, 0), path;
+	int fd = memory_file(PAGE, 0), path;
 
 	ASSERT_LE(0, fd);
 	path = reopen(fd, O_PATH);
@@ -460,7 +460,7 @@ TEST_F(file, no_file_is_EBADF)
 /* Mapped by a process that has no memory of it, and is gone */
 TEST_F(file, mapping_needs_no_process)
 {
-	int fd = memory(2 * PAGE, 0), status;
+	int fd = memory_file(2 * PAGE, 0), status;
 	char buf[EDU_MAX];
 	pid_t pid;
 
@@ -486,7 +486,7 @@ TEST_F(file, mapping_needs_no_process)
 /* Without any file descriptor or memory map of it the file lives on */
 TEST_F(file, mapping_keeps_the_file)
 {
-	int fd = memory(PAGE, 0);
+	int fd = memory_file(PAGE, 0);
 	char *view;
 
 	ASSERT_LE(0, fd);
@@ -506,7 +506,7 @@ TEST_F(file, mapping_keeps_the_file)
 /* A part of it, in another IOAS, after the original is gone */
 TEST_F(file, copy_of_a_part)
 {
-	int fd = memory(4 * PAGE, 0);
+	int fd = memory_file(4 * PAGE, 0);
 	__u32 other;
 
 	ASSERT_LE(0, fd);

@@ -1,0 +1,857 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Drivers of the kernel that reach the memory of an IOAS, played by files of the
+ * mock IOMMU: what they pin stays pinned, and once; what they copy is byte exact;
+ * what is to be unmapped they have to give back.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+
+#define NR_PAGES 16
+#define LENGTH (NR_PAGES * PAGE)
+#define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+#define WRITE MOCK_ACCESS_RW_WRITE
+#define SLOW MOCK_ACCESS_RW_SLOW_PATH
+
+FIXTURE(access)
+{
+	int fd;
+	__u32 ioas;
+	char *buf;
+	__u64 base;
+	struct mock mocks[2];
+	int nr_mocks;
+	int access;
+	long pinned;
+};
+
+FIXTURE_VARIANT(access)
+{
+	int nr_mocks;
+	__u32 limit;
+};
+
+/* clang-format off */
+FIXTURE_VARIANT_ADD(access, no_device) { .limit = MOCK_MEMORY_LIMIT };
+FIXTURE_VARIANT_ADD(access, one_device) {
+	.nr_mocks = 1, .limit = MOCK_MEMORY_LIMIT,
+};
+FIXTURE_VARIANT_ADD(access, two_tables) {
+	.nr_mocks = 2, .limit = MOCK_MEMORY_LIMIT,
+};
+FIXTURE_VARIANT_ADD(access, page_by_page) { .nr_mocks = 1, .limit = 16 };
+/* clang-format on */
+
+FIXTURE_SETUP(access)
+{
+	int i;
+
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, mock_memory_limit(self->fd, variant->limit));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	fill_bytes(self->buf, LENGTH, 0);
+	self->pinned = status_kb("VmPin");
+	self->base = MOCK_APERTURE_START;
+	self->nr_mocks = variant->nr_mocks;
+	for (i = 0; i < self->nr_mocks; i++)
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = i),
+					 &self->mocks[i]));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN,
+				   &self->access));
+}
+
+FIXTURE_TEARDOWN(access)
+{
+	EXPECT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+	close(self->access);
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+#define MAP(_offset, _length, _iova)                                           \
+	map_at(self->fd, self->ioas, (uintptr_t)self->buf + (_offset), _length, \
+	       self->base + (_iova))
+#define UNMAP(_iova, _length)                                                  \
+	unmap(self->fd, self->ioas, self->base + (_iova), _length, NULL)
+#define PIN(_page, _nr, _item)                                                 \
+	access_pin(self->fd, self->access, self->base + (_page) * PAGE,        \
+		   self->buf + (_page) * PAGE, (_nr) * PAGE, 0, _item)
+#define UNPIN(_item) access_unpin(self->fd, self->access, _item)
+#define RW(_iova, _data, _length, _flags)                                      \
+	access_rw(self->fd, self->access, self->base + (_iova), _data, _length, \
+		  _flags)
+
+/* All pages are pinned once, or only those in [first, end) */
+static bool all_pinned(struct _test_data_access *self)
+{
+	return !mock_check_refs(self->fd, self->buf, LENGTH, 1) &&
+	       status_kb("VmPin") == self->pinned + (long)LENGTH / 1024;
+}
+
+static bool only_pinned(struct _test_data_access *self, int first, int end)
+{
+	return !mock_check_refs(self->fd, self->buf, first * PAGE, 0) &&
+	       !mock_check_refs(self->fd, self->buf + first * PAGE,
+				(end - first) * PAGE, 1) &&
+	       !mock_check_refs(self->fd, self->buf + end * PAGE,
+				(NR_PAGES - end) * PAGE, 0) &&
+	       status_kb("VmPin") ==
+		       self->pinned + (end - first) * (long)PAGE / 1024;
+}
+
+static bool is_pinned(struct _test_data_access *self, int first, int end)
+{
+	return self->nr_mocks ? all_pinned(self) :
+				only_pinned(self, first, end);
+}
+
+static void remove_mocks(struct _test_data_access *self)
+{
+	while (self->nr_mocks)
+		destroy(self->fd, self->mocks[--self->nr_mocks].stdev);
+}
+
+/*
+ * Pin
+ */
+
+/*
+ * Any pages in the middle, while tables come and go around them: pinned by the
+ * access alone, together with a table, and by the access alone again (trap A3)
+ */
+TEST_F_TIMEOUT(access, pins_survive_tables, 120)
+{
+	int first, end;
+
+	for (first = 0; first < NR_PAGES; first++)
+	for (end = first + 1; end <= NR_PAGES; end++) {
+		struct mock mock;
+		__u32 item;
+		int other;
+
+		ASSERT_EQ(0, MAP(0, LENGTH, 0));
+		ASSERT_EQ(0, PIN(first, end - first, &item));
+		ASSERT_TRUE(is_pinned(self, first, end));
+
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = 7), &mock));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base,
+					    self->buf, LENGTH));
+		ASSERT_TRUE(all_pinned(self));
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		ASSERT_TRUE(is_pinned(self, first, end));
+
+		/* The last table goes, if there is one, while pages are pinned */
+		for (other = 0; other < self->nr_mocks; other++)
+			ASSERT_EQ(0, mock_detach(self->fd,
+						 self->mocks[other].stdev));
+		ASSERT_TRUE(only_pinned(self, first, end));
+		ASSERT_EQ(0, UNPIN(item));
+		ASSERT_TRUE(only_pinned(self, 0, 0));
+		for (other = 0; other < self->nr_mocks; other++) {
+			self->mocks[other].hwpt = self->ioas;
+			ASSERT_EQ(0, mock_attach(self->fd,
+						 self->mocks[other].stdev,
+						 &self->mocks[other].hwpt));
+		}
+		ASSERT_EQ(0, UNMAP(0, LENGTH));
+		ASSERT_TRUE(only_pinned(self, 0, 0));
+	}
+}
+
+/* Two ranges that overlap, in every way: unpinned in either order (trap A3) */
+TEST_F_TIMEOUT(access, pins_overlap, 120)
+{
+	int a, b, order;
+	__u32 items[2];
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	for (a = 0; a < 12; a += 3)
+	for (b = 0; b < 12; b++)
+	for (order = 0; order < 2; order++) {
+		int last = order ? a : b, end = order ? a + 4 : b + 5;
+
+		ASSERT_EQ(0, PIN(a, 4, &items[0]));
+		if (b + 5 > NR_PAGES) {
+			ASSERT_EQ(0, UNPIN(items[0]));
+			continue;
+		}
+		ASSERT_EQ(0, PIN(b, 5, &items[1]));
+		ASSERT_EQ(0, UNPIN(items[order]));
+		ASSERT_TRUE(is_pinned(self, last, end));
+		ASSERT_EQ(0, UNPIN(items[!order]));
+		ASSERT_TRUE(is_pinned(self, 0, 0));
+		EXPECT_ERRNO(ENOENT, UNPIN(items[order]));
+	}
+}
+
+/* Over several areas, which need not be neighbours in memory */
+TEST_F(access, pin_crosses_areas)
+{
+	__u32 item;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, MAP((3 - i) * 4 * PAGE, 4 * PAGE, i * 4 * PAGE));
+	EXPECT_EQ(0, access_pin(self->fd, self->access,
+				self->base + 2 * PAGE, NULL, 12 * PAGE,
+				MOCK_FLAGS_ACCESS_WRITE, &item));
+	EXPECT_EQ(0, UNPIN(item));
+	EXPECT_ERRNO(EBADE, access_pin(self->fd, self->access, self->base,
+				       self->buf, 8 * PAGE, 0, &item));
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+}
+
+/* What can't be pinned leaves nothing pinned */
+TEST_F(access, pin_checks)
+{
+	__u32 item, ids[2];
+	int copies;
+
+	ASSERT_EQ(0, MAP(0, 8 * PAGE, 0));
+	EXPECT_EQ(0, PIN(0, 8, &ids[0]));
+	EXPECT_EQ(0, PIN(0, 8, &ids[1]));
+	EXPECT_EQ(ids[0] + 1, ids[1]);
+	EXPECT_EQ(0, UNPIN(ids[0]));
+	EXPECT_EQ(0, UNPIN(ids[1]));
+
+	EXPECT_ERRNO(ENOENT, PIN(4, 5, &item));
+	EXPECT_ERRNO(ENOENT, PIN(8, 1, &item));
+	EXPECT_ERRNO(EINVAL, PIN(0, 0, &item));
+	EXPECT_ERRNO(EINVAL, access_pin(self->fd, self->access,
+					self->base + MOCK_PAGE, NULL, PAGE, 0,
+					&item));
+	EXPECT_ERRNO(EINVAL, access_pin(self->fd, self->access, self->base,
+					NULL, MOCK_PAGE, 0, &item));
+	EXPECT_ERRNO(EOVERFLOW, access_pin(self->fd, self->access, -PAGE, NULL,
+					   2 * PAGE, 0, &item));
+	EXPECT_ERRNO(ENOENT, access_pin(self->fd, self->access, -PAGE, NULL,
+					PAGE, 0, &item));
+	EXPECT_ERRNO(ENOMEM, access_pin(self->fd, self->access, self->base,
+					NULL, 4097 * PAGE, 0, &item));
+	EXPECT_ERRNO(EOPNOTSUPP, access_pin(self->fd, self->access, self->base,
+					    NULL, PAGE, 2, &item));
+	EXPECT_ERRNO(EBADFD, access_pin(self->fd, self->fd, self->base, NULL,
+					PAGE, 0, &item));
+	EXPECT_ERRNO(EBADFD, access_pin(self->fd, 999, self->base, NULL, PAGE,
+					0, &item));
+	EXPECT_ERRNO(ENOENT, UNPIN(99));
+
+	/* Without a way to ask for pages back none are given (trap D6) */
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &copies));
+	EXPECT_ERRNO(EOPNOTSUPP, access_pin(self->fd, copies, self->base, NULL,
+					    PAGE, 0, &item));
+	EXPECT_EQ(0, access_rw(self->fd, copies, self->base, &item, 4, SLOW));
+	close(copies);
+	EXPECT_ERRNO(EOPNOTSUPP, access_create(self->fd, self->ioas, 2,
+					       &copies));
+	EXPECT_ERRNO(ENOENT, access_create(self->fd, 99, CAN_PIN, &copies));
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 8 * PAGE, 8 * PAGE));
+	EXPECT_EQ(0, UNMAP(0, 8 * PAGE));
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+}
+
+/* Bytes that are mapped for one direction only (trap D5) */
+TEST_F(access, directions)
+{
+	__u64 reads = self->base, writes = self->base + PAGE;
+	__u32 item;
+	char byte = 1;
+
+	ASSERT_EQ(0, map(self->fd, self->ioas,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			 (uintptr_t)self->buf, PAGE, &reads));
+	ASSERT_EQ(0, map(self->fd, self->ioas,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE,
+			 (uintptr_t)self->buf, PAGE, &writes));
+	EXPECT_EQ(0, access_pin(self->fd, self->access, reads, NULL, PAGE, 0,
+				&item));
+	EXPECT_ERRNO(EPERM, access_pin(self->fd, self->access, reads, NULL,
+				       PAGE, MOCK_FLAGS_ACCESS_WRITE, &item));
+	EXPECT_ERRNO(EPERM, access_pin(self->fd, self->access, writes, NULL,
+				       PAGE, 0, &item));
+	EXPECT_EQ(0, access_pin(self->fd, self->access, writes, NULL, PAGE,
+				MOCK_FLAGS_ACCESS_WRITE, &item));
+	EXPECT_ERRNO(EPERM, RW(0, &byte, 1, WRITE));
+	EXPECT_ERRNO(EPERM, RW(0, &byte, 1, WRITE | SLOW));
+	EXPECT_ERRNO(EPERM, RW(PAGE, &byte, 1, 0));
+	EXPECT_ERRNO(EPERM, RW(PAGE, &byte, 1, SLOW));
+	/* Over the border between them, too */
+	EXPECT_ERRNO(EPERM, RW(PAGE - 1, &item, 2, 0));
+	EXPECT_EQ(0, RW(0, &byte, 1, 0));
+	EXPECT_EQ(0, RW(PAGE, &byte, 1, WRITE));
+}
+
+/* A page once more than it was pinned before is one pin; close forgets none */
+TEST_F(access, close_unpins)
+{
+	__u32 item;
+	int i, second;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, PIN(i, 6, &item));
+	ASSERT_EQ(0, access_pin(self->fd, second, self->base + 4 * PAGE,
+				self->buf + 4 * PAGE, PAGE, 0, &item));
+	EXPECT_TRUE(is_pinned(self, 0, 15));
+	close(self->access);
+	self->access = second;
+	EXPECT_TRUE(is_pinned(self, 4, 5));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+	close(second);
+	self->access = -1;
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+	remove_mocks(self);
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+}
+
+/*
+ * hugetlb memory, which is one run, with holes of what others have pinned: in
+ * batches of every small size a device finds each page where it is (trap A4)
+ */
+TEST_F_TIMEOUT(access, scattered_pins_in_huge_pages, 120)
+{
+	static const __u32 limits[] = { 12, 24, 36, 60, 12 * 511, 12 * 512,
+					MOCK_MEMORY_LIMIT };
+	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
+	struct mock mock;
+	__u32 items[64];
+	size_t i, l, nr;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 2 * SZ_2M);
+	for (l = 0; l < ARRAY_SIZE(limits); l++) {
+		ASSERT_EQ(0, mock_memory_limit(self->fd, limits[l]));
+		ASSERT_EQ(0, map_at(self->fd, self->ioas,
+				    (uintptr_t)huge + PAGE, 2 * SZ_2M - PAGE,
+				    self->base));
+		/* Of growing length, with growing gaps */
+		for (i = 0, nr = 0; nr < 64; i += 2 * nr, nr++) {
+			size_t pages = nr % 5 + 1;
+
+			if ((i + pages) * PAGE > 2 * SZ_2M - PAGE)
+				break;
+			ASSERT_EQ(0, access_pin(self->fd, self->access,
+						self->base + i * PAGE,
+						huge + PAGE + i * PAGE,
+						pages * PAGE, 0, &items[nr]));
+		}
+		ASSERT_LT(20, nr);
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = 7), &mock));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base,
+					    huge + PAGE, 2 * SZ_2M - PAGE));
+		ASSERT_EQ(self->pinned + (long)(2 * SZ_2M - PAGE) / 1024,
+			  status_kb("VmPin"));
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		/* Unpin every second one, and let a device come again */
+		for (i = 0; i < nr; i += 2)
+			ASSERT_EQ(0, UNPIN(items[i]));
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = 7), &mock));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base,
+					    huge + PAGE, 2 * SZ_2M - PAGE));
+		for (i = 1; i < nr; i += 2)
+			ASSERT_EQ(0, UNPIN(items[i]));
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		ASSERT_EQ(0, UNMAP(0, 2 * SZ_2M - PAGE));
+		ASSERT_EQ(self->pinned, status_kb("VmPin"));
+	}
+}
+
+/* Around the border of two huge pages, when the device goes first */
+TEST_F(access, pin_at_the_border_of_huge_pages)
+{
+	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
+	__u32 items[2];
+	int i;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 2 * SZ_2M);
+	for (i = -2; i <= 1; i++) {
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)huge,
+				    2 * SZ_2M, self->base));
+		ASSERT_EQ(0, access_pin(self->fd, self->access,
+					self->base + SZ_2M + i * (long)PAGE,
+					huge + SZ_2M + i * (long)PAGE, PAGE, 0,
+					&items[0]));
+		ASSERT_EQ(0, access_pin(self->fd, self->access,
+					self->base + SZ_2M - PAGE,
+					huge + SZ_2M - PAGE, 2 * PAGE, 0,
+					&items[1]));
+		if (i == -2)
+			remove_mocks(self);
+		EXPECT_EQ(self->pinned + (i < -1 || i > 0 ? 12 : 8),
+			  status_kb("VmPin"));
+		ASSERT_EQ(0, UNPIN(items[1]));
+		EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+		ASSERT_EQ(0, UNPIN(items[0]));
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+		ASSERT_EQ(0, UNMAP(0, 2 * SZ_2M));
+	}
+}
+
+/*
+ * Copy
+ */
+
+static bool is_at(const char *data, size_t offset, size_t length)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if ((unsigned char)data[i] != byte_at(offset + i, 0))
+			return false;
+	return true;
+}
+
+/* Every place around the border of two pages; @offset: of the area in the buffer */
+static void sweep_rw(struct __test_metadata *_metadata,
+		     struct _test_data_access *self, int access, size_t offset,
+		     __u32 way)
+{
+	size_t from, nr, i;
+	char data[64];
+
+	for (from = PAGE - 50; from < PAGE + 50; from++)
+	for (nr = 1; nr < 64; nr++) {
+		__u64 iova = self->base + from - offset;
+		char *at = self->buf + from;
+
+		ASSERT_EQ(0, access_rw(self->fd, access, iova, data, nr, way));
+		ASSERT_TRUE(is_at(data, from, nr));
+		memset(data, ~*at, nr);
+		ASSERT_EQ(0, access_rw(self->fd, access, iova, data, nr,
+				       way | WRITE));
+		ASSERT_EQ(0, memcmp(data, at, nr));
+		ASSERT_TRUE(is_at(at - 1, from - 1, 1));
+		ASSERT_TRUE(is_at(at + nr, from + nr, 1));
+		for (i = 0; i < nr; i++)
+			at[i] = byte_at(from + i, 0);
+	}
+}
+
+TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
+{
+	char data[LENGTH];
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	sweep_rw(_metadata, self, self->access, 0, 0);
+	sweep_rw(_metadata, self, self->access, 0, SLOW);
+	EXPECT_EQ(0, RW(0, data, LENGTH, 0));
+	EXPECT_TRUE(is_at(data, 0, LENGTH));
+	EXPECT_EQ(0, RW(0, data, LENGTH, SLOW));
+	EXPECT_TRUE(is_at(data, 0, LENGTH));
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+}
+
+/* An area that is not of whole pages, which only accesses that can't pin reach */
+TEST_F_TIMEOUT(access, copies_of_unaligned_areas, 240)
+{
+	int copies;
+
+	close(self->access);
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &copies));
+	self->access = copies;
+	ASSERT_EQ(0, MAP(MOCK_PAGE, 2 * PAGE, 0));
+	sweep_rw(_metadata, self, copies, MOCK_PAGE, 0);
+	sweep_rw(_metadata, self, copies, MOCK_PAGE, SLOW);
+}
+
+/* Each answer is about the range, not what was there before (trap D4) */
+TEST_F(access, copy_checks)
+{
+	static const __u32 ways[] = { 0, SLOW, WRITE, WRITE | SLOW };
+	char data[2 * PAGE] = {};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		__u32 way = ways[i];
+
+		EXPECT_ERRNO(ENOENT, RW(0, data, 1, way));
+		ASSERT_EQ(0, MAP(0, PAGE, PAGE));
+		EXPECT_ERRNO(EINVAL, RW(PAGE, data, 0, way));
+		EXPECT_ERRNO(EINVAL, RW(0, data, 0, way));
+		EXPECT_ERRNO(ENOENT, RW(PAGE - 1, data, 2, way));
+		EXPECT_ERRNO(ENOENT, RW(2 * PAGE - 1, data, 2, way));
+		EXPECT_EQ(0, RW(PAGE, data, PAGE, way));
+		EXPECT_ERRNO(EOVERFLOW, access_rw(self->fd, self->access, -1,
+						  data, 2, way));
+		EXPECT_ERRNO(ENOMEM, RW(PAGE, data, (16 << 20) + 1, way));
+		EXPECT_ERRNO(EFAULT, RW(PAGE, (void *)8, 1, way));
+		EXPECT_ERRNO(EOPNOTSUPP, RW(PAGE, data, 1, way | 2));
+		EXPECT_ERRNO(EBADFD, access_rw(self->fd, self->fd, self->base,
+					       data, 1, way));
+		EXPECT_EQ(0, UNMAP(PAGE, PAGE));
+	}
+}
+
+/* What was mapped and is not there any more */
+TEST_F(access, copy_of_a_hole_is_EFAULT)
+{
+	char *page = memory(PAGE, MAP_PRIVATE);
+	char byte = 1;
+	__u32 item;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, munmap(page, PAGE));
+	EXPECT_ERRNO(EFAULT, RW(0, &byte, 1, 0));
+	EXPECT_ERRNO(EFAULT, RW(0, &byte, 1, SLOW));
+	EXPECT_ERRNO(EFAULT, RW(0, &byte, 1, WRITE));
+	EXPECT_ERRNO(EFAULT, RW(0, &byte, 1, WRITE | SLOW));
+	EXPECT_ERRNO(EFAULT, access_pin(self->fd, self->access, self->base,
+					NULL, PAGE, 0, &item));
+}
+
+/* Memory of another process, and of a file, which go the same way as pins */
+TEST_F(access, copy_of_others_memory)
+{
+	int file = memfd_create("access", 0), status;
+	char data[2 * PAGE], *bytes;
+	__u64 iova = self->base + LENGTH;
+	pid_t pid;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	pid = fork();
+	if (!pid) {
+		/* The buffer is the parent's; at its place something else is */
+		mmap(self->buf, LENGTH, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		if (RW(PAGE - 10, data, 20, 0) || !is_at(data, PAGE - 10, 20))
+			_exit(1);
+		memset(data, 0x55, 20);
+		_exit(RW(PAGE - 10, data, 20, WRITE) ? 2 : 0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0x55, self->buf[PAGE - 10]);
+	EXPECT_EQ(0x55, self->buf[PAGE + 9]);
+	EXPECT_TRUE(is_at(self->buf + PAGE + 10, PAGE + 10, 100));
+
+	ASSERT_EQ(0, ftruncate(file, 2 * PAGE));
+	bytes = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file,
+		     0);
+	ASSERT_NE(MAP_FAILED, bytes);
+	fill_bytes(bytes, 2 * PAGE, 0);
+	ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW, file, 0, 2 * PAGE,
+			      &iova));
+	EXPECT_EQ(0, RW(LENGTH + PAGE - 10, data, 20, 0));
+	EXPECT_TRUE(is_at(data, PAGE - 10, 20));
+	EXPECT_EQ(0, RW(LENGTH, data, PAGE, WRITE));
+	EXPECT_EQ(0, memcmp(bytes, data, PAGE));
+	EXPECT_EQ(0, UNMAP(LENGTH, 2 * PAGE));
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+}
+
+/* The last byte of the IOVA space is one as all others (trap A21) */
+TEST_F(access, top_of_the_space)
+{
+	char data[10];
+	__u32 ioas, item;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &ioas));
+	ASSERT_EQ(0, map_at(self->fd, ioas, (uintptr_t)self->buf, 2 * PAGE,
+			    -2 * PAGE));
+	ASSERT_EQ(0, access_replace(self->fd, self->access, ioas));
+	EXPECT_EQ(0, access_rw(self->fd, self->access, -10, data, 10, 0));
+	EXPECT_TRUE(is_at(data, 2 * PAGE - 10, 10));
+	EXPECT_EQ(0, access_rw(self->fd, self->access, -1, data, 1,
+			       SLOW | WRITE));
+	EXPECT_ERRNO(EOVERFLOW, access_rw(self->fd, self->access, -10, data,
+					  11, 0));
+	EXPECT_EQ(0, access_pin(self->fd, self->access, -2 * PAGE, self->buf,
+				2 * PAGE, 0, &item));
+	EXPECT_EQ(0, unmap(self->fd, ioas, -2 * PAGE, 2 * PAGE, NULL));
+	EXPECT_ERRNO(ENOENT, UNPIN(item));
+}
+
+/*
+ * Pages that are wanted back
+ */
+
+/* UNMAP asks for what is pinned, and has it before it returns (trap D9) */
+TEST_F(access, unmap_asks_for_pages)
+{
+	__u32 items[4];
+	int i, second;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	ASSERT_EQ(0, MAP(0, 8 * PAGE, 0));
+	ASSERT_EQ(0, MAP(8 * PAGE, 8 * PAGE, 8 * PAGE));
+	ASSERT_EQ(0, PIN(0, 1, &items[0]));
+	ASSERT_EQ(0, PIN(6, 4, &items[1]));
+	ASSERT_EQ(0, PIN(12, 2, &items[2]));
+	ASSERT_EQ(0, access_pin(self->fd, second, self->base + 7 * PAGE,
+				self->buf + 7 * PAGE, PAGE, 0, &items[3]));
+	EXPECT_EQ(0, UNMAP(0, 8 * PAGE));
+	EXPECT_ERRNO(ENOENT, UNPIN(items[0]));
+	EXPECT_ERRNO(ENOENT, UNPIN(items[1]));
+	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, second, items[3]));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, 8 * PAGE));
+	/* The other area was not asked for */
+	EXPECT_EQ(0, UNPIN(items[2]));
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, PIN(8 + i, 1 + i, &items[i]));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	for (i = 0; i < 3; i++)
+		EXPECT_ERRNO(ENOENT, UNPIN(items[i]));
+	close(second);
+}
+
+/* An area that others copied stays pinned for them only as far as they need it */
+TEST_F(access, unmap_leaves_copies)
+{
+	__u64 iova = self->base + LENGTH;
+	__u32 items[2];
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, copy(self->fd, self->ioas, self->ioas, FIXED_RW, 4 * PAGE,
+			  &iova, self->base + 4 * PAGE));
+	ASSERT_EQ(0, PIN(2, 4, &items[0]));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, iova,
+				self->buf + 4 * PAGE, 2 * PAGE, 0, &items[1]));
+	EXPECT_EQ(0, UNMAP(0, LENGTH));
+	EXPECT_ERRNO(ENOENT, UNPIN(items[0]));
+	EXPECT_TRUE(only_pinned(self, 4, self->nr_mocks ? 8 : 6));
+	EXPECT_EQ(0, UNPIN(items[1]));
+}
+
+/*
+ * Who never lets go: UNMAP gives up, the area is as it was, and later it can go
+ * (trap A19). That is said in the log once in a while, which is no complaint of
+ * the kernel about itself.
+ */
+TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
+{
+	__u64 unmapped;
+	__u32 item, other;
+
+	ASSERT_EQ(0, MAP(0, 4 * PAGE, 0));
+	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
+	ASSERT_EQ(0, PIN(5, 1, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_STUBBORN,
+				0));
+	EXPECT_ERRNO(EDEADLOCK, UNMAP(4 * PAGE, 4 * PAGE));
+	EXPECT_ERRNO(EDEADLOCK, UNMAP(0, 8 * PAGE));
+	EXPECT_ERRNO(EDEADLOCK, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, PIN(4, 4, &other));
+	EXPECT_EQ(0, UNPIN(other));
+	EXPECT_EQ(0, UNPIN(item));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, self->base + 4 * PAGE,
+			   4 * PAGE, &unmapped));
+	EXPECT_EQ(4 * PAGE, unmapped);
+
+	/* It moves and is closed all the same, with what it holds */
+	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
+	ASSERT_EQ(0, PIN(5, 2, &item));
+	EXPECT_EQ(0, alloc_ioas(self->fd, &other));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
+	ASSERT_EQ(0, PIN(5, 2, &item));
+}
+
+struct unmapper {
+	struct _test_data_access *self;
+	__u64 unmapped;
+	int ret, err;
+};
+
+static void *unmap_all(void *arg)
+{
+	struct unmapper *me = arg;
+
+	me->ret = unmap(me->self->fd, me->self->ioas, 0, ~0ULL, &me->unmapped);
+	me->err = errno;
+	return NULL;
+}
+
+/*
+ * Who is slow to let go of an area: others that unmap it meanwhile wait and don't
+ * find it a second time, and those that pin, copy, or map there are refused
+ * (trap A1)
+ */
+TEST_F(access, slow_access)
+{
+	struct unmapper me[2] = { { self }, { self } };
+	__u64 iova = self->base + LENGTH;
+	__u32 item;
+	pthread_t threads[2];
+	int i;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, PIN(3, 1, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmap_all,
+					    &me[i]));
+	usleep(200000);
+	/* The area is in the hands of one of them */
+	EXPECT_ERRNO(EINVAL, PIN(4, 1, &item));
+	EXPECT_ERRNO(EINVAL, RW(0, &iova, 4, 0));
+	iova = self->base + LENGTH;
+	EXPECT_ERRNO(EBUSY, copy(self->fd, self->ioas, self->ioas, FIXED_RW,
+				 PAGE, &iova, self->base));
+	EXPECT_ERRNO(EEXIST, MAP(0, PAGE, 0));
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, me[i].ret);
+	}
+	EXPECT_EQ(LENGTH, me[0].unmapped + me[1].unmapped);
+	EXPECT_ERRNO(ENOENT, UNPIN(item));
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
+/*
+ * Another IOAS
+ */
+
+TEST_F(access, replace_gives_pages_back)
+{
+	__u32 items[2], other;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, PIN(0, 4, &items[0]));
+	ASSERT_EQ(0, PIN(8, 4, &items[1]));
+	/* Where it is already nothing happens */
+	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
+	EXPECT_EQ(0, UNPIN(items[0]));
+	EXPECT_ERRNO(ENOENT, access_replace(self->fd, self->access, 99));
+	EXPECT_ERRNO(ENOENT, access_replace(self->fd, self->access,
+					    self->nr_mocks ?
+						    self->mocks[0].hwpt : 99));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_ERRNO(ENOENT, UNPIN(items[1]));
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+	EXPECT_ERRNO(ENOENT, PIN(0, 1, &items[0]));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, other));
+	remove_mocks(self);
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+
+	/* Without an IOAS it reaches nothing (trap D2) */
+	EXPECT_EQ(0, access_detach(self->fd, self->access));
+	EXPECT_EQ(0, access_detach(self->fd, self->access));
+	EXPECT_ERRNO(ENOENT, RW(0, items, 1, 0));
+	EXPECT_ERRNO(ENOENT, PIN(0, 1, &items[0]));
+	EXPECT_ERRNO(ENOENT, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, access_attach(self->fd, self->access, other));
+	EXPECT_EQ(0, access_detach(self->fd, self->access));
+	EXPECT_EQ(0, destroy(self->fd, other));
+}
+
+/*
+ * To an IOAS with areas that don't suit: it stays where it was, with what it has
+ * pinned, and can be closed (trap D1)
+ */
+TEST_F(access, failed_replace_changes_nothing)
+{
+	__u32 item, other, ids[2];
+	int i, second;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, other, (uintptr_t)self->buf, PAGE,
+			    MOCK_PAGE));
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, PIN(0, 4, &item));
+	for (i = 0; i < 10; i++)
+		EXPECT_ERRNO(EADDRINUSE, access_replace(self->fd, self->access,
+							other));
+	EXPECT_EQ(0, PIN(2, 4, &ids[0]));
+	EXPECT_EQ(0, UNPIN(item));
+	EXPECT_TRUE(is_pinned(self, 2, 6));
+	EXPECT_ERRNO(EADDRINUSE, access_create(self->fd, other, CAN_PIN,
+					       &second));
+	EXPECT_EQ(0, destroy(self->fd, other));
+
+	/* A second one has a place of its own in the same list */
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, other, (uintptr_t)self->buf, PAGE,
+			    MOCK_PAGE));
+	EXPECT_ERRNO(EADDRINUSE, access_replace(self->fd, second, other));
+	ASSERT_EQ(0, access_pin(self->fd, second, self->base, self->buf, PAGE,
+				0, &ids[1]));
+	close(self->access);
+	self->access = second;
+	EXPECT_EQ(0, UNMAP(0, LENGTH));
+	EXPECT_ERRNO(ENOENT, UNPIN(ids[1]));
+	close(self->access);
+	self->access = -1;
+	EXPECT_EQ(0, unmap(self->fd, other, 0, ~0ULL, NULL));
+}
+
+static void *move_away(void *arg)
+{
+	struct unmapper *me = arg;
+
+	me->ret = access_replace(me->self->fd, me->self->access, me->unmapped);
+	me->err = errno;
+	return NULL;
+}
+
+/*
+ * While it moves, and is asked for its pages, it can unpin, and neither pin nor
+ * move elsewhere (trap D3)
+ */
+TEST_F(access, no_two_moves_at_once)
+{
+	struct unmapper me = { self };
+	__u32 items[2], other, third;
+	pthread_t thread;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &third));
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, PIN(0, 1, &items[0]));
+	ASSERT_EQ(0, PIN(8, 1, &items[1]));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
+	me.unmapped = other;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, move_away, &me));
+	usleep(200000);
+	EXPECT_ERRNO(EBUSY, access_replace(self->fd, self->access, third));
+	EXPECT_ERRNO(ENOENT, PIN(4, 1, &items[1]));
+	EXPECT_EQ(0, UNPIN(items[0]));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, third));
+}
+
+/* The file of an access holds the context, however they are closed (B13, B14) */
+TEST_F(access, context_waits_for_access)
+{
+	char data[10];
+	__u32 item;
+	int fd;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, PIN(0, 4, &item));
+	close(self->fd);
+	fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	/* Any file can be asked; the access is of the old context */
+	EXPECT_EQ(0, access_rw(fd, self->access, self->base + 4 * PAGE, data,
+			       10, SLOW));
+	EXPECT_TRUE(is_at(data, 4 * PAGE, 10));
+	EXPECT_TRUE(is_pinned(self, 0, 4));
+	EXPECT_EQ(0, UNPIN(item));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,889 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Areas of an IOAS, with and without devices of the mock IOMMU: where they may be,
+ * how they are copied and removed, what is in the page tables then. All of it
+ * with no table, one, two alike, two different ones, and with memory handled
+ * page by page.
+ */
+#define _GNU_SOURCE
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+
+#define NR_PAGES 16
+#define LENGTH (NR_PAGES * PAGE)
+
+FIXTURE(areas)
+{
+	int fd;
+	__u32 ioas;
+	char *buf;
+	/* The first IOVA that can be mapped, and what areas are multiples of */
+	__u64 base;
+	__u64 alignment;
+	struct mock mocks[2];
+	int nr_mocks;
+	long pinned;
+};
+
+FIXTURE_VARIANT(areas)
+{
+	int nr_mocks;
+	/* Of different IOMMUs, so each has its table */
+	bool apart;
+	__u32 limit;
+};
+
+/* clang-format off */
+FIXTURE_VARIANT_ADD(areas, no_device) { .limit = MOCK_MEMORY_LIMIT };
+FIXTURE_VARIANT_ADD(areas, one_device) {
+	.nr_mocks = 1, .limit = MOCK_MEMORY_LIMIT,
+};
+FIXTURE_VARIANT_ADD(areas, two_devices) {
+	.nr_mocks = 2, .limit = MOCK_MEMORY_LIMIT,
+};
+FIXTURE_VARIANT_ADD(areas, two_tables) {
+	.nr_mocks = 2, .apart = true, .limit = MOCK_MEMORY_LIMIT,
+};
+FIXTURE_VARIANT_ADD(areas, page_by_page) { .nr_mocks = 1, .limit = 16 };
+/* clang-format on */
+
+FIXTURE_SETUP(areas)
+{
+	int i;
+
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, mock_memory_limit(self->fd, variant->limit));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	fill_bytes(self->buf, LENGTH, 0);
+	self->pinned = status_kb("VmPin");
+
+	self->alignment = 1;
+	self->nr_mocks = variant->nr_mocks;
+	for (i = 0; i < self->nr_mocks; i++) {
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = i &&
+						      variant->apart),
+					 &self->mocks[i]));
+		self->base = MOCK_APERTURE_START;
+		self->alignment = MOCK_PAGE;
+	}
+	if (self->nr_mocks == 2)
+		ASSERT_EQ(variant->apart,
+			  self->mocks[0].hwpt != self->mocks[1].hwpt);
+}
+
+/* However a case ends, close gives back everything */
+FIXTURE_TEARDOWN(areas)
+{
+	EXPECT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+#define MAP(_offset, _length, _iova)                                           \
+	map_at(self->fd, self->ioas, (uintptr_t)self->buf + (_offset), _length, \
+	       self->base + (_iova))
+#define UNMAP(_iova, _length)                                                  \
+	unmap(self->fd, self->ioas, self->base + (_iova), _length, NULL)
+#define ALL 0, ~0ULL
+
+/* Every table there is maps a part of the buffer at an IOVA */
+static bool all_map(struct _test_data_areas *self, __u64 iova, size_t offset,
+		    size_t length)
+{
+	int i;
+
+	for (i = 0; i < self->nr_mocks; i++)
+		if (mock_check_map(self->fd, self->mocks[i].hwpt, iova,
+				   self->buf + offset, length))
+			return false;
+	return true;
+}
+
+/* A part of the buffer is pinned once, if there is a table */
+static bool is_pinned(struct _test_data_areas *self, size_t offset,
+		      size_t length)
+{
+	return !mock_check_refs(self->fd, self->buf + offset, length,
+				self->nr_mocks ? 1 : 0);
+}
+
+static void remove_mocks(struct _test_data_areas *self)
+{
+	while (self->nr_mocks)
+		destroy(self->fd, self->mocks[--self->nr_mocks].stdev);
+}
+
+/*
+ * Destroy
+ */
+
+/* A device keeps its IOAS, areas don't (trap B9) */
+TEST_F(areas, destroy_waits_for_devices_only)
+{
+	int i;
+
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, MAP(i * PAGE, PAGE, i * PAGE));
+	if (self->nr_mocks)
+		EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+	for (i = 0; i < self->nr_mocks; i++) {
+		EXPECT_ERRNO(EBUSY, destroy(self->fd, self->mocks[i].idev));
+		EXPECT_ERRNO(EBUSY, destroy(self->fd, self->mocks[i].hwpt));
+	}
+	remove_mocks(self);
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_ERRNO(ENOENT, destroy(self->fd, self->ioas));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+/* Close with all of it alive; the rest is seen in the end of each case (B14) */
+TEST_F(areas, close_removes_everything)
+{
+	__u32 other;
+	__u64 iova = 0;
+	int i, access;
+
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, MAP(i * PAGE, PAGE, i * 2 * PAGE));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW, PAGE, &iova,
+			  self->base));
+	ASSERT_EQ(0, access_create(self->fd, other,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, access_pin(self->fd, access, 0, self->buf, PAGE, 0,
+				&other));
+	close(access);
+}
+
+/*
+ * Map and unmap
+ */
+
+TEST_F(areas, unmap_of_nothing_is_ENOENT)
+{
+	int i;
+
+	for (i = 0; i < 10; i++)
+		EXPECT_ERRNO(ENOENT, UNMAP(i * PAGE, PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+}
+
+TEST_F(areas, pages_come_and_go)
+{
+	__u64 unmapped;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(0, MAP(i * PAGE, PAGE, i * PAGE));
+		EXPECT_TRUE(all_map(self, self->base + i * PAGE, i * PAGE,
+				    PAGE));
+	}
+	EXPECT_TRUE(is_pinned(self, 0, 10 * PAGE));
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 10 * PAGE, 6 * PAGE));
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(0, unmap(self->fd, self->ioas,
+				   self->base + i * PAGE, PAGE, &unmapped));
+		EXPECT_EQ(PAGE, unmapped);
+		EXPECT_TRUE(mock_is_unpinned(self->buf, (i + 1) * PAGE));
+	}
+}
+
+TEST_F(areas, half_an_area_stays)
+{
+	ASSERT_EQ(0, MAP(0, 2 * PAGE, 4 * PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(4 * PAGE, PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(5 * PAGE, PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(5 * PAGE, 4 * PAGE));
+	EXPECT_TRUE(all_map(self, self->base + 4 * PAGE, 0, 2 * PAGE));
+	EXPECT_EQ(0, UNMAP(2 * PAGE, 8 * PAGE));
+}
+
+TEST_F(areas, overlap_is_EEXIST)
+{
+	static const struct {
+		__u64 start, length;
+	} shapes[] = {
+		{ 8, 4 }, { 7, 6 }, { 9, 2 }, { 6, 3 }, { 11, 3 }, { 8, 1 },
+		{ 11, 1 },
+	};
+	int i;
+
+	ASSERT_EQ(0, MAP(0, 4 * PAGE, 8 * PAGE));
+	for (i = 0; i < ARRAY_SIZE(shapes); i++)
+		EXPECT_ERRNO(EEXIST, MAP(4 * PAGE, shapes[i].length * PAGE,
+					 shapes[i].start * PAGE));
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 4 * PAGE, 12 * PAGE));
+	EXPECT_EQ(0, MAP(4 * PAGE, 2 * PAGE, 6 * PAGE));
+	EXPECT_EQ(0, MAP(6 * PAGE, 2 * PAGE, 12 * PAGE));
+	EXPECT_TRUE(all_map(self, self->base + 8 * PAGE, 0, 4 * PAGE));
+}
+
+/* A range over several areas takes all of them and cuts none */
+TEST_F(areas, unmap_takes_all_areas_in_range)
+{
+	__u64 unmapped;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, MAP(0, 8 * PAGE, i * 16 * PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(PAGE, 63 * PAGE));
+	EXPECT_TRUE(all_map(self, self->base, 0, 8 * PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(3 * 16 * PAGE, 7 * PAGE));
+	EXPECT_TRUE(all_map(self, self->base + 3 * 16 * PAGE, 0, 8 * PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, self->base, 64 * PAGE,
+			   &unmapped));
+	EXPECT_EQ(4 * 8 * PAGE, unmapped);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+/*
+ * The last page of the IOVA space: the byte after it is 0 again (trap A21). 6.1's
+ * IOMMU drivers don't get there, the mock IOMMU does.
+ */
+TEST_F(areas, top_of_the_space)
+{
+	const __u64 top = -PAGE;
+	struct mock mock = {};
+	__u64 unmapped;
+	__u32 ioas;
+	__u64 iova;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &ioas));
+	if (self->nr_mocks)
+		ASSERT_EQ(0, mock_device(self->fd, ioas,
+					 &MOCK_CONFIG(.aperture_start = 0,
+						      .aperture_last = ~0ULL),
+					 &mock));
+	ASSERT_EQ(0, map_at(self->fd, ioas, (uintptr_t)self->buf, PAGE, top));
+	if (mock.hwpt)
+		EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, top, self->buf,
+					    PAGE));
+	EXPECT_ERRNO(EEXIST, map_at(self->fd, ioas, (uintptr_t)self->buf, PAGE,
+				    top));
+	EXPECT_ERRNO(EOVERFLOW, map_at(self->fd, ioas, (uintptr_t)self->buf,
+				       2 * PAGE, top));
+	/* The lowest page is no neighbour of the highest */
+	EXPECT_EQ(0, map_at(self->fd, ioas, (uintptr_t)self->buf, PAGE, 0));
+	iova = 4 * PAGE;
+	EXPECT_EQ(0, copy(self->fd, ioas, ioas, FIXED_RW, PAGE, &iova, top));
+	EXPECT_ERRNO(EEXIST, map_at(self->fd, ioas, (uintptr_t)self->buf,
+				    2 * PAGE, -2 * PAGE));
+	iova = top - PAGE;
+	EXPECT_ERRNO(EOVERFLOW, copy(self->fd, ioas, ioas, FIXED_RW, 2 * PAGE,
+				     &iova, top));
+	EXPECT_EQ(0, unmap(self->fd, ioas, top, PAGE, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	iova = top;
+	EXPECT_EQ(0, copy(self->fd, ioas, ioas, FIXED_RW, PAGE, &iova, 0));
+	if (mock.hwpt)
+		EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, top, self->buf,
+					    PAGE));
+	EXPECT_EQ(0, unmap(self->fd, ioas, ALL, &unmapped));
+	EXPECT_EQ(3 * PAGE, unmapped);
+}
+
+/*
+ * Places that the kernel chooses
+ */
+
+#define MAP_ANYWHERE(_offset, _length, _iova)                                  \
+	map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf + (_offset),    \
+	    _length, _iova)
+
+static bool inside(__u64 iova, __u64 length, const struct iommu_iova_range *range)
+{
+	return iova >= range->start && iova + length - 1 <= range->last;
+}
+
+TEST_F(areas, chosen_iova_is_aligned)
+{
+	__u64 iovas[10];
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(0, MAP_ANYWHERE(i * PAGE, PAGE, &iovas[i]));
+		EXPECT_LE(self->base, iovas[i]);
+		EXPECT_TRUE(all_map(self, iovas[i], i * PAGE, PAGE));
+	}
+	for (i = 0; i < 10; i++)
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, iovas[i], PAGE, NULL));
+
+	for (i = 1; i <= 10; i++) {
+		EXPECT_EQ(0, MAP_ANYWHERE(0, i * PAGE, &iovas[0]));
+		EXPECT_EQ(0, iovas[0] % ((i & -i) * PAGE));
+	}
+}
+
+TEST_F(areas, chosen_iova_is_not_reserved)
+{
+	struct iommu_iova_range reserved = {
+		.start = self->base + PAGE,
+		.last = self->base + 100 * PAGE - 1,
+	};
+	__u64 iova;
+	int i;
+
+	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, reserved.start,
+				  reserved.last - reserved.start + 1));
+	for (i = 1; i <= 10; i++) {
+		EXPECT_EQ(0, MAP_ANYWHERE(0, i * PAGE, &iova));
+		EXPECT_TRUE(iova > reserved.last ||
+			    iova + i * PAGE <= reserved.start);
+	}
+	EXPECT_ERRNO(EINVAL, MAP(0, PAGE, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP(0, 200 * PAGE, 0));
+}
+
+TEST_F(areas, chosen_iova_is_allowed)
+{
+	struct iommu_iova_range allowed[] = {
+		{ self->base + 11 * PAGE, self->base + 20 * PAGE - 1 },
+		{ self->base + 41 * PAGE, self->base + 61 * PAGE - 1 },
+	};
+	__u64 iova;
+	int i, nr = 0;
+
+	ASSERT_EQ(0, allow_iovas(self->fd, self->ioas, allowed, 2));
+	while (!MAP_ANYWHERE(0, 4 * PAGE, &iova)) {
+		EXPECT_TRUE(inside(iova, 4 * PAGE, &allowed[0]) ||
+			    inside(iova, 4 * PAGE, &allowed[1]));
+		nr++;
+	}
+	EXPECT_EQ(ENOSPC, errno);
+	/* At 12 and 16, and at 44, 48, 52, 56 */
+	EXPECT_EQ(6, nr);
+	for (i = 1; i <= 10; i++)
+		while (!MAP_ANYWHERE(0, i * PAGE, &iova))
+			EXPECT_TRUE(inside(iova, i * PAGE, &allowed[0]) ||
+				    inside(iova, i * PAGE, &allowed[1]));
+	/* What the caller chooses need not be on the list */
+	EXPECT_EQ(0, MAP(0, PAGE, 0));
+}
+
+/* A list that meets what is reserved, and the reverse (trap A17) */
+TEST_F(areas, allowed_and_reserved_exclude_each_other)
+{
+	struct iommu_iova_range allowed = {
+		self->base, self->base + 100 * PAGE - 1,
+	};
+
+	ASSERT_EQ(0, allow_iovas(self->fd, self->ioas, &allowed, 1));
+	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas,
+					      self->base + 50 * PAGE, PAGE));
+	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas,
+					      allowed.last, 1));
+	EXPECT_EQ(0, allow_iovas(self->fd, self->ioas, NULL, 0));
+	EXPECT_EQ(0, mock_reserve(self->fd, self->ioas, self->base + 50 * PAGE,
+				  PAGE));
+	EXPECT_ERRNO(EADDRINUSE,
+		     allow_iovas(self->fd, self->ioas, &allowed, 1));
+	if (self->nr_mocks) {
+		allowed.start = self->base - 1;
+		allowed.last = self->base;
+		EXPECT_ERRNO(EADDRINUSE,
+			     allow_iovas(self->fd, self->ioas, &allowed, 1));
+	}
+}
+
+#define MANY_RANGES 5000
+
+/* A list that is refused changes nothing, wherever what is wrong is (trap A17) */
+TEST_F(areas, refused_list_changes_nothing)
+{
+	struct iommu_iova_range one = {
+		self->base + 8 * PAGE, self->base + 9 * PAGE - 1,
+	};
+	struct iommu_iova_range *list, *last;
+	__u64 iova = 0;
+	int i;
+
+	list = calloc(MANY_RANGES, sizeof(*list));
+	ASSERT_NE(NULL, list);
+	for (i = 0; i < MANY_RANGES; i++) {
+		list[i].start = self->base + (10 + i) * PAGE;
+		list[i].last = list[i].start + PAGE - 1;
+	}
+	last = &list[MANY_RANGES - 1];
+	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, self->base, PAGE));
+	ASSERT_EQ(0, allow_iovas(self->fd, self->ioas, &one, 1));
+
+#define REFUSED(_errno)                                                        \
+	do {                                                                   \
+		EXPECT_ERRNO(_errno, allow_iovas(self->fd, self->ioas, list,   \
+						 MANY_RANGES));                \
+		EXPECT_EQ(0, MAP_ANYWHERE(0, PAGE, &iova));                    \
+		EXPECT_EQ(one.start, iova);                                    \
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, iova, PAGE, NULL));   \
+	} while (0)
+	last->start = self->base;
+	last->last = self->base + 1;
+	REFUSED(EADDRINUSE);
+	last->last = last->start;
+	REFUSED(EINVAL);
+	last->last = last->start - 1;
+	REFUSED(EINVAL);
+	*last = list[MANY_RANGES - 2];
+	REFUSED(EINVAL);
+	last->start = last->last;
+	last->last += PAGE;
+	REFUSED(EINVAL);
+	EXPECT_ERRNO(EFAULT, allow_iovas(self->fd, self->ioas, (void *)8, 1));
+	EXPECT_ERRNO(ENOENT, allow_iovas(self->fd, 99, &one, 1));
+
+	last->start = list[MANY_RANGES - 2].last + 1;
+	EXPECT_EQ(0, allow_iovas(self->fd, self->ioas, list, MANY_RANGES));
+	EXPECT_EQ(0, MAP_ANYWHERE(0, PAGE, &iova));
+	EXPECT_EQ(list[0].start, iova);
+}
+
+/* Any number of bytes, if only the tables can map it */
+TEST_F(areas, chosen_iova_of_every_length)
+{
+	__u64 iova = 0, length;
+
+	for (length = 1; length < 2 * PAGE; length++) {
+		if (length % self->alignment) {
+			EXPECT_ERRNO(EINVAL, MAP_ANYWHERE(0, length, &iova));
+			continue;
+		}
+		EXPECT_EQ(0, MAP_ANYWHERE(0, length, &iova));
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, iova, length, NULL));
+	}
+}
+
+TEST_F(areas, iova_ranges)
+{
+	struct iommu_iova_range ranges[3] = {}, all = { 0, ~0ULL };
+	__u64 alignment = 0;
+	__u32 nr = 0;
+
+	if (self->nr_mocks)
+		all = (struct iommu_iova_range){
+			MOCK_APERTURE_START, MOCK_APERTURE_LAST,
+		};
+	EXPECT_ERRNO(EMSGSIZE, iova_ranges(self->fd, self->ioas, ranges, &nr,
+					   &alignment));
+	EXPECT_EQ(1, nr);
+	EXPECT_EQ(self->alignment, alignment);
+	EXPECT_EQ(0, ranges[0].last);
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(1, nr);
+	EXPECT_EQ(all.start, ranges[0].start);
+	EXPECT_EQ(all.last, ranges[0].last);
+
+	/* Reserved twice is reserved once */
+	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, self->base + 2 * PAGE,
+				  PAGE));
+	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, self->base + 2 * PAGE,
+				  PAGE));
+	memset(ranges, 0, sizeof(ranges));
+	EXPECT_ERRNO(EMSGSIZE, iova_ranges(self->fd, self->ioas, ranges, &nr,
+					   NULL));
+	EXPECT_EQ(2, nr);
+	EXPECT_EQ(all.start, ranges[0].start);
+	EXPECT_EQ(self->base + 2 * PAGE - 1, ranges[0].last);
+	EXPECT_EQ(0, ranges[1].last);
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(2, nr);
+	EXPECT_EQ(self->base + 3 * PAGE, ranges[1].start);
+	EXPECT_EQ(all.last, ranges[1].last);
+}
+
+/*
+ * Copy
+ */
+
+/* What is where in IOAS @id: a copy is as good a witness as any */
+static bool same_memory(struct _test_data_areas *self, __u32 id, __u64 iova,
+			size_t offset, size_t length)
+{
+	char data[LENGTH];
+	int access;
+	bool ret;
+
+	if (access_create(self->fd, id, 0, &access))
+		return false;
+	ret = !access_rw(self->fd, access, iova, data, length,
+			 MOCK_ACCESS_RW_SLOW_PATH) &&
+	      !memcmp(data, self->buf + offset, length);
+	close(access);
+	return ret;
+}
+
+TEST_F(areas, copy_to_the_same_and_to_another)
+{
+	__u64 iova = self->base + PAGE;
+	__u32 other;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	EXPECT_EQ(0, copy(self->fd, self->ioas, self->ioas, FIXED_RW, PAGE,
+			  &iova, self->base));
+	EXPECT_TRUE(all_map(self, iova, 0, PAGE));
+	iova = 0;
+	EXPECT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW, PAGE, &iova,
+			  self->base));
+	EXPECT_TRUE(same_memory(self, other, 0, 0, PAGE));
+	EXPECT_TRUE(is_pinned(self, 0, PAGE));
+	iova = self->base;
+	EXPECT_ERRNO(EEXIST, copy(self->fd, self->ioas, other, FIXED_RW, PAGE,
+				  &iova, 0));
+}
+
+/* The order of checks, and what is no source (trap A12) */
+TEST_F(areas, copy_checks_the_source)
+{
+	__u32 other, read_only;
+	__u64 iova = 0;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, MAP(0, 2 * PAGE, 0));
+	ASSERT_EQ(0, MAP(3 * PAGE, PAGE, 3 * PAGE));
+#define COPY(_flags, _length, _from)                                           \
+	copy(self->fd, other, self->ioas, _flags, _length, &iova,              \
+	     self->base + (_from))
+	EXPECT_ERRNO(EINVAL, COPY(FIXED_RW, 0, 0));
+	EXPECT_ERRNO(EINVAL, COPY(IOMMU_IOAS_MAP_FIXED_IOVA, PAGE, 0));
+	EXPECT_ERRNO(EOPNOTSUPP, COPY(FIXED_RW | 8, PAGE, 0));
+	EXPECT_ERRNO(ENOENT, COPY(FIXED_RW, 3 * PAGE, 0));
+	EXPECT_ERRNO(ENOENT, COPY(FIXED_RW, 2 * PAGE, PAGE));
+	EXPECT_ERRNO(ENOENT, COPY(FIXED_RW, PAGE, 2 * PAGE));
+	EXPECT_ERRNO(ENOENT, COPY(FIXED_RW, 2 * PAGE, 3 * PAGE));
+	EXPECT_ERRNO(ENOENT, COPY(FIXED_RW, PAGE, 8 * PAGE));
+	EXPECT_ERRNO(EOVERFLOW, COPY(FIXED_RW, ~0ULL, 0));
+	EXPECT_ERRNO(EOVERFLOW, COPY(FIXED_RW, -PAGE, 2 * PAGE - self->base));
+	EXPECT_ERRNO(ENOENT, copy(self->fd, other, 99, FIXED_RW, PAGE, &iova,
+				  0));
+	EXPECT_ERRNO(ENOENT, copy(self->fd, 99, self->ioas, FIXED_RW, PAGE,
+				  &iova, self->base));
+	EXPECT_EQ(0, unmap(self->fd, other, ALL, NULL));
+
+	/* To read only what can be written is fine, the reverse is not */
+	ASSERT_EQ(0, alloc_ioas(self->fd, &read_only));
+	iova = 0;
+	ASSERT_EQ(0, map(self->fd, read_only,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			 (uintptr_t)self->buf, PAGE, &iova));
+	EXPECT_ERRNO(EPERM, copy(self->fd, other, read_only, FIXED_RW, PAGE,
+				 &iova, 0));
+	EXPECT_EQ(0, copy(self->fd, other, read_only,
+			  IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			  PAGE, &iova, 0));
+	/* The place comes first */
+	EXPECT_ERRNO(EEXIST, copy(self->fd, other, read_only, FIXED_RW, PAGE,
+				  &iova, 0));
+	iova = PAGE;
+	EXPECT_EQ(0, COPY(IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			  PAGE, 0));
+}
+
+/* Any byte outside and there is no copy */
+TEST_F(areas, copy_sweep)
+{
+	/* Without a table an area can end anywhere */
+	__u64 length = LENGTH - (self->alignment == 1);
+	__u64 from, iova;
+	__u32 other;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, MAP(0, length, 16 * PAGE));
+	for (from = self->base + 15 * PAGE; from < self->base + 33 * PAGE;
+	     from += 511) {
+		__u64 offset = from - self->base - 16 * PAGE;
+
+		iova = 0;
+		if (offset > length || offset + MOCK_PAGE > length) {
+			EXPECT_ERRNO(ENOENT, copy(self->fd, other, self->ioas,
+						  FIXED_RW, MOCK_PAGE, &iova,
+						  from));
+			continue;
+		}
+		ASSERT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW,
+				  MOCK_PAGE, &iova, from));
+		EXPECT_TRUE(same_memory(self, other, 0, offset, MOCK_PAGE));
+		EXPECT_EQ(0, unmap(self->fd, other, ALL, NULL));
+	}
+}
+
+/* Each page of the buffer is pinned if, and only if, it is in a range, and once */
+static bool only_pinned(struct _test_data_areas *self, size_t first, size_t nr)
+{
+	return !mock_check_refs(self->fd, self->buf, first * PAGE, 0) &&
+	       !mock_check_refs(self->fd, self->buf + first * PAGE, nr * PAGE,
+				1) &&
+	       !mock_check_refs(self->fd, self->buf + (first + nr) * PAGE,
+				(NR_PAGES - first - nr) * PAGE, 0);
+}
+
+/*
+ * Every part of an area, to an IOAS with a device and to one without. A copy needs
+ * its part and no more, and the source can go: it never needed all, if it has no
+ * table (traps A12, J3)
+ */
+TEST_F(areas, copy_of_every_part)
+{
+	__u32 with, without;
+	size_t first, nr;
+	struct mock mock;
+
+	for (first = 0; first < NR_PAGES; first++)
+	for (nr = 1; nr <= NR_PAGES - first; nr++) {
+		__u64 source = self->base, iova = MOCK_APERTURE_START;
+		long kb = nr * PAGE / 1024;
+
+		ASSERT_EQ(0, alloc_ioas(self->fd, &with));
+		ASSERT_EQ(0, alloc_ioas(self->fd, &without));
+		ASSERT_EQ(0, mock_domain(self->fd, with, &mock));
+		ASSERT_EQ(0, MAP(0, LENGTH, 0));
+		ASSERT_EQ(0, copy(self->fd, with, self->ioas, FIXED_RW,
+				  nr * PAGE, &iova, source + first * PAGE));
+		ASSERT_EQ(0, copy(self->fd, without, with, FIXED_RW, nr * PAGE,
+				  &iova, iova));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+					    self->buf + first * PAGE,
+					    nr * PAGE));
+		ASSERT_TRUE(self->nr_mocks ? is_pinned(self, 0, LENGTH) :
+					     only_pinned(self, first, nr));
+
+		/* It lives on without the source */
+		ASSERT_EQ(0, UNMAP(0, LENGTH));
+		ASSERT_TRUE(only_pinned(self, first, nr));
+		ASSERT_EQ(self->pinned + kb, status_kb("VmPin"));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+					    self->buf + first * PAGE,
+					    nr * PAGE));
+		/* And with the last who needs it pages go */
+		ASSERT_EQ(0, unmap(self->fd, with, iova, nr * PAGE, NULL));
+		ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		/* The one that was not pinned finds the memory when it has to */
+		ASSERT_EQ(0, mock_domain(self->fd, without, &mock));
+		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+					    self->buf + first * PAGE,
+					    nr * PAGE));
+		ASSERT_TRUE(only_pinned(self, first, nr));
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+		ASSERT_EQ(0, destroy(self->fd, with));
+		ASSERT_EQ(0, destroy(self->fd, without));
+	}
+}
+
+/* One COPY of several neighbours makes as many areas, with parts at both ends */
+TEST_F(areas, copy_of_neighbours)
+{
+	__u64 iova = MOCK_APERTURE_START, unmapped;
+	struct mock mock;
+	__u32 other;
+	int i;
+
+	/* In IOVA the pages are in the other order */
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, MAP((3 - i) * 4 * PAGE, 4 * PAGE, i * 4 * PAGE));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, mock_domain(self->fd, other, &mock));
+	EXPECT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW, 12 * PAGE,
+			  &iova, self->base + 2 * PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+				    self->buf + 14 * PAGE, 2 * PAGE));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova + 2 * PAGE,
+				    self->buf + 8 * PAGE, 4 * PAGE));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova + 6 * PAGE,
+				    self->buf + 4 * PAGE, 4 * PAGE));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova + 10 * PAGE,
+				    self->buf, 2 * PAGE));
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 2 * PAGE, 2 * PAGE));
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 12 * PAGE, 2 * PAGE));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf + 4 * PAGE, 8 * PAGE,
+				     1));
+	EXPECT_ERRNO(ENOENT, unmap(self->fd, other, iova + PAGE, 12 * PAGE,
+				   NULL));
+	EXPECT_EQ(0, unmap(self->fd, other, iova + 2 * PAGE, 8 * PAGE,
+			   &unmapped));
+	EXPECT_EQ(8 * PAGE, unmapped);
+	EXPECT_TRUE(mock_is_unpinned(self->buf + 4 * PAGE, 8 * PAGE));
+}
+
+/*
+ * A place in the page that the destination can't give, and one that fails to be
+ * mapped: nothing of the copy stays
+ */
+TEST_F(areas, failed_copy_leaves_nothing)
+{
+	__u64 iova = MOCK_APERTURE_START;
+	struct mock mock;
+	__u32 other;
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, mock_device(self->fd, other, &MOCK_CONFIG(.unit = 7),
+				 &mock));
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, MAP(i * 2 * PAGE, PAGE, i * PAGE));
+	EXPECT_ERRNO(EINVAL, copy(self->fd, other, self->ioas, FIXED_RW, 100,
+				  &iova, self->base));
+	EXPECT_ERRNO(EINVAL, copy(self->fd, other, self->ioas, FIXED_RW,
+				  MOCK_PAGE, &iova, self->base + 100));
+	EXPECT_EQ(self->pinned + (self->nr_mocks ? 16 : 0), status_kb("VmPin"));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 7, MOCK_CALL_MAP, i, 1,
+				       ENOSPC));
+		EXPECT_ERRNO(ENOSPC, copy(self->fd, other, self->ioas, FIXED_RW,
+					  4 * PAGE, &iova, self->base));
+		EXPECT_EQ(self->pinned + (self->nr_mocks ? 16 : 0),
+			  status_kb("VmPin"));
+	}
+	EXPECT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW, 4 * PAGE,
+			  &iova, self->base));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt,
+					    iova + i * PAGE,
+					    self->buf + i * 2 * PAGE, PAGE));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
+/*
+ * Alignment
+ */
+
+/* With pages of the CPU's size areas are of whole pages */
+TEST_F(areas, small_pages_align_areas)
+{
+	__u64 value = 9;
+
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+			    IOMMU_OPTION_OP_GET, self->ioas, &value));
+	EXPECT_EQ(1, value);
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+			    IOMMU_OPTION_OP_GET, self->ioas, &value));
+	EXPECT_EQ(0, value);
+	EXPECT_ERRNO(EINVAL, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					self->ioas, 2));
+	EXPECT_ERRNO(ENOENT, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, 0,
+					1));
+
+	EXPECT_EQ(0, MAP(0, 4 * PAGE, 0));
+	EXPECT_TRUE(all_map(self, self->base, 0, 4 * PAGE));
+	EXPECT_ERRNO(EINVAL, MAP(MOCK_PAGE, PAGE, 4 * PAGE));
+	EXPECT_ERRNO(EINVAL, MAP(0, PAGE, 4 * PAGE + MOCK_PAGE));
+	EXPECT_ERRNO(EINVAL, MAP(0, MOCK_PAGE, 4 * PAGE));
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				1));
+	EXPECT_EQ(0, MAP(MOCK_PAGE, PAGE, 4 * PAGE));
+	/* Back is not possible with what is there now */
+	EXPECT_ERRNO(self->nr_mocks ? EINVAL : EADDRINUSE,
+		     set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
+	EXPECT_EQ(0, UNMAP(4 * PAGE, PAGE));
+	if (!self->nr_mocks)
+		EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					self->ioas, 0));
+}
+
+/* Contiguous memory is mapped in one call, or in as many as there are pages */
+TEST_F(areas, small_pages_are_mapped_one_by_one)
+{
+	struct iommu_test_mock_stats before, after;
+	char *huge = memory(SZ_2M, MAP_SHARED | MAP_HUGETLB);
+
+	if (!self->nr_mocks)
+		return;
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, SZ_2M);
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
+	EXPECT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)huge, 64 * PAGE,
+			    self->base));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_GE(2, after.maps - before.maps);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
+	EXPECT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)huge, 64 * PAGE,
+			    self->base));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_LE(64, after.maps - before.maps);
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, self->base,
+				    huge, 64 * PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+}
+
+static __u64 alignment_of(int fd, __u32 ioas)
+{
+	struct iommu_iova_range range;
+	__u64 ret = 0;
+	__u32 nr = 1;
+
+	iova_ranges(fd, ioas, &range, &nr, &ret);
+	return ret;
+}
+
+/*
+ * The strictest of what devices and accesses ask for counts, for as long as they
+ * are there, and areas that don't suit keep them out (trap A13)
+ */
+TEST_F(areas, alignment_comes_and_goes)
+{
+	struct mock mock;
+	int access;
+
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+	EXPECT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+	close(access);
+
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
+				 &mock));
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP(MOCK_PAGE, PAGE, 0));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP(MOCK_PAGE, PAGE, 0));
+	close(access);
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+
+	/* Start, offset in the page, and end count */
+	EXPECT_EQ(0, MAP(MOCK_PAGE, PAGE, 0));
+	EXPECT_ERRNO(EADDRINUSE,
+		     mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
+				 &mock));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	EXPECT_EQ(0, MAP(0, PAGE, MOCK_PAGE));
+	EXPECT_ERRNO(EADDRINUSE,
+		     access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	EXPECT_EQ(0, UNMAP(MOCK_PAGE, PAGE));
+	EXPECT_EQ(0, MAP(0, MOCK_PAGE, 0));
+	EXPECT_ERRNO(EADDRINUSE,
+		     mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
+				 &mock));
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, self->base + PAGE, PAGE));
+	EXPECT_EQ(0, UNMAP(0, MOCK_PAGE));
+	EXPECT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
+				 &mock));
+}
+
+TEST_HARNESS_MAIN

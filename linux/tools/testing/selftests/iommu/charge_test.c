@@ -1,0 +1,739 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whose memory is mapped, and who is charged for it: holes and read-only mappings,
+ * processes that map and are gone, files, CHANGE_PROCESS. With the mock IOMMU.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+
+#define READ_ONLY (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA)
+#define START MOCK_APERTURE_START
+#define NR_PAGES 16
+#define LENGTH (NR_PAGES * PAGE)
+#define NOBODY 65534
+
+FIXTURE(charge)
+{
+	int fd;
+	__u32 ioas;
+	struct mock mock;
+	char *buf;
+	long pinned;
+	long locked;
+};
+
+FIXTURE_SETUP(charge)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	fill_bytes(self->buf, LENGTH, 0);
+	self->pinned = status_kb("VmPin");
+	self->locked = status_kb("VmLck");
+}
+
+FIXTURE_TEARDOWN(charge)
+{
+	close(self->fd);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+}
+
+/* The rest of a case, since some have to choose who pays before that */
+static int set_up(struct _test_data_charge *self)
+{
+	return alloc_ioas(self->fd, &self->ioas) ||
+	       mock_domain(self->fd, self->ioas, &self->mock);
+}
+
+#define MAP(_va, _length)                                                      \
+	map_at(self->fd, self->ioas, (uintptr_t)(_va), _length, START)
+#define UNMAP_ALL() unmap(self->fd, self->ioas, 0, ~0ULL, NULL)
+
+static bool nothing_is_left(struct _test_data_charge *self)
+{
+	return mock_is_unpinned(self->buf, NR_PAGES / 2 * PAGE) &&
+	       status_kb("VmPin") == self->pinned &&
+	       status_kb("VmLck") == self->locked;
+}
+
+/*
+ * Memory
+ */
+
+/*
+ * What is not there can't be pinned, and then nothing is, however the memory is
+ * taken in rounds (trap J2)
+ */
+TEST_F(charge, holes_are_EFAULT)
+{
+	static const __u32 limits[] = { 12, 36, MOCK_MEMORY_LIMIT };
+	struct mock mock;
+	int i;
+
+	ASSERT_EQ(0, set_up(self));
+	EXPECT_EQ(0, MAP(self->buf, LENGTH));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START, self->buf,
+				    LENGTH));
+	EXPECT_EQ(0, UNMAP_ALL());
+
+	/* The second half of the buffer, and then all of it */
+	ASSERT_EQ(0, munmap(self->buf + LENGTH / 2, LENGTH / 2));
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		ASSERT_EQ(0, mock_memory_limit(self->fd, limits[i]));
+		EXPECT_ERRNO(EFAULT, MAP(self->buf, LENGTH));
+		EXPECT_ERRNO(EFAULT, MAP(self->buf + PAGE, LENGTH - PAGE));
+		EXPECT_TRUE(nothing_is_left(self));
+		EXPECT_EQ(0, MAP(self->buf, LENGTH / 2));
+		EXPECT_EQ(0, UNMAP_ALL());
+	}
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+
+	/* Without a table it is found later */
+	ASSERT_EQ(0, destroy(self->fd, self->mock.stdev));
+	EXPECT_EQ(0, MAP(self->buf, LENGTH));
+	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_TRUE(nothing_is_left(self));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	ASSERT_EQ(0, munmap(self->buf, LENGTH / 2));
+	EXPECT_ERRNO(EFAULT, MAP(self->buf, PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* Wrapping addresses are refused before they are kept for later (trap A2) */
+TEST_F(charge, address_that_wraps_is_EOVERFLOW)
+{
+	ASSERT_EQ(0, set_up(self));
+	EXPECT_ERRNO(EOVERFLOW, MAP(-PAGE, 2 * PAGE));
+	EXPECT_ERRNO(EOVERFLOW, MAP(-PAGE, PAGE));
+	EXPECT_ERRNO(EFAULT, MAP(-2 * PAGE, PAGE));
+	ASSERT_EQ(0, destroy(self->fd, self->mock.stdev));
+	EXPECT_ERRNO(EOVERFLOW, MAP(-PAGE, 2 * PAGE));
+}
+
+/*
+ * A private page that was only read, or is a file's, does not move away from the
+ * device when its process writes to it
+ */
+TEST_F(charge, write_does_not_move_what_is_read_only)
+{
+	int file = open("/proc/self/exe", O_RDONLY);
+	char *pages[2], byte;
+	__u64 iova = START;
+	int i;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LE(0, file);
+	pages[0] = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file,
+			0);
+	ASSERT_NE(MAP_FAILED, pages[0]);
+	pages[1] = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, pages[1]);
+	for (i = 0; i < 2; i++) {
+		/* What is there now is not this process's own */
+		byte = *(volatile char *)pages[i];
+		ASSERT_EQ(0, map(self->fd, self->ioas, READ_ONLY,
+				 (uintptr_t)pages[i], PAGE, &iova));
+		*(volatile char *)pages[i] = byte + 1;
+		EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, iova,
+					    pages[i], PAGE));
+		EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova, &byte,
+				      1, 0));
+		EXPECT_EQ(*pages[i], byte);
+		iova += PAGE;
+	}
+}
+
+/* What the process can't write devices can read, and no more */
+TEST_F(charge, read_only_memory_is_for_reading)
+{
+	__u64 iova = START;
+	char byte;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, mprotect(self->buf, LENGTH, PROT_READ));
+	EXPECT_ERRNO(EFAULT, MAP(self->buf, LENGTH));
+	EXPECT_TRUE(nothing_is_left(self));
+	EXPECT_EQ(0, map(self->fd, self->ioas, READ_ONLY, (uintptr_t)self->buf,
+			 LENGTH, &iova));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
+	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova, &byte, 1, 0));
+	EXPECT_ERRNO(EPERM, mock_dma(self->fd, self->mock.stdev, iova, &byte, 1,
+				     MOCK_ACCESS_RW_WRITE));
+	/* Half and half, in one area */
+	EXPECT_EQ(0, UNMAP_ALL());
+	ASSERT_EQ(0, mprotect(self->buf + LENGTH / 2, LENGTH / 2,
+			      PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, map(self->fd, self->ioas, READ_ONLY, (uintptr_t)self->buf,
+			 LENGTH, &iova));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, iova, self->buf,
+				    LENGTH));
+	EXPECT_ERRNO(EFAULT, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    LENGTH, START + LENGTH));
+}
+
+/*
+ * Processes
+ */
+
+/* In a child that has the file and maps memory of its own at the buffer's place */
+static pid_t child_maps(struct _test_data_charge *self, int *pipe_fds)
+{
+	char byte = 0;
+	pid_t pid;
+
+	if (pipe(pipe_fds))
+		return -1;
+	pid = fork();
+	if (pid)
+		return pid;
+	if (mmap(self->buf, LENGTH, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != self->buf)
+		_exit(1);
+	fill_bytes(self->buf, LENGTH, 5);
+	if (MAP(self->buf, LENGTH))
+		_exit(2);
+	if (write(pipe_fds[1], &byte, 1) != 1)
+		_exit(3);
+	/* Until the parent says so */
+	pause();
+	_exit(0);
+}
+
+static bool reads_childs_bytes(struct _test_data_charge *self, __u32 stdev)
+{
+	unsigned char data[LENGTH];
+	size_t i;
+
+	if (mock_dma(self->fd, stdev, START, data, LENGTH, 0))
+		return false;
+	for (i = 0; i < LENGTH; i++)
+		if (data[i] != byte_at(i, 5))
+			return false;
+	return true;
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Who mapped lives: its memory is pinned when a device comes */
+TEST_F(charge, memory_of_a_living_process)
+{
+	struct mock mock;
+	int pipe_fds[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	pid = child_maps(self, pipe_fds);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(1, read(pipe_fds[0], &byte, 1));
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
+	/* Not charged to who attached */
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	end_child(pid);
+	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
+	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+/* Who mapped is gone: what was pinned stays, what was not can't be any more (J4) */
+TEST_F(charge, memory_of_a_dead_process)
+{
+	struct mock mock;
+	int pipe_fds[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, set_up(self));
+	pid = child_maps(self, pipe_fds);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(1, read(pipe_fds[0], &byte, 1));
+	end_child(pid);
+	EXPECT_TRUE(reads_childs_bytes(self, self->mock.stdev));
+	EXPECT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 1),
+				 &mock));
+	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->mock.stdev));
+	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	/* That was the last table */
+	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+}
+
+/*
+ * The limit
+ */
+
+/* From here on the process is charged, and its limit is @kb */
+static int become_charged(long kb)
+{
+	struct rlimit limit = { kb * 1024, kb * 1024 };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ||
+	       setresuid(NOBODY, NOBODY, NOBODY);
+}
+
+/*
+ * One page too many is ENOMEM, and nothing drifts. Twice as often as a counter
+ * that keeps one page could bear (trap J2)
+ */
+static void check_limit(struct __test_metadata *_metadata,
+			struct _test_data_charge *self, bool by_mm)
+{
+	const __u32 limits[] = { 16, MOCK_MEMORY_LIMIT };
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		ASSERT_EQ(0, mock_memory_limit(self->fd, limits[i % 2]));
+		ASSERT_EQ(-1, MAP(self->buf, 9 * PAGE));
+		ASSERT_EQ(ENOMEM, errno);
+		ASSERT_EQ(0, MAP(self->buf, 8 * PAGE));
+		if (i % 100 == 0) {
+			ASSERT_EQ(self->pinned + 32, status_kb("VmPin"));
+			ASSERT_EQ(self->locked + (by_mm ? 32 : 0),
+				  status_kb("VmLck"));
+		}
+		ASSERT_EQ(-1, map_at(self->fd, self->ioas,
+				     (uintptr_t)self->buf, PAGE,
+				     START + LENGTH));
+		ASSERT_EQ(ENOMEM, errno);
+		ASSERT_EQ(0, UNMAP_ALL());
+	}
+	EXPECT_TRUE(nothing_is_left(self));
+}
+
+TEST_F_TIMEOUT(charge, limit_of_the_user_does_not_drift, 120)
+{
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, become_charged(32));
+	check_limit(_metadata, self, false);
+}
+
+TEST_F_TIMEOUT(charge, limit_of_the_address_space_does_not_drift, 120)
+{
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, become_charged(32));
+	check_limit(_metadata, self, true);
+}
+
+/* The option is a root's, and a context's without objects (trap J6) */
+TEST_F(charge, mode_is_set_first)
+{
+	__u64 value = 7;
+
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
+			    IOMMU_OPTION_OP_GET, 0, &value));
+	EXPECT_EQ(0, value);
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	EXPECT_ERRNO(EINVAL,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
+			    IOMMU_OPTION_OP_GET, 0, &value));
+	EXPECT_EQ(1, value);
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 0));
+	EXPECT_ERRNO(EOPNOTSUPP,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 1, 0));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	EXPECT_ERRNO(EBUSY,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
+	ASSERT_EQ(0, become_charged(32));
+	EXPECT_ERRNO(EPERM,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
+}
+
+/*
+ * Ten copies in as many IOAS, three of them with tables, an access beside them, and
+ * memory is charged once, to the last page of the limit (trap J3)
+ */
+TEST_F(charge, copies_are_charged_once)
+{
+	const int order[] = { 3, 9, 0, 7, 1, 8, 2, 6, 5, 4 };
+	__u32 ioas[10], item;
+	struct mock mocks[3];
+	int i, access;
+	__u64 iova;
+
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, alloc_ioas(self->fd, &ioas[i]));
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, mock_domain(self->fd, ioas[i], &mocks[i]));
+	ASSERT_EQ(0, access_create(self->fd, ioas[3],
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, become_charged(LENGTH / 1024));
+	ASSERT_EQ(0, map_at(self->fd, ioas[0], (uintptr_t)self->buf, LENGTH,
+			    START));
+	for (i = 1; i < 10; i++) {
+		iova = START;
+		ASSERT_EQ(0, copy(self->fd, ioas[i], ioas[i - 1], FIXED_RW,
+				  LENGTH, &iova, START));
+	}
+	ASSERT_EQ(0, access_pin(self->fd, access, START, self->buf, LENGTH, 0,
+				&item));
+	EXPECT_EQ(self->pinned + (long)LENGTH / 1024, status_kb("VmPin"));
+	EXPECT_EQ(self->locked + (long)LENGTH / 1024, status_kb("VmLck"));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
+
+	for (i = 0; i < 10; i++) {
+		/* The last that needs it has the number 2 */
+		long kb = i < 6 ? LENGTH / 1024 : 0;
+
+		ASSERT_EQ(0, unmap(self->fd, ioas[order[i]], START, LENGTH,
+				   NULL));
+		EXPECT_EQ(self->pinned + kb, status_kb("VmPin"));
+	}
+	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, access, item));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	close(access);
+}
+
+/*
+ * Files
+ */
+
+static int make_file(size_t length)
+{
+	int file = memfd_create("charge", MFD_ALLOW_SEALING);
+
+	if (file >= 0 && ftruncate(file, length)) {
+		close(file);
+		return -1;
+	}
+	return file;
+}
+
+#define MAP_FROM(_flags, _file, _start, _length)                               \
+	({                                                                     \
+		__u64 _iova = START;                                           \
+		map_file(self->fd, self->ioas, _flags, _file, _start, _length, \
+			 &_iova);                                              \
+	})
+
+/* The order of checks; what the file is like counts when it is pinned */
+TEST_F(charge, map_file_checks)
+{
+	int file = make_file(PAGE), other = open("/dev/null", O_RDWR);
+	int pipe_fds[2];
+	struct mock mock;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, pipe(pipe_fds));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, PAGE + MOCK_PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, PAGE, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 1ULL << 50, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(IOMMU_IOAS_MAP_FIXED_IOVA, file, 0,
+				      PAGE));
+	EXPECT_ERRNO(EOPNOTSUPP, MAP_FROM(FIXED_RW | 8, file, 0, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, 0));
+	EXPECT_ERRNO(EOVERFLOW, MAP_FROM(FIXED_RW, file, -PAGE, 2 * PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, 100));
+	EXPECT_ERRNO(EBADF, MAP_FROM(FIXED_RW, -1, 0, PAGE));
+	EXPECT_ERRNO(EBADF, MAP_FROM(FIXED_RW, 999, 0, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, other, 0, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, pipe_fds[1], 0, PAGE));
+	ASSERT_EQ(0, ftruncate(file, 0));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+
+	ASSERT_EQ(0, destroy(self->fd, self->mock.stdev));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, other, 0, PAGE));
+	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
+	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, self->ioas, &mock));
+	ASSERT_EQ(0, ftruncate(file, PAGE));
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+}
+
+/* A file that can't be written can be read by devices, and no more */
+TEST_F(charge, map_file_respects_seals)
+{
+	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
+	char path[64];
+	int i, file, read_only;
+
+	ASSERT_EQ(0, set_up(self));
+	for (i = 0; i < ARRAY_SIZE(seals); i++) {
+		file = make_file(PAGE);
+		ASSERT_LE(0, file);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+		read_only = open(path, O_RDONLY);
+		ASSERT_LE(0, read_only);
+		EXPECT_ERRNO(EPERM, MAP_FROM(FIXED_RW, read_only, 0, PAGE));
+		EXPECT_EQ(0, MAP_FROM(READ_ONLY, read_only, 0, PAGE));
+		EXPECT_EQ(0, UNMAP_ALL());
+
+		/* No seal against writing while devices write */
+		EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
+		EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+		EXPECT_EQ(0, UNMAP_ALL());
+		EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, seals[i]));
+		EXPECT_ERRNO(EPERM, MAP_FROM(FIXED_RW, file, 0, PAGE));
+		EXPECT_EQ(0, MAP_FROM(READ_ONLY, file, 0, PAGE));
+		EXPECT_EQ(0, UNMAP_ALL());
+		close(file);
+		close(read_only);
+	}
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/*
+ * A mapping of a file needs neither the process that made it nor its mapping of
+ * the file, nor its descriptor, and a shorter file takes nothing from it
+ */
+TEST_F(charge, map_file_outlives_its_process)
+{
+	unsigned char data[4 * PAGE];
+	int file = make_file(sizeof(data));
+	unsigned char *bytes;
+	struct mock mock;
+	int status;
+	size_t i;
+	pid_t pid;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_LE(0, file);
+	pid = fork();
+	if (!pid) {
+		bytes = mmap(NULL, sizeof(data), PROT_READ | PROT_WRITE,
+			     MAP_SHARED, file, 0);
+		fill_bytes(bytes, sizeof(data), 3);
+		_exit(!!MAP_FROM(FIXED_RW, file, 0, sizeof(data)));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	close(file);
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, START, data, sizeof(data),
+			      0));
+	for (i = 0; i < sizeof(data); i++)
+		ASSERT_EQ(byte_at(i, 3), data[i]);
+	EXPECT_EQ(0, UNMAP_ALL());
+
+	file = make_file(sizeof(data));
+	bytes = mmap(NULL, sizeof(data), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     file, 0);
+	ASSERT_NE(MAP_FAILED, bytes);
+	fill_bytes(bytes, sizeof(data), 4);
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, sizeof(data)));
+	ASSERT_EQ(0, ftruncate(file, 0));
+	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, START, data, sizeof(data),
+			      MOCK_ACCESS_RW_WRITE));
+	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, START, data, sizeof(data),
+			      0));
+	for (i = 0; i < sizeof(data); i++)
+		ASSERT_EQ(byte_at(i, 3), data[i]);
+	EXPECT_EQ(self->pinned + (long)sizeof(data) / 1024, status_kb("VmPin"));
+}
+
+/* A hole of the file is filled when it is pinned */
+TEST_F(charge, map_file_allocates)
+{
+	int huge = memfd_create("huge", MFD_HUGETLB);
+	int file = make_file(LENGTH);
+	char *bytes;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LE(0, huge);
+	ASSERT_EQ(0, ftruncate(huge, 2 * SZ_2M));
+	bytes = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, bytes);
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, LENGTH));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START, bytes,
+				    LENGTH));
+	EXPECT_EQ(0, UNMAP_ALL());
+
+	bytes = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, huge,
+		     0);
+	ASSERT_NE(MAP_FAILED, bytes);
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M - PAGE, 2 * PAGE));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START,
+				    bytes + SZ_2M - PAGE, 2 * PAGE));
+}
+
+/*
+ * CHANGE_PROCESS
+ */
+
+enum mode {
+	BY_DEFAULT,
+	BY_USER,
+	BY_MM,
+};
+
+FIXTURE(hand_over)
+{
+	int fd;
+	__u32 ioas, other;
+	struct mock mock;
+	int file;
+	long pinned, locked;
+};
+
+FIXTURE_VARIANT(hand_over)
+{
+	enum mode mode;
+	bool privileged;
+};
+
+/* clang-format off */
+FIXTURE_VARIANT_ADD(hand_over, by_default) { .mode = BY_DEFAULT };
+FIXTURE_VARIANT_ADD(hand_over, by_user) { .mode = BY_USER };
+FIXTURE_VARIANT_ADD(hand_over, by_mm) { .mode = BY_MM };
+FIXTURE_VARIANT_ADD(hand_over, privileged) {
+	.mode = BY_MM, .privileged = true,
+};
+/* clang-format on */
+
+#define NR_FILE_PAGES 8
+#define FILE_KB ((long)(NR_FILE_PAGES * PAGE / 1024))
+
+FIXTURE_SETUP(hand_over)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	if (variant->mode)
+		ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0,
+					variant->mode == BY_MM));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+	self->file = make_file(2 * NR_FILE_PAGES * PAGE);
+	ASSERT_LE(0, self->file);
+	if (!variant->privileged)
+		ASSERT_EQ(0, become_charged(2 * FILE_KB));
+	self->pinned = status_kb("VmPin");
+	self->locked = status_kb("VmLck");
+}
+
+FIXTURE_TEARDOWN(hand_over)
+{
+	close(self->fd);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+}
+
+static bool owns(struct _test_data_hand_over *self, bool by_mm, long kb)
+{
+	return status_kb("VmPin") == self->pinned + kb &&
+	       status_kb("VmLck") == self->locked + (by_mm ? kb : 0);
+}
+
+/* Call in a child, which tells what it has been charged; then it goes */
+static int call_in_child(int fd, bool by_mm, long kb)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		long pinned = status_kb("VmPin"), locked = status_kb("VmLck");
+
+		if (change_process(fd))
+			_exit(errno);
+		_exit(status_kb("VmPin") == pinned + kb &&
+		      status_kb("VmLck") == locked + (by_mm ? kb : 0) ?
+			      0 : 255);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(hand_over, charges_move_to_the_caller)
+{
+	bool by_mm = variant->mode == BY_MM && !variant->privileged;
+	__u64 iova = START;
+
+	/* Nothing to move, and then nothing that has to */
+	EXPECT_EQ(0, change_process(self->fd));
+	EXPECT_EQ(0, call_in_child(self->fd, by_mm, 0));
+	ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW, self->file, 0,
+			      NR_FILE_PAGES * PAGE, &iova));
+	EXPECT_EQ(0, change_process(self->fd));
+	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
+
+	/* In all IOAS, and what is copied once */
+	ASSERT_EQ(0, copy(self->fd, self->other, self->ioas, FIXED_RW,
+			  2 * PAGE, &iova, START));
+	EXPECT_EQ(0, call_in_child(self->fd, by_mm, FILE_KB));
+	EXPECT_TRUE(owns(self, by_mm, 0));
+	/* From one who is gone */
+	EXPECT_EQ(0, change_process(self->fd));
+	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_TRUE(owns(self, by_mm, 0));
+	/* The copy has no table: it is nobody's until it has */
+	ASSERT_EQ(0, mock_domain(self->fd, self->other, &self->mock));
+	EXPECT_TRUE(owns(self, by_mm, 2 * PAGE / 1024));
+}
+
+/* Memory of a process can't be another's, and then nothing moves */
+TEST_F(hand_over, all_must_be_files)
+{
+	bool by_mm = variant->mode == BY_MM && !variant->privileged;
+	__u64 iova = START;
+	char *page = memory(PAGE, MAP_PRIVATE);
+
+	ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW, self->file, 0,
+			      NR_FILE_PAGES * PAGE, &iova));
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START));
+	EXPECT_ERRNO(EINVAL, change_process(self->fd));
+	EXPECT_EQ(EINVAL, call_in_child(self->fd, by_mm, 0));
+	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
+	EXPECT_EQ(0, unmap(self->fd, self->other, START, PAGE, NULL));
+	EXPECT_EQ(0, call_in_child(self->fd, by_mm, FILE_KB));
+	EXPECT_TRUE(owns(self, by_mm, 0));
+}
+
+/* More than the new owner may have: all stays with the old one */
+TEST_F(hand_over, limit_of_the_caller_counts)
+{
+	bool by_mm = variant->mode == BY_MM && !variant->privileged;
+	struct rlimit limit = { FILE_KB / 2 * 1024, 2 * FILE_KB * 1024 };
+	__u64 iova = START;
+	int status, i;
+	pid_t pid;
+
+	/* Two, of which the first can be moved and has to come back */
+	for (i = 0; i < 2; i++, iova += NR_FILE_PAGES / 2 * PAGE)
+		ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW,
+				      self->file, i * NR_FILE_PAGES / 2 * PAGE,
+				      NR_FILE_PAGES / 2 * PAGE, &iova));
+	pid = fork();
+	if (!pid) {
+		if (setrlimit(RLIMIT_MEMLOCK, &limit))
+			_exit(254);
+		_exit(call_in_child(self->fd, by_mm, by_mm ? 0 : FILE_KB));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	/* The user's own counter is the same before and after */
+	EXPECT_EQ(by_mm ? ENOMEM : 0, WEXITSTATUS(status));
+	EXPECT_TRUE(owns(self, by_mm, by_mm ? FILE_KB : 0));
+}
+
+TEST_HARNESS_MAIN
