@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
-#include "race_util.h"
+#include "../iommu/race_util.h"
 #include "vfio_util.h"
 
 #define IOVA 0x40000000UL
