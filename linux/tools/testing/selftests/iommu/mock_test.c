@@ -376,6 +376,22 @@ TEST_F(mock, add_reserved_takes_iova)
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 }
 
+TEST_F(mock, hw_info_is_known)
+{
+	struct iommu_test_hw_info info = {};
+	__u32 length = sizeof(info), type;
+	struct mock mock;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	EXPECT_EQ(0, hw_info(self->fd, mock.idev, &info, &length, &type));
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_SELFTEST, type);
+	EXPECT_EQ(8, length);
+	EXPECT_EQ(0, info.flags);
+	EXPECT_EQ(IOMMU_HW_INFO_SELFTEST_REGVAL, info.test_reg);
+	EXPECT_ERRNO(ENOENT, hw_info(self->fd, mock.stdev, &info, &length,
+				     &type));
+}
+
 /* Many rounds for a few pages */
 TEST_F(mock, memory_limit_can_be_tiny)
 {
@@ -651,6 +667,53 @@ TEST_F(mock, late_device_works)
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config, &mock));
 	EXPECT_RANGES(self->ioas, { MOCK_APERTURE_START, MOCK_APERTURE_LAST });
 	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, BASE, self->buf, PAGE));
+}
+
+/*
+ * A table made beforehand: for a group without one the kernel tries it out, else
+ * it has to know what to expect, which it can't of a late one
+ */
+TEST_F(mock, tables_can_be_made_beforehand)
+{
+	struct iommu_test_mock_config kinds[] = {
+		MOCK_CONFIG(),
+		MOCK_CONFIG(.flags = MOCK_DEVICE_LATE),
+	};
+	__u32 first, second, ioas2;
+	struct mock mock;
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &ioas2));
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		ASSERT_EQ(0, mock_device(self->fd, 0, &kinds[i], &mock));
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas,
+					&first));
+		EXPECT_EQ(0, mock_check_map(self->fd, first, BASE, self->buf,
+					    PAGE));
+		EXPECT_RANGES(self->ioas,
+			      { MOCK_APERTURE_START, MOCK_APERTURE_LAST });
+		second = ioas2;
+		ASSERT_EQ(0, mock_attach(self->fd, mock.stdev, &second));
+		if (!i) {
+			ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas,
+						&second));
+			EXPECT_EQ(0, mock_check_map(self->fd, second, BASE,
+						    self->buf, PAGE));
+			EXPECT_EQ(0, mock_replace(self->fd, mock.stdev, &second));
+		} else {
+			EXPECT_ERRNO(EOPNOTSUPP,
+				     alloc_hwpt(self->fd, mock.idev, self->ioas,
+						&second));
+			second = 0;
+		}
+		EXPECT_EQ(0, mock_replace(self->fd, mock.stdev, &first));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+		EXPECT_EQ(0, destroy(self->fd, first));
+		if (second)
+			EXPECT_EQ(0, destroy(self->fd, second));
+		EXPECT_RANGES(self->ioas, { 0, ~0UL });
+	}
 }
 
 /* Trap A16: what firmware says can be nonsense */
