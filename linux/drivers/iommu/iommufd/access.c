@@ -42,9 +42,9 @@ static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 	mutex_lock(&ioas->space.lock);
 	area = iova_space_first(&ioas->space, iova);
 	if (!area || area->start > iova ||
-	    smp_load_acquire(&area->owner) == IOMMUFD_AREA_MAP)
+	    area_owner(area) == IOMMUFD_AREA_MAP)
 		area = ERR_PTR(-ENOENT);
-	else if (area->owner != IOMMUFD_AREA_FREE)
+	else if (area_owner(area) != IOMMUFD_AREA_FREE)
 		area = ERR_PTR(-EINVAL);
 	else if (!(area->prot & prot))
 		area = ERR_PTR(-EPERM);

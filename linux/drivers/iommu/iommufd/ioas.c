@@ -257,9 +257,8 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 		if (ret)
 			goto out_undo;
 	}
-	/* Pairs with collect(). From here on an UNMAP can free the area */
 	list_for_each_entry_safe(area, next, batch, batch)
-		smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
+		area_give_back(area);
 	return 0;
 
 out_undo:
@@ -424,7 +423,7 @@ static struct iommufd_area *share_area(struct iommufd_ioas *dst,
 	from = iova_space_first(&src->space, start);
 	if (!from || from->start > start)
 		ret = -ENOENT;
-	else if (smp_load_acquire(&from->owner) != IOMMUFD_AREA_FREE)
+	else if (area_owner(from) != IOMMUFD_AREA_FREE)
 		ret = -EBUSY;
 	if (ret)
 		goto err_unlock;
@@ -567,8 +566,9 @@ static int collect(struct iommufd_ioas *ioas, unsigned long *start,
 			ret = -ENOENT;
 			break;
 		}
-		/* Pairs with the end of make_areas() */
-		switch (smp_load_acquire(&area->owner)) {
+		switch (area_owner(area)) {
+		case IOMMUFD_AREA_FREE:
+			break;
 		case IOMMUFD_AREA_MAP:
 			ret = -EBUSY;
 			goto out_unlock;
@@ -609,14 +609,14 @@ static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
 
 	mutex_lock(&ioas->space.lock);
 	list_for_each_entry_safe(area, next, batch, batch)
-		smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
+		area_give_back(area);
 	iommufd_ioas_changed(ioas);
 	mutex_unlock(&ioas->space.lock);
 }
 
 /* Remove areas that were taken in hand, and count their bytes; or none of them */
 static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
-			 unsigned long *removed)
+			unsigned long *removed)
 {
 	struct iommufd_area *area;
 	int ret;
@@ -963,9 +963,9 @@ static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
 }
 
 /* Do something for each area, until it fails */
-static int for_each_held(struct list_head *held,
-			 int (*what)(struct iommufd_area *area, void *arg),
-			 void *arg)
+static int visit_held(struct list_head *held,
+		      int (*what)(struct iommufd_area *area, void *data),
+		      void *data)
 {
 	struct iommufd_area *area;
 	struct iommufd_ioas *ioas;
@@ -974,7 +974,7 @@ static int for_each_held(struct list_head *held,
 	list_for_each_entry(ioas, held, held) {
 		area = iova_space_first(&ioas->space, 0);
 		for (; area; area = iova_space_next(area)) {
-			ret = what(area, arg);
+			ret = what(area, data);
 			if (ret)
 				return ret;
 			cond_resched();
@@ -987,7 +987,7 @@ static int can_move_charge(struct iommufd_area *area, void *unused)
 {
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	if (smp_load_acquire(&area->owner) != IOMMUFD_AREA_FREE)
+	if (area_owner(area) != IOMMUFD_AREA_FREE)
 		return -EBUSY;
 	return area->pages->file ? 0 : -EINVAL;
 }
@@ -1025,10 +1025,10 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 		return PTR_ERR(owner);
 
 	hold_all(ctx, &held);
-	ret = for_each_held(&held, can_move_charge, NULL);
+	ret = visit_held(&held, can_move_charge, NULL);
 	if (!ret) {
-		ret = for_each_held(&held, move_charge, owner);
-		for_each_held(&held, end_move, ret ? NULL : owner);
+		ret = visit_held(&held, move_charge, owner);
+		visit_held(&held, end_move, ret ? NULL : owner);
 	}
 	let_go_all(ctx, &held);
 	iommufd_owner_put(owner);

@@ -209,6 +209,20 @@ static inline unsigned long area_length(struct iommufd_area *area)
 	return area->last - area->start + 1;
 }
 
+/* Who has an area in its hands; iova_space::lock is held */
+static inline enum iommufd_area_owner area_owner(struct iommufd_area *area)
+{
+	/* Pairs with area_give_back() */
+	return smp_load_acquire(&area->owner);
+}
+
+/* The owner is done with an area, which an UNMAP can free from now on */
+static inline void area_give_back(struct iommufd_area *area)
+{
+	/* Pairs with area_owner() */
+	smp_store_release(&area->owner, IOMMUFD_AREA_FREE);
+}
+
 /*
  * pages.c: user memory
  */
