@@ -273,15 +273,13 @@ static int expect_copy(const struct model *src, __u64 src_iova, __u64 length,
 	if (!split(src, src_iova, length, dst_iova, parts))
 		return -ENOENT;
 	ret = expect_place(dst, length, dst_iova);
-	/* Each part is an area, and has to be aligned like one */
-	for (i = 0; !ret && i < parts->nr; i++)
-		if (misaligned(dst, parts->areas[i].last + 1))
-			ret = -EINVAL;
 	for (i = 0; !ret && i < parts->nr; i++)
 		if (write && !parts->areas[i].writable)
 			ret = -EPERM;
+	/* Each part is an area, and has to be aligned like one */
 	for (i = 0; !ret && i < parts->nr; i++)
-		if (misaligned(dst, parts->areas[i].va))
+		if (misaligned(dst, parts->areas[i].last + 1) ||
+		    misaligned(dst, parts->areas[i].va))
 			ret = -EINVAL;
 	for (i = 0; !ret && i < parts->nr; i++)
 		ret = expect_memory(dst, parts->areas[i].va,
@@ -610,10 +608,11 @@ TEST_F(sweep, copy_any_range)
 		/* Not to be written */
 		{ 3 * PAGE, 4 * PAGE - 1, BUF, false },
 		{ 6 * PAGE, 7 * PAGE - 1, BUF, true },
-		/* In the middle of a page */
+		/* In the middle of a page, and then again not to be written */
 		{ 7 * PAGE, 8 * PAGE - 1, BUF + 16, true },
+		{ 8 * PAGE, 9 * PAGE - 1, BUF, false },
 		/* Not there */
-		{ 8 * PAGE, 9 * PAGE - 1, BUF - PAGE, true },
+		{ 9 * PAGE, 10 * PAGE - 1, BUF - PAGE, true },
 		{ -4 * PAGE, -2 * PAGE - 1, BUF, true },
 		{ -2 * PAGE, MAX, BUF, true },
 	};
