@@ -339,6 +339,8 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 		ret = -EPERM;
 		if ((area->prot & IOMMU_WRITE) && !area->pages->writable)
 			goto err_all;
+	}
+	list_for_each_entry(area, batch, batch) {
 		ret = -EINVAL;
 		if ((area->start | area->page_offset) & (space->alignment - 1))
 			goto err_all;
