@@ -321,7 +321,7 @@ static int deny_sealing(struct file *file)
  * charged.
  *
  * Return: the pages, with one reference, or an ERR_PTR: -ENOMEM, -EPERM the file
- * can't be written.
+ * can't be read or written.
  */
 struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 					  struct file *file, unsigned long uva,
@@ -339,8 +339,11 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		ret = PTR_ERR(owner);
 		goto err_free;
 	}
-	if (file && writable) {
-		ret = deny_sealing(file);
+	if (file) {
+		/* As in mmap(), whatever the direction: a copy can have another */
+		ret = file->f_mode & FMODE_READ ? 0 : -EPERM;
+		if (!ret && writable)
+			ret = deny_sealing(file);
 		if (ret)
 			goto err_owner;
 	}

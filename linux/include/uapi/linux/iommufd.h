@@ -222,8 +222,8 @@ struct iommu_ioas_map {
  * the pages are held, and those that the file has not yet are allocated. What is
  * cut off the file after that stays until it is unmapped.
  *
- * Errors: as IOMMU_IOAS_MAP, and EBADF @fd is not open, EPERM
- * IOMMU_IOAS_MAP_WRITEABLE for a file that is not open for writing or is sealed
+ * Errors: as IOMMU_IOAS_MAP, and EBADF @fd is not open, EPERM it is not open for
+ * reading, or IOMMU_IOAS_MAP_WRITEABLE and it is not open for writing or sealed
  * against it. EINVAL another kind of file, or one that ends before the range;
  * as the file is not looked at while the IOAS has no page table, that can come
  * from an attach.

@@ -284,6 +284,21 @@ TEST_F(file, read_only)
 	close(fd);
 }
 
+/* It has to be open for reading in any case, as for mmap() */
+TEST_F(file, write_only)
+{
+	int fd = memory_file(PAGE, 0), wo;
+
+	ASSERT_LE(0, fd);
+	wo = reopen(fd, O_WRONLY);
+	ASSERT_LE(0, wo);
+	EXPECT_ERRNO(EPERM, MAP_AT(wo, 0, PAGE, IOVA, READ_ONLY));
+	EXPECT_ERRNO(EPERM, MAP_AT(wo, 0, PAGE, IOVA, IOMMU_IOAS_MAP_WRITEABLE));
+	EXPECT_ERRNO(EPERM, MAP_AT(wo, 0, PAGE, IOVA, MAP_RW));
+	close(wo);
+	close(fd);
+}
+
 /* Sealed against writing: what is sealed stays as it is */
 TEST_F(file, seals_against_writing)
 {
