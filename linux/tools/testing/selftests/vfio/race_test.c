@@ -309,6 +309,55 @@ TEST_F(race, driver_is_unbound)
 	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 }
 
+static atomic_int taken_over, busy;
+
+static void *map_files(void *arg)
+{
+	struct _test_data_race *self = arg;
+	int file = memfd_create("race", MFD_CLOEXEC);
+
+	CHECK(!ftruncate(file, 4 * SZ_2M));
+	while (!stop) {
+		CHECK(!map_file_at(self->iommufd, self->ioas, MAP_RW, file, 0,
+				   4 * SZ_2M, SZ_1G));
+		CHECK(!unmap(self->iommufd, self->ioas, SZ_1G, 4 * SZ_2M, NULL));
+	}
+	close(file);
+	return NULL;
+}
+
+static void *take_over(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		if (!change_process(self->iommufd)) {
+			atomic_fetch_add(&taken_over, 1);
+		} else {
+			CHECK(errno == EBUSY);
+			atomic_fetch_add(&busy, 1);
+		}
+	}
+	return NULL;
+}
+
+/* A mapping that is still being made can't change hands (change_2) */
+TEST_F(race, change_of_process_while_files_are_mapped)
+{
+	pthread_t threads[2];
+
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	START(&threads[0], map_files);
+	START(&threads[1], take_over);
+	run_for(2, threads, 2);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, taken_over);
+	EXPECT_LT(0, busy);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
 /*
  * A BIND whose answer waits for a page
  */
