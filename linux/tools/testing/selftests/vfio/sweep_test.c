@@ -600,7 +600,7 @@ TEST_F(sweep, unmap_any_range)
 }
 
 /* The source is an IOAS without a device, and has all there can be (trap A12) */
-TEST_F(sweep, copy_any_range)
+TEST_F_TIMEOUT(sweep, copy_any_range, 300)
 {
 	static const struct area sources[] = {
 		{ 0, PAGE - 1, BUF, true },
