@@ -1,0 +1,921 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices and page tables, with devices of the mock IOMMU that do what real ones
+ * here don't: several units, apertures and abilities, odd reserved regions, and
+ * drivers that fail at any point.
+ */
+#define _GNU_SOURCE
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+
+#define START MOCK_APERTURE_START
+#define NR_PAGES 16
+#define LENGTH (NR_PAGES * PAGE)
+/* Where cases reserve something */
+#define REGION (START + 0x100000)
+
+FIXTURE(table)
+{
+	int fd;
+	__u32 ioas, other;
+	char *buf, *other_buf;
+	long pinned;
+};
+
+/* Two IOAS, with different memory at the same IOVA */
+FIXTURE_SETUP(table)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	self->other_buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->other_buf);
+	fill_bytes(self->buf, LENGTH, 1);
+	fill_bytes(self->other_buf, LENGTH, 2);
+	self->pinned = status_kb("VmPin");
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, LENGTH,
+			    START));
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->other_buf,
+			    LENGTH, START));
+}
+
+FIXTURE_TEARDOWN(table)
+{
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_TRUE(mock_is_unpinned(self->other_buf, LENGTH));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* A device that is not attached yet */
+#define DEVICE(_mock, ...)                                                     \
+	mock_device(self->fd, 0, &MOCK_CONFIG(__VA_ARGS__), _mock)
+
+static int attach(struct _test_data_table *self, struct mock *mock, __u32 pt_id)
+{
+	int ret = mock_attach(self->fd, mock->stdev, &pt_id);
+
+	if (!ret)
+		mock->hwpt = pt_id;
+	return ret;
+}
+
+static int move(struct _test_data_table *self, struct mock *mock, __u32 pt_id)
+{
+	int ret = mock_replace(self->fd, mock->stdev, &pt_id);
+
+	if (!ret)
+		mock->hwpt = pt_id;
+	return ret;
+}
+
+static int detach(struct _test_data_table *self, struct mock *mock)
+{
+	return mock_detach(self->fd, mock->stdev);
+}
+
+/* All that a device reaches is this memory; NULL for nothing at all */
+static bool reaches(struct _test_data_table *self, struct mock *mock,
+		    const char *memory)
+{
+	char data[LENGTH];
+
+	if (!memory)
+		return mock_dma(self->fd, mock->stdev, START, data, 1, 0) &&
+		       errno == ENXIO;
+	return !mock_dma(self->fd, mock->stdev, START, data, LENGTH, 0) &&
+	       !memcmp(data, memory, LENGTH);
+}
+
+/* Nobody has a table with this id */
+static bool is_gone(struct _test_data_table *self, __u32 hwpt)
+{
+	return mock_check_map(self->fd, hwpt, START, self->buf, 0) &&
+	       errno == ENOENT;
+}
+
+/* Of both IOAS, to see that a failure changed nothing of them */
+struct state {
+	struct iommu_iova_range ranges[2][8];
+	__u32 nr[2];
+	__u64 alignment[2];
+	long pinned;
+};
+
+static struct state state_of(struct _test_data_table *self)
+{
+	struct state state = { .nr = { 8, 8 } };
+
+	iova_ranges(self->fd, self->ioas, state.ranges[0], &state.nr[0],
+		    &state.alignment[0]);
+	iova_ranges(self->fd, self->other, state.ranges[1], &state.nr[1],
+		    &state.alignment[1]);
+	state.pinned = status_kb("VmPin");
+	return state;
+}
+
+static bool same_state(struct _test_data_table *self, const struct state *before)
+{
+	struct state now = state_of(self);
+
+	return !memcmp(&now, before, sizeof(now));
+}
+
+/*
+ * Ids
+ */
+
+TEST_F(table, attach_by_id_of_table)
+{
+	struct mock a, b, c;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+	EXPECT_EQ(0, mock_domain(self->fd, a.hwpt, &b));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_ERRNO(ENOENT, mock_domain(self->fd, 99, &c));
+	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, a.idev, &c));
+	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, a.stdev, &c));
+	EXPECT_ERRNO(EINVAL, move(self, &a, b.idev));
+	EXPECT_ERRNO(ENOENT, move(self, &a, 99));
+	EXPECT_ERRNO(ENOENT, mock_replace(self->fd, a.idev, &self->ioas));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+}
+
+/* Ids are used again, and a wrong one finds nothing of others (trap B9) */
+TEST_F(table, ids_come_back)
+{
+	struct mock a, b;
+	__u32 first;
+	int i;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, a.hwpt));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, a.idev));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+	first = a.stdev;
+	for (i = 0; i < 100; i++) {
+		EXPECT_EQ(0, destroy(self->fd, a.stdev));
+		EXPECT_ERRNO(ENOENT, destroy(self->fd, a.stdev));
+		EXPECT_ERRNO(ENOENT, destroy(self->fd, a.idev));
+		EXPECT_TRUE(is_gone(self, a.hwpt));
+		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+		ASSERT_EQ(first, a.stdev);
+	}
+	/* One more, and the first of them goes */
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_EQ(0, destroy(self->fd, a.stdev));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	EXPECT_EQ(0, mock_check_map(self->fd, b.hwpt, START, self->buf,
+				    LENGTH));
+}
+
+/*
+ * Two devices attach by id to a table that is in the list of its IOAS already; each
+ * area is mapped there once (trap B11)
+ */
+TEST_F(table, table_is_listed_once)
+{
+	struct mock mocks[4];
+	int i;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mocks[0]));
+	for (i = 1; i < 4; i++)
+		ASSERT_EQ(0, mock_domain(self->fd, mocks[0].hwpt, &mocks[i]));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, attach(self, &mocks[i], mocks[0].hwpt));
+	EXPECT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    START + LENGTH));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, destroy(self->fd, mocks[i].stdev));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START + LENGTH, PAGE, NULL));
+	EXPECT_TRUE(reaches(self, &mocks[3], self->buf));
+	EXPECT_EQ(0, destroy(self->fd, mocks[3].stdev));
+	EXPECT_TRUE(is_gone(self, mocks[0].hwpt));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+}
+
+/*
+ * Move
+ */
+
+/* The old table goes when nobody has it, and stays for who has (trap B9) */
+TEST_F(table, move_and_back)
+{
+	struct mock a, b;
+	__u32 old, hwpt;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
+	old = a.hwpt;
+	/* To where it is, by either id */
+	EXPECT_EQ(0, move(self, &a, self->ioas));
+	EXPECT_EQ(old, a.hwpt);
+	EXPECT_EQ(0, move(self, &a, old));
+	EXPECT_EQ(old, a.hwpt);
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+
+	EXPECT_EQ(0, move(self, &a, self->other));
+	EXPECT_NE(old, a.hwpt);
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	hwpt = a.hwpt;
+	EXPECT_EQ(0, move(self, &a, b.hwpt));
+	EXPECT_TRUE(is_gone(self, hwpt));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_TRUE(mock_is_unpinned(self->other_buf, LENGTH));
+
+	EXPECT_EQ(0, move(self, &a, self->other));
+	EXPECT_EQ(0, move(self, &b, a.hwpt));
+	EXPECT_TRUE(is_gone(self, old));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_TRUE(reaches(self, &b, self->other_buf));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_TRUE(reaches(self, &b, NULL));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+}
+
+/* Two tables of one IOMMU in one IOAS, and both are kept equal to it */
+TEST_F(table, two_tables_of_an_ioas)
+{
+	struct mock a, b, c;
+	int i;
+
+	/* One that keeps DMA from bypassing caches is not for who can't */
+	ASSERT_EQ(0, DEVICE(&a, .flags = MOCK_DEVICE_ENFORCES));
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
+	ASSERT_NE(a.hwpt, b.hwpt);
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 1),
+				 &c));
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(0, map_at(self->fd, self->ioas,
+				    (uintptr_t)self->other_buf + i * PAGE,
+				    PAGE, START + LENGTH + i * PAGE));
+		EXPECT_EQ(0, mock_check_map(self->fd, a.hwpt, START + LENGTH,
+					    self->other_buf, (i + 1) * PAGE));
+		EXPECT_EQ(0, mock_check_map(self->fd, b.hwpt, START + LENGTH,
+					    self->other_buf, (i + 1) * PAGE));
+		EXPECT_EQ(0, mock_check_map(self->fd, c.hwpt, START + LENGTH,
+					    self->other_buf, (i + 1) * PAGE));
+	}
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
+	EXPECT_EQ(0, destroy(self->fd, b.stdev));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, LENGTH, NULL));
+	EXPECT_TRUE(reaches(self, &a, NULL));
+	EXPECT_TRUE(reaches(self, &c, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+/*
+ * A driver's error while several tables are filled: all are as they were, whatever
+ * the driver has left (also trap A13's EADDRINUSE for areas that don't suit)
+ */
+static void check_failed_map(struct __test_metadata *_metadata,
+			     struct _test_data_table *self, __u32 flags)
+{
+	struct iommu_test_mock_stats before[3], after;
+	const __u64 there = START + LENGTH;
+	struct mock mocks[3], more;
+	int i, unit;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+					 &MOCK_CONFIG(.unit = i,
+						      .flags = flags),
+					 &mocks[i]));
+	/* In memory the pages are not neighbours, so there are many calls */
+	ASSERT_EQ(0, unmap(self->fd, self->ioas, START, LENGTH, NULL));
+	for (unit = 0; unit < 3; unit++)
+	for (i = 0; i < 4; i++) {
+		int u;
+
+		for (u = 0; u < 3; u++)
+			ASSERT_EQ(0, mock_query(self->fd, u, &before[u]));
+		ASSERT_EQ(0, mock_fail(self->fd, unit, MOCK_CALL_MAP, i, 1,
+				       EXDEV));
+		if (map_at(self->fd, self->ioas, (uintptr_t)self->buf, LENGTH,
+			   there)) {
+			ASSERT_EQ(EXDEV, errno);
+		} else {
+			/* So few calls */
+			ASSERT_LT(0, i);
+			ASSERT_EQ(0, unmap(self->fd, self->ioas, there, LENGTH,
+					   NULL));
+		}
+		ASSERT_EQ(self->pinned, status_kb("VmPin"));
+		for (u = 0; u < 3; u++) {
+			ASSERT_EQ(0, mock_query(self->fd, u, &after));
+			if (!flags)
+				ASSERT_EQ(after.mapped, after.unmapped);
+			ASSERT_EQ(0, after.unsynced);
+			ASSERT_EQ(0, mock_fail(self->fd, u, MOCK_CALL_MAP, 0,
+					       0, EXDEV));
+		}
+		/* What was left would be in the way now */
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    LENGTH, there));
+		ASSERT_EQ(0, unmap(self->fd, self->ioas, there, LENGTH, NULL));
+	}
+
+	/* The same when a table is filled */
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, map_at(self->fd, self->ioas,
+				    (uintptr_t)self->buf + i * 2 * PAGE, PAGE,
+				    there + i * PAGE));
+	ASSERT_EQ(0, DEVICE(&more, .unit = 3, .flags = flags));
+	for (i = 0; i < 4; i++) {
+		struct state state = state_of(self);
+
+		ASSERT_EQ(0, mock_fail(self->fd, 3, MOCK_CALL_MAP, i, 1,
+				       EXDEV));
+		EXPECT_ERRNO(EXDEV, attach(self, &more, self->ioas));
+		EXPECT_TRUE(same_state(self, &state));
+	}
+	EXPECT_EQ(0, attach(self, &more, self->ioas));
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
+	EXPECT_EQ(0, detach(self, &more));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	ASSERT_EQ(0, mock_fail(self->fd, 3, MOCK_CALL_MAP, 2, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, attach(self, &more, self->ioas));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, attach(self, &more, self->ioas));
+}
+
+TEST_F(table, failed_map_is_undone)
+{
+	check_failed_map(_metadata, self, 0);
+}
+
+TEST_F(table, failed_map_leaves_half)
+{
+	check_failed_map(_metadata, self, MOCK_DEVICE_KEEPS);
+}
+
+/*
+ * What the IOMMU can do
+ */
+
+/* Of two kinds of devices each gets a table that suits it (trap C6) */
+TEST_F(table, coherency_is_kept)
+{
+	struct mock enforces, plain;
+
+	ASSERT_EQ(0, DEVICE(&enforces, .flags = MOCK_DEVICE_ENFORCES));
+	ASSERT_EQ(0, DEVICE(&plain));
+	EXPECT_EQ(0, attach(self, &enforces, self->ioas));
+	EXPECT_ERRNO(EINVAL, attach(self, &plain, enforces.hwpt));
+	EXPECT_TRUE(reaches(self, &plain, NULL));
+	EXPECT_EQ(0, attach(self, &plain, self->ioas));
+	EXPECT_NE(enforces.hwpt, plain.hwpt);
+	EXPECT_TRUE(reaches(self, &plain, self->buf));
+	EXPECT_TRUE(reaches(self, &enforces, self->buf));
+	/* The other way round is no harm */
+	EXPECT_EQ(0, move(self, &enforces, plain.hwpt));
+	EXPECT_TRUE(reaches(self, &enforces, self->buf));
+
+	/* A device whose DMA no IOMMU can make coherent has no place here */
+	EXPECT_ERRNO(EINVAL, DEVICE(&plain, .flags = MOCK_DEVICE_INCOHERENT));
+}
+
+/* A table is of one unit, whatever that can do (trap C7) */
+TEST_F(table, units_have_tables_of_their_own)
+{
+	struct mock mocks[3];
+	int i, j;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
+				    .aperture_last = MOCK_APERTURE_LAST >> i,
+				    .flags = i ? 0 : MOCK_DEVICE_ENFORCES));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, attach(self, &mocks[i], self->ioas));
+		EXPECT_TRUE(is_usable(self->fd, self->ioas, START,
+				      (MOCK_APERTURE_LAST >> i) - START + 1));
+		EXPECT_FALSE(is_usable(self->fd, self->ioas, START,
+				       (MOCK_APERTURE_LAST >> i) - START + 2));
+		for (j = 0; j < i; j++) {
+			EXPECT_NE(mocks[i].hwpt, mocks[j].hwpt);
+			EXPECT_ERRNO(EINVAL, move(self, &mocks[i],
+						  mocks[j].hwpt));
+			EXPECT_TRUE(reaches(self, &mocks[i], self->buf));
+		}
+	}
+	EXPECT_EQ(0, detach(self, &mocks[2]));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, START,
+			      (MOCK_APERTURE_LAST >> 1) - START + 1));
+}
+
+/* A device that reaches less of the same table, if nothing is where it does not */
+TEST_F(table, aperture_of_the_second_device)
+{
+	const __u64 high = MOCK_APERTURE_LAST + 1 - PAGE;
+	struct mock a, b;
+	struct state state;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+	ASSERT_EQ(0, DEVICE(&b, .aperture_last = MOCK_APERTURE_LAST / 2));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    high));
+	state = state_of(self);
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &b, self->ioas));
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &b, a.hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_TRUE(reaches(self, &b, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, high, PAGE, NULL));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    PAGE, high));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+}
+
+/* Pages that are larger than those of the CPU, or none at all (trap A13) */
+TEST_F(table, page_sizes)
+{
+	struct state state = state_of(self);
+	struct mock mock;
+	int late;
+
+	for (late = 0; late < 2; late++) {
+		__u32 flags = late ? MOCK_DEVICE_LATE : 0;
+
+		ASSERT_EQ(0, DEVICE(&mock, .page_sizes = 2 * PAGE,
+				    .flags = flags));
+		EXPECT_ERRNO(EINVAL, attach(self, &mock, self->ioas));
+		EXPECT_TRUE(same_state(self, &state));
+		EXPECT_TRUE(reaches(self, &mock, NULL));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+
+		ASSERT_EQ(0, DEVICE(&mock, .page_sizes = PAGE,
+				    .flags = flags));
+		EXPECT_EQ(0, attach(self, &mock, self->ioas));
+		EXPECT_TRUE(reaches(self, &mock, self->buf));
+		EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas,
+					    (uintptr_t)self->buf, MOCK_PAGE,
+					    START + LENGTH));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+		EXPECT_TRUE(same_state(self, &state));
+	}
+}
+
+/*
+ * A driver has many ways to say that a table does not suit. To who named the table
+ * it is EINVAL; to who named the IOAS it does not matter, if another table does
+ * (trap C7)
+ */
+TEST_F(table, what_drivers_say)
+{
+	static const int says[] = {
+		EOPNOTSUPP, EFAULT, ENXIO, EXDEV, EINVAL, EBUSY, EIO, ENOSPC,
+	};
+	struct mock a, b;
+	int i;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
+	ASSERT_EQ(0, DEVICE(&b));
+	for (i = 0; i < ARRAY_SIZE(says); i++) {
+		struct state state = state_of(self);
+
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+				       says[i]));
+		EXPECT_ERRNO(EINVAL, attach(self, &b, a.hwpt));
+		EXPECT_TRUE(same_state(self, &state));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2,
+				       says[i]));
+		EXPECT_ERRNO(says[i], attach(self, &b, self->ioas));
+		EXPECT_TRUE(same_state(self, &state));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+				       says[i]));
+		EXPECT_EQ(0, attach(self, &b, self->ioas));
+		EXPECT_NE(a.hwpt, b.hwpt);
+		EXPECT_TRUE(reaches(self, &b, self->buf));
+		EXPECT_EQ(0, detach(self, &b));
+		EXPECT_TRUE(reaches(self, &b, NULL));
+		EXPECT_TRUE(same_state(self, &state));
+	}
+	/* Another table would not help */
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, attach(self, &b, a.hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, attach(self, &b, self->ioas));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+}
+
+/*
+ * Reserved regions
+ */
+
+#define REGIONS(...)                                                           \
+	.nr_regions = ARRAY_SIZE(((struct iommu_test_mock_region[]){           \
+		__VA_ARGS__ })),                                               \
+	.regions = (uintptr_t)(struct iommu_test_mock_region[]){ __VA_ARGS__ }
+
+/* Each kind, for as long as the device is attached */
+TEST_F(table, reserved_regions)
+{
+	static const struct {
+		__u32 type;
+		bool reserved;
+	} types[] = {
+		{ MOCK_REGION_DIRECT, true },
+		{ MOCK_REGION_DIRECT_RELAXABLE, false },
+		{ MOCK_REGION_RESERVED, true },
+		{ MOCK_REGION_MSI, true },
+		{ MOCK_REGION_SW_MSI, true },
+	};
+	struct mock mock;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		struct state state = state_of(self);
+
+		ASSERT_EQ(0, DEVICE(&mock, REGIONS({ REGION, PAGE,
+						     types[i].type })));
+		EXPECT_TRUE(same_state(self, &state));
+		EXPECT_EQ(0, attach(self, &mock, self->ioas));
+		EXPECT_EQ(!types[i].reserved,
+			  is_usable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION - PAGE,
+				      PAGE));
+		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION + PAGE,
+				      PAGE));
+		if (types[i].reserved)
+			EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas,
+						    (uintptr_t)self->buf, PAGE,
+						    REGION));
+		EXPECT_EQ(0, move(self, &mock, self->other));
+		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_EQ(!types[i].reserved,
+			  is_usable(self->fd, self->other, REGION, PAGE));
+		EXPECT_EQ(0, detach(self, &mock));
+		EXPECT_TRUE(same_state(self, &state));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	}
+}
+
+/* Regions that end where the space does, or beyond it, or are empty (trap A16) */
+TEST_F(table, odd_regions)
+{
+	const __u64 top = -PAGE;
+	struct iommu_iova_range ranges[8];
+	struct mock mock;
+	__u32 nr = 8;
+
+	ASSERT_EQ(0, DEVICE(&mock, .aperture_start = 0,
+			    .aperture_last = ~0ULL,
+			    REGIONS({ top, PAGE, MOCK_REGION_RESERVED },
+				    { REGION, 0, MOCK_REGION_RESERVED },
+				    { 0, 0, MOCK_REGION_DIRECT },
+				    { 0, 0, MOCK_REGION_MSI })));
+	EXPECT_EQ(0, attach(self, &mock, self->ioas));
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(1, nr);
+	EXPECT_EQ(0, ranges[0].start);
+	EXPECT_EQ(top - 1, ranges[0].last);
+	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    PAGE, top));
+	EXPECT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    REGION));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+
+	nr = 8;
+	ASSERT_EQ(0, DEVICE(&mock, .aperture_start = 0,
+			    .aperture_last = ~0ULL,
+			    REGIONS({ top - PAGE, 5 * PAGE,
+				      MOCK_REGION_RESERVED },
+				    { 0, PAGE, MOCK_REGION_DIRECT })));
+	EXPECT_EQ(0, attach(self, &mock, self->ioas));
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(1, nr);
+	EXPECT_EQ(PAGE, ranges[0].start);
+	EXPECT_EQ(top - PAGE - 1, ranges[0].last);
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+
+	/* Nothing is left to be used */
+	ASSERT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	nr = 8;
+	ASSERT_EQ(0, DEVICE(&mock, .aperture_start = 0,
+			    .aperture_last = ~0ULL,
+			    REGIONS({ 0, ~0ULL, MOCK_REGION_RESERVED },
+				    { ~0ULL, 1, MOCK_REGION_DIRECT })));
+	EXPECT_EQ(0, attach(self, &mock, self->ioas));
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(0, nr);
+	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    PAGE, START));
+}
+
+/* A mapping, or what the user wants to use, is there already */
+TEST_F(table, regions_that_are_in_the_way)
+{
+	struct iommu_iova_range allowed = { START, REGION };
+	struct state state = state_of(self);
+	struct mock mock;
+
+	ASSERT_EQ(0, DEVICE(&mock, REGIONS({ START + PAGE, 1,
+					     MOCK_REGION_RESERVED })));
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &mock, self->ioas));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+
+	ASSERT_EQ(0, DEVICE(&mock, REGIONS({ REGION, PAGE,
+					     MOCK_REGION_RESERVED })));
+	EXPECT_EQ(0, allow_iovas(self->fd, self->ioas, &allowed, 1));
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &mock, self->ioas));
+	allowed.last--;
+	EXPECT_EQ(0, allow_iovas(self->fd, self->ioas, &allowed, 1));
+	EXPECT_EQ(0, attach(self, &mock, self->ioas));
+}
+
+/*
+ * A move that fails, at whatever step: the device works as before, and what is
+ * reserved is what was (traps A15, C3)
+ */
+static void check_failed_moves(struct __test_metadata *_metadata,
+			       struct _test_data_table *self, struct mock *mock,
+			       __u32 target, int nr_maps)
+{
+	struct iommu_test_cmd *answer;
+	struct state state = state_of(self);
+	__u32 old = mock->hwpt;
+	int skip;
+
+#define STAYS()                                                                \
+	do {                                                                   \
+		EXPECT_TRUE(same_state(self, &state));                         \
+		EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));   \
+		EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas,              \
+					    (uintptr_t)self->buf, PAGE,        \
+					    REGION));                          \
+		EXPECT_TRUE(reaches(self, mock, self->buf));                   \
+		EXPECT_EQ(0, mock_check_map(self->fd, old, START, self->buf,   \
+					    LENGTH));                          \
+	} while (0)
+	/* The driver refuses every table but the old one, which comes back */
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, move(self, mock, target));
+	STAYS();
+	/* The memory that a new table has to map is too much for it */
+	for (skip = 0; skip < nr_maps; skip++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, skip, 1,
+				       ENOMEM));
+		EXPECT_ERRNO(ENOMEM, move(self, mock, target));
+		STAYS();
+	}
+	/* Nobody gets to know where it is now */
+	answer = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, answer);
+	*answer = (struct iommu_test_cmd){
+		.size = sizeof(*answer),
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+		.id = mock->stdev,
+		.mock_domain_replace.pt_id = target,
+	};
+	ASSERT_EQ(0, mprotect(answer, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_TEST_CMD, answer));
+	STAYS();
+}
+
+/* To another IOAS, whose table is new or not */
+TEST_F(table, failed_move_to_another_ioas)
+{
+	struct mock mock, second;
+	struct state state;
+
+	ASSERT_EQ(0, DEVICE(&mock, REGIONS({ REGION, PAGE,
+					     MOCK_REGION_RESERVED })));
+	ASSERT_EQ(0, DEVICE(&second));
+	ASSERT_EQ(0, attach(self, &mock, self->ioas));
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->other_buf,
+			    PAGE, START + LENGTH));
+	check_failed_moves(_metadata, self, &mock, self->other, 2);
+	ASSERT_EQ(0, attach(self, &second, self->other));
+	check_failed_moves(_metadata, self, &mock, second.hwpt, 0);
+	/* What is mapped there is where the device can't have it */
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->buf, PAGE,
+			    REGION));
+	state = state_of(self);
+	EXPECT_ERRNO(EADDRINUSE, move(self, &mock, self->other));
+	EXPECT_ERRNO(EADDRINUSE, move(self, &mock, second.hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->other, REGION, PAGE, NULL));
+	EXPECT_EQ(0, move(self, &mock, self->other));
+	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
+}
+
+/* To another table of the same IOAS */
+TEST_F(table, failed_move_in_the_same_ioas)
+{
+	struct mock mock, enforces;
+	__u32 old;
+
+	ASSERT_EQ(0, DEVICE(&enforces, .flags = MOCK_DEVICE_ENFORCES));
+	ASSERT_EQ(0, attach(self, &enforces, self->ioas));
+	ASSERT_EQ(0, DEVICE(&mock, REGIONS({ REGION, PAGE,
+					     MOCK_REGION_RESERVED })));
+	ASSERT_EQ(0, attach(self, &mock, self->ioas));
+	ASSERT_NE(enforces.hwpt, mock.hwpt);
+	old = mock.hwpt;
+	/* It can't go there at all; the other could come here */
+	EXPECT_ERRNO(EINVAL, move(self, &mock, enforces.hwpt));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+
+	ASSERT_EQ(0, destroy(self->fd, enforces.stdev));
+	ASSERT_EQ(0, DEVICE(&enforces, .flags = MOCK_DEVICE_ENFORCES,
+			    REGIONS({ REGION, PAGE, MOCK_REGION_RESERVED })));
+	/* A table that the device does not share with the first one */
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
+	ASSERT_EQ(0, attach(self, &enforces, self->ioas));
+	ASSERT_NE(old, enforces.hwpt);
+	EXPECT_EQ(0, detach(self, &mock));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
+	ASSERT_EQ(0, attach(self, &mock, self->ioas));
+	ASSERT_NE(mock.hwpt, enforces.hwpt);
+	check_failed_moves(_metadata, self, &enforces, mock.hwpt, 0);
+	EXPECT_EQ(0, move(self, &enforces, mock.hwpt));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+}
+
+/*
+ * Groups
+ */
+
+/* Devices of a group have one table (traps C1, C2, C5) */
+TEST_F(table, siblings_share_the_table)
+{
+	struct mock a, b, c;
+	__u32 pt_id;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	ASSERT_EQ(0, DEVICE(&c));
+	ASSERT_EQ(0, attach(self, &c, self->ioas));
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	EXPECT_EQ(c.hwpt, a.hwpt);
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	/* It has to agree, and it is no move before it has */
+	EXPECT_ERRNO(EINVAL, attach(self, &b, self->other));
+	pt_id = self->ioas;
+	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, b.stdev, &pt_id));
+	pt_id = self->other;
+	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, b.stdev, &pt_id));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+
+	/* A move takes the other along, and no stranger */
+	EXPECT_EQ(0, move(self, &b, self->other));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_TRUE(reaches(self, &b, self->other_buf));
+	EXPECT_TRUE(reaches(self, &c, self->buf));
+	EXPECT_EQ(0, move(self, &a, c.hwpt));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	EXPECT_EQ(0, move(self, &a, self->other));
+	/* The one that detaches leaves the table to the other */
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_TRUE(reaches(self, &b, self->other_buf));
+	EXPECT_ERRNO(EINVAL, attach(self, &a, self->ioas));
+	EXPECT_EQ(0, attach(self, &a, b.hwpt));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_EQ(0, move(self, &a, self->ioas));
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_TRUE(reaches(self, &a, NULL));
+	EXPECT_TRUE(reaches(self, &b, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->other_buf, LENGTH));
+	EXPECT_TRUE(reaches(self, &c, self->buf));
+}
+
+/* The driver takes one of two, and then not the other (traps C3, C9) */
+TEST_F(table, failure_at_the_second_sibling)
+{
+	struct mock a, b;
+	int skip;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	for (skip = 0; skip < 2; skip++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, skip, 1,
+				       ENOMEM));
+		EXPECT_ERRNO(ENOMEM, attach(self, &a, self->ioas));
+		EXPECT_TRUE(reaches(self, &a, NULL));
+		EXPECT_TRUE(reaches(self, &b, NULL));
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	}
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	ASSERT_EQ(0, attach(self, &b, self->ioas));
+	for (skip = 0; skip < 2; skip++) {
+		struct state state = state_of(self);
+
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, skip, 1,
+				       ENOMEM));
+		EXPECT_ERRNO(ENOMEM, move(self, &b, self->other));
+		EXPECT_TRUE(same_state(self, &state));
+		EXPECT_TRUE(reaches(self, &a, self->buf));
+		EXPECT_TRUE(reaches(self, &b, self->buf));
+	}
+	EXPECT_EQ(0, move(self, &b, self->other));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+}
+
+/* The old table does not come back either: blocked, and it can be left (trap C3) */
+TEST_F(table, way_back_fails)
+{
+	struct mock mock;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, move(self, &mock, self->other));
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	/* It counts as attached, and a move is the way out */
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+	EXPECT_EQ(0, move(self, &mock, self->ioas));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, move(self, &mock, self->other));
+	EXPECT_EQ(0, detach(self, &mock));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_EQ(0, attach(self, &mock, self->other));
+	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
+}
+
+/*
+ * A sibling has regions too: they are reserved with it, in spite of a mapping they
+ * can't be, and they go with the last of the group (trap C5)
+ */
+TEST_F(table, regions_of_siblings)
+{
+	struct state before = state_of(self), state;
+	struct mock a, b;
+
+	ASSERT_EQ(0, DEVICE(&a, REGIONS({ REGION, PAGE,
+					  MOCK_REGION_RESERVED })));
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number,
+			    REGIONS({ REGION + 2 * PAGE, PAGE,
+				      MOCK_REGION_RESERVED })));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    REGION + 2 * PAGE));
+	state = state_of(self);
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &b, self->ioas));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION + 2 * PAGE, PAGE,
+			   NULL));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION + PAGE, PAGE));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
+	EXPECT_EQ(0, move(self, &b, self->other));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, 3 * PAGE));
+	EXPECT_FALSE(is_usable(self->fd, self->other, REGION, PAGE));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_TRUE(same_state(self, &before));
+}
+
+/* A group is one context's until the last of its devices goes (trap C8) */
+TEST_F(table, group_has_one_context)
+{
+	struct mock a, b, c;
+	int fd = open("/dev/iommu", O_RDWR);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	EXPECT_ERRNO(EPERM, mock_device(fd, 0, &MOCK_CONFIG(.join = a.number),
+					&c));
+	EXPECT_EQ(0, destroy(self->fd, a.stdev));
+	EXPECT_ERRNO(EPERM, mock_device(fd, 0, &MOCK_CONFIG(.join = b.number),
+					&c));
+	/* The one that is left works on */
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	EXPECT_ERRNO(EPERM, mock_device(fd, 0, &MOCK_CONFIG(.join = b.number),
+					&c));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	EXPECT_EQ(0, destroy(self->fd, b.stdev));
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
