@@ -54,7 +54,9 @@ static int enable_faults(void)
 	       write_file("fail_page_alloc", "ignore-gfp-wait", "N") ||
 	       write_file("fail_page_alloc", "min-order", "0") ||
 	       write_file("fail_page_alloc", "verbose", "0") ||
-	       write_file("fail_usercopy", "verbose", "0");
+	       write_file("fail_usercopy", "verbose", "0") ||
+	       /* There is this one only with the mock IOMMU */
+	       (write_file("fail_iommufd", "verbose", "0") && errno != ENOENT);
 }
 
 /* Did it come to that? From now on nothing fails any more. */
