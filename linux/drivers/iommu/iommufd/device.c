@@ -33,6 +33,31 @@ static bool interrupts_isolated(struct iommu_group *group)
 	       !iommu_group_for_each_dev(group, NULL, cannot_remap_interrupts);
 }
 
+/*
+ * Read what the group's devices don't translate, again if there is a new one. It
+ * is done when the first is bound, since an attach comes more often than a bind
+ */
+static int read_regions(struct iommufd_group *igroup)
+{
+	LIST_HEAD(regions);
+	int ret;
+
+	if (!READ_ONCE(igroup->changed))
+		return 0;
+	WRITE_ONCE(igroup->changed, false);
+
+	ret = iommu_get_group_resv_regions(igroup->group, &regions);
+	if (ret) {
+		WRITE_ONCE(igroup->changed, true);
+		iommu_put_resv_regions(NULL, &regions);
+		return ret;
+	}
+	iommu_put_resv_regions(NULL, &igroup->regions);
+	INIT_LIST_HEAD(&igroup->regions);
+	list_splice(&regions, &igroup->regions);
+	return 0;
+}
+
 /* Find the context's part in a group, or claim the group for the context */
 static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 				       struct iommu_group *group)
@@ -44,6 +69,7 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 	list_for_each_entry(igroup, &ctx->groups, ctx_item) {
 		if (igroup->group == group) {
 			igroup->nr_bound++;
+			WRITE_ONCE(igroup->changed, true);
 			goto out_unlock;
 		}
 	}
@@ -62,6 +88,10 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 	igroup->group = iommu_group_ref_get(group);
 	igroup->nr_bound = 1;
 	mutex_init(&igroup->lock);
+	INIT_LIST_HEAD(&igroup->regions);
+	igroup->changed = true;
+	/* If this fails the attach will */
+	read_regions(igroup);
 	list_add(&igroup->ctx_item, &ctx->groups);
 out_unlock:
 	mutex_unlock(&ctx->groups_lock);
@@ -79,6 +109,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 	iommu_group_release_dma_owner(igroup->group);
 	mutex_unlock(&ctx->groups_lock);
 
+	iommu_put_resv_regions(NULL, &igroup->regions);
 	iommu_group_put(igroup->group);
 	mutex_destroy(&igroup->lock);
 	kfree(igroup);
@@ -177,39 +208,28 @@ void iommufd_device_release(struct iommufd_object *obj)
 }
 
 /*
- * Exclude from the IOAS of a page table what the group's devices do not
- * translate. If the group has ranges there already they are read anew.
- * @msi_base is where the kernel has to map the interrupt doorbell, or
- * PHYS_ADDR_MAX.
+ * Exclude from an IOAS what the group's devices do not translate. @msi_base is
+ * where the kernel has to map the interrupt doorbell, or PHYS_ADDR_MAX.
  */
 static int reserve_regions(struct iommufd_group *igroup,
-			   struct iommufd_ioas *ioas, phys_addr_t *msi_base)
+			   struct iommufd_ioas *ioas,
+			   struct iova_reserved **reserved,
+			   phys_addr_t *msi_base)
 {
 	struct iommu_resv_region *region;
-	struct iova_range *ranges;
 	bool hw_msi = false;
-	unsigned int nr = 0;
-	LIST_HEAD(regions);
 	int ret;
 
+	*reserved = NULL;
 	*msi_base = PHYS_ADDR_MAX;
 	if (iommufd_should_fail())
 		return -EINVAL;
-	ret = iommu_get_group_resv_regions(igroup->group, &regions);
+	ret = read_regions(igroup);
 	if (ret)
-		goto out_put;
+		return ret;
 
-	list_for_each_entry(region, &regions, list)
-		nr++;
-	ranges = kcalloc(nr, sizeof(*ranges), GFP_KERNEL);
-	if (!ranges) {
-		ret = -ENOMEM;
-		goto out_put;
-	}
-
-	nr = 0;
-	list_for_each_entry(region, &regions, list) {
-		struct iova_range *range = &ranges[nr];
+	list_for_each_entry(region, &igroup->regions, list) {
+		unsigned long start = region->start, last;
 
 		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
 		    !region->length || region->start > ULONG_MAX)
@@ -218,21 +238,18 @@ static int reserve_regions(struct iommufd_group *igroup,
 			hw_msi = true;
 		if (region->type == IOMMU_RESV_SW_MSI)
 			*msi_base = region->start;
-		range->start = region->start;
-		if (check_add_overflow(range->start,
-				       (unsigned long)region->length - 1,
-				       &range->last))
-			range->last = ULONG_MAX;
-		nr++;
+		if (check_add_overflow(start, (unsigned long)region->length - 1,
+				       &last))
+			last = ULONG_MAX;
+		ret = iova_reserved_add(reserved, start, last);
+		if (ret) {
+			iova_reserved_free(*reserved);
+			return ret;
+		}
 	}
 	if (hw_msi)
 		*msi_base = PHYS_ADDR_MAX;
-
-	ret = iova_space_reserve(&ioas->space, igroup, ranges, nr);
-	kfree(ranges);
-out_put:
-	iommu_put_resv_regions(NULL, &regions);
-	return ret;
+	return iova_space_reserve(&ioas->space, *reserved);
 }
 
 static void block(struct iommufd_group *igroup)
@@ -253,7 +270,8 @@ static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 }
 
 /* Go back from @hwpt, which was tried, to what the group has */
-static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
+		       struct iova_reserved *reserved)
 {
 	struct iommufd_hwpt *old = igroup->hwpt;
 
@@ -263,22 +281,22 @@ static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 			pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
 				iommu_group_id(igroup->group));
 	}
-	if (!old || old->ioas != hwpt->ioas)
-		iova_space_unreserve(&hwpt->ioas->space, igroup);
+	iova_space_unreserve(&hwpt->ioas->space, reserved);
 }
 
 /*
- * Try a page table: move the group there, reserve what it needs, fill the table
+ * Try a page table: reserve what the group needs, move it there, fill the table
  * if it is new. The drivers of this kernel detach inside attach, so the way is
- * through blocked. To be followed by commit_hwpt() or leave_hwpt(); an error has
- * left it.
+ * through blocked. To be followed by commit_hwpt() or leave_hwpt(), which get
+ * @reserved; an error has left it.
  */
-static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
+		    struct iova_reserved **reserved)
 {
 	phys_addr_t msi_base;
 	int ret;
 
-	ret = reserve_regions(igroup, hwpt->ioas, &msi_base);
+	ret = reserve_regions(igroup, hwpt->ioas, reserved, &msi_base);
 	if (ret)
 		return ret;
 	if (igroup->live != hwpt) {
@@ -299,21 +317,22 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
 	return 0;
 
 err_leave:
-	leave_hwpt(igroup, hwpt);
+	leave_hwpt(igroup, hwpt, *reserved);
 	return ret;
 }
 
 /* Make the table that was tried the group's own, with the caller's use of it */
-static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
+static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
+			struct iova_reserved *reserved)
 {
 	struct iommufd_hwpt *old = igroup->hwpt;
 
+	if (old)
+		iova_space_unreserve(&old->ioas->space, igroup->reserved);
 	igroup->hwpt = hwpt;
-	if (!old)
-		return;
-	if (old->ioas != hwpt->ioas)
-		iova_space_unreserve(&old->ioas->space, igroup);
-	iommufd_hwpt_unuse(old);
+	igroup->reserved = reserved;
+	if (old)
+		iommufd_hwpt_unuse(old);
 }
 
 /*
@@ -334,16 +353,15 @@ static bool is_final(int err)
 	}
 }
 
-static int finish_attach(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
-			 u32 __user *out_pt_id)
+static int finish_attach(struct iommufd_group *igroup,
+			 struct iommufd_hwpt *hwpt,
+			 struct iova_reserved *reserved, u32 __user *out_pt_id)
 {
-	struct iommufd_group *igroup = idev->igroup;
-
 	if (put_user(hwpt->obj.id, out_pt_id)) {
-		leave_hwpt(igroup, hwpt);
+		leave_hwpt(igroup, hwpt, reserved);
 		return -EFAULT;
 	}
-	commit_hwpt(igroup, hwpt);
+	commit_hwpt(igroup, hwpt, reserved);
 	return 0;
 }
 
@@ -356,12 +374,13 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_hwpt *hwpt = NULL;
+	struct iova_reserved *reserved;
 	int ret;
 
 	while ((hwpt = iommufd_hwpt_next(ioas, &unit, hwpt))) {
-		ret = try_hwpt(igroup, hwpt);
+		ret = try_hwpt(igroup, hwpt, &reserved);
 		if (!ret)
-			ret = finish_attach(idev, hwpt, out_pt_id);
+			ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
 		else if (!is_final(ret))
 			continue;
 		if (ret)
@@ -372,9 +391,9 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 	hwpt = iommufd_hwpt_create(ioas, idev->dev, false);
 	if (IS_ERR(hwpt))
 		return PTR_ERR(hwpt);
-	ret = try_hwpt(igroup, hwpt);
+	ret = try_hwpt(igroup, hwpt, &reserved);
 	if (!ret)
-		ret = finish_attach(idev, hwpt, out_pt_id);
+		ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
 	if (ret)
 		iommufd_object_abort(idev->ctx, &hwpt->obj);
 	else
@@ -387,6 +406,8 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 		       u32 __user *out_pt_id)
 {
 	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
+	struct iommufd_group *igroup = idev->igroup;
+	struct iova_reserved *reserved;
 	int ret;
 
 	if (!iommufd_units_alike(&hwpt->unit, &unit))
@@ -394,9 +415,9 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 	if (!iommufd_object_use(&hwpt->obj))
 		return -ENOENT;
 
-	ret = try_hwpt(idev->igroup, hwpt);
+	ret = try_hwpt(igroup, hwpt, &reserved);
 	if (!ret)
-		ret = finish_attach(idev, hwpt, out_pt_id);
+		ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
 	else if (!is_final(ret))
 		ret = -EINVAL; /* What makes programs try another table */
 	if (ret)
@@ -507,7 +528,7 @@ void iommufd_detach(struct iommufd_device *idev)
 
 	hwpt = igroup->hwpt;
 	igroup->hwpt = NULL;
-	leave_hwpt(igroup, hwpt);
+	leave_hwpt(igroup, hwpt, igroup->reserved);
 	iommufd_hwpt_unuse(hwpt);
 out_unlock:
 	mutex_unlock(&igroup->lock);

@@ -270,20 +270,31 @@ static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
 /* Exclude what the hardware can't reach. -EADDRINUSE if something is there */
 static int narrow_aperture(struct iommufd_hwpt *hwpt)
 {
+	struct iova_space *space = &hwpt->ioas->space;
 	struct iova_range now = reach_of(hwpt);
-	struct iova_range beyond[2];
-	unsigned int nr = 0;
-	int ret;
+	struct iova_reserved *beyond = NULL;
+	int ret = 0;
+
+	/* A table in the list has reserved what it needed so far */
+	if (!list_empty(&hwpt->ioas_item) &&
+	    now.start == hwpt->aperture.start && now.last == hwpt->aperture.last)
+		return 0;
 
 	if (now.start)
-		beyond[nr++] = (struct iova_range){ 0, now.start - 1 };
-	if (now.last != ULONG_MAX)
-		beyond[nr++] = (struct iova_range){ now.last + 1, ULONG_MAX };
-
-	ret = iova_space_reserve(&hwpt->ioas->space, hwpt, beyond, nr);
-	if (!ret)
-		hwpt->aperture = now;
-	return ret;
+		ret = iova_reserved_add(&beyond, 0, now.start - 1);
+	if (!ret && now.last != ULONG_MAX)
+		ret = iova_reserved_add(&beyond, now.last + 1, ULONG_MAX);
+	if (ret) {
+		iova_reserved_free(beyond);
+		return ret;
+	}
+	ret = iova_space_reserve(space, beyond);
+	if (ret)
+		return ret;
+	iova_space_unreserve(space, hwpt->beyond);
+	hwpt->beyond = beyond;
+	hwpt->aperture = now;
+	return 0;
 }
 
 static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
@@ -597,7 +608,7 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 		iommufd_hwpt_align(ioas);
 		up_write(&ioas->domains_lock);
 	}
-	iova_space_unreserve(&ioas->space, hwpt);
+	iova_space_unreserve(&ioas->space, hwpt->beyond);
 	if (hwpt->domain)
 		iommu_domain_free(hwpt->domain);
 	iommufd_object_unuse(&ioas->obj);

@@ -1044,8 +1044,7 @@ void iommufd_ioas_release(struct iommufd_object *obj)
 	WARN_ON(!list_empty(&ioas->hwpts));
 	WARN_ON(!list_empty(&ioas->accesses));
 	WARN_ON(unmap_range(ioas, 0, ULONG_MAX, true, &unmapped));
-	if (IS_ENABLED(CONFIG_IOMMUFD_TEST))
-		iova_space_unreserve(&ioas->space, NULL);
+	iova_space_unreserve(&ioas->space, ioas->test_reserved);
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
 	iova_ranges_free(&ioas->space.allowed);
 	mutex_destroy(&ioas->space.lock);

@@ -361,6 +361,16 @@ struct iova_range {
 	unsigned long last;
 };
 
+/**
+ * struct iova_reserved - a reserved range
+ * @node: in iova_space::reserved
+ * @next: another range of the same owner, who has them all in a list
+ */
+struct iova_reserved {
+	struct interval_tree_node node;
+	struct iova_reserved *next;
+};
+
 void iova_space_init(struct iova_space *space);
 int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
@@ -369,9 +379,11 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
-int iova_space_reserve(struct iova_space *space, void *owner,
-		       const struct iova_range *ranges, unsigned int nr);
-void iova_space_unreserve(struct iova_space *space, void *owner);
+int iova_reserved_add(struct iova_reserved **list, unsigned long start,
+		      unsigned long last);
+void iova_reserved_free(struct iova_reserved *list);
+int iova_space_reserve(struct iova_space *space, struct iova_reserved *list);
+void iova_space_unreserve(struct iova_space *space, struct iova_reserved *list);
 int iova_space_allow(struct iova_space *space, struct rb_root_cached *allowed);
 void iova_ranges_free(struct rb_root_cached *ranges);
 int iova_space_align(struct iova_space *space, unsigned long alignment);
@@ -401,6 +413,7 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  *            iova_space::lock
  * @changed: those who wait for an UNMAP or an access of others to end
  * @nr_changes: how many of those have ended; protected by iova_space::lock
+ * @test_reserved: ranges that tests reserve; protected by iova_space::lock
  * @held: list of IOAS whose areas are held for a request on all of them;
  *        protected by iommufd_ctx::groups_lock
  */
@@ -416,6 +429,7 @@ struct iommufd_ioas {
 	struct list_head accesses;
 	wait_queue_head_t changed;
 	unsigned long nr_changes;
+	struct iova_reserved *test_reserved;
 	struct list_head held;
 };
 
@@ -481,6 +495,7 @@ void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type);
  * @aperture: IOVA that the hardware reaches. It only ever gets smaller, since
  *            VT-d reports that of the device attached last. Protected by
  *            domains_lock
+ * @beyond: what is reserved because it is outside; protected by domains_lock
  * @coherent: no device can bypass the CPU caches; constant once filled
  */
 struct iommufd_hwpt {
@@ -490,6 +505,7 @@ struct iommufd_hwpt {
 	struct iommu_domain *domain;
 	struct list_head ioas_item;
 	struct iova_range aperture;
+	struct iova_reserved *beyond;
 	bool user_made;
 	bool coherent;
 };
@@ -527,8 +543,11 @@ void iommufd_hwpt_release(struct iommufd_object *obj);
  * @ctx_item: in iommufd_ctx::groups
  * @group: the group, whose DMA the context owns as long as this exists
  * @nr_bound: bound devices; protected by iommufd_ctx::groups_lock
+ * @changed: a device was bound since @regions were read
  * @lock: protects all that follows, and iommufd_device::attached
+ * @regions: struct iommu_resv_region, what the group's devices don't translate
  * @hwpt: page table that the attached devices share, used, or NULL
+ * @reserved: @regions, as they are reserved in the IOAS of @hwpt
  * @live: table that the IOMMU uses for the group: @hwpt but for the time of a
  *        change, NULL when the group is blocked
  * @nr_attached: attached devices
@@ -537,8 +556,11 @@ struct iommufd_group {
 	struct list_head ctx_item;
 	struct iommu_group *group;
 	unsigned int nr_bound;
+	bool changed;
 	struct mutex lock; /* see above */
+	struct list_head regions;
 	struct iommufd_hwpt *hwpt;
+	struct iova_reserved *reserved;
 	struct iommufd_hwpt *live;
 	unsigned int nr_attached;
 };

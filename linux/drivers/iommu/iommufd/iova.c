@@ -15,12 +15,6 @@
 
 #include "iommufd_private.h"
 
-/* A reserved range, and who reserved it */
-struct reserved {
-	struct interval_tree_node node;
-	void *owner;
-};
-
 #define area_of(_node) rb_entry_safe(_node, struct iommufd_area, node)
 
 static unsigned long area_gap(struct iommufd_area *area)
@@ -391,93 +385,90 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 	return ret;
 }
 
-static void drop_reserved(struct iova_space *space, void *owner)
+/**
+ * iova_reserved_add - add a range to a list that is to be reserved
+ * @list: the list, NULL at first
+ * @start: first IOVA
+ * @last: last IOVA
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int iova_reserved_add(struct iova_reserved **list, unsigned long start,
+		      unsigned long last)
 {
-	struct interval_tree_node *node, *next;
+	struct iova_reserved *res;
 
-	lockdep_assert_held(&space->lock);
+	res = kmalloc(sizeof(*res), GFP_KERNEL_ACCOUNT);
+	if (!res)
+		return -ENOMEM;
+	res->node.start = start;
+	res->node.last = last;
+	res->next = *list;
+	*list = res;
+	return 0;
+}
 
-	node = interval_tree_iter_first(&space->reserved, 0, ULONG_MAX);
-	for (; node; node = next) {
-		struct reserved *res;
+/**
+ * iova_reserved_free - free a list
+ * @list: list of ranges that are not reserved
+ */
+void iova_reserved_free(struct iova_reserved *list)
+{
+	while (list) {
+		struct iova_reserved *res = list;
 
-		res = container_of(node, struct reserved, node);
-		next = interval_tree_iter_next(node, 0, ULONG_MAX);
-		if (res->owner == owner) {
-			interval_tree_remove(node, &space->reserved);
-			kfree(res);
-		}
+		list = res->next;
+		kfree(res);
 	}
 }
 
 /**
- * iova_space_reserve - exclude ranges, in place of those the owner had before
+ * iova_space_reserve - exclude ranges
  * @space: the space
- * @owner: who needs them excluded. NULL for tests, whose ranges add up
- * @ranges: inclusive ranges
- * @nr: how many
+ * @list: the ranges; kept by the caller for iova_space_unreserve(), or freed if
+ *        this fails
  *
  * Return: 0; or with nothing changed -EADDRINUSE if an area is in the way or the
- * user wants to use an IOVA of it, or -ENOMEM.
+ * user wants to use an IOVA of it.
  */
-int iova_space_reserve(struct iova_space *space, void *owner,
-		       const struct iova_range *ranges, unsigned int nr)
+int iova_space_reserve(struct iova_space *space, struct iova_reserved *list)
 {
-	struct reserved **list;
-	unsigned int i;
-	int ret = 0;
-
-	list = kcalloc(nr, sizeof(*list), GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	for (i = 0; i < nr; i++) {
-		list[i] = kzalloc(sizeof(**list), GFP_KERNEL_ACCOUNT);
-		if (!list[i]) {
-			ret = -ENOMEM;
-			goto out_free;
-		}
-		list[i]->owner = owner;
-		list[i]->node.start = ranges[i].start;
-		list[i]->node.last = ranges[i].last;
-	}
+	struct iova_reserved *res;
 
 	mutex_lock(&space->lock);
-	for (i = 0; i < nr && !ret; i++) {
+	for (res = list; res; res = res->next) {
+		struct interval_tree_node *node = &res->node;
 		struct iommufd_area *area;
 
-		area = iova_space_first(space, ranges[i].start);
-		if ((area && area->start <= ranges[i].last) ||
-		    interval_tree_iter_first(&space->allowed, ranges[i].start,
-					     ranges[i].last))
-			ret = -EADDRINUSE;
-	}
-	if (!ret) {
-		if (owner)
-			drop_reserved(space, owner);
-		for (i = 0; i < nr; i++) {
-			interval_tree_insert(&list[i]->node, &space->reserved);
-			list[i] = NULL;
+		area = iova_space_first(space, node->start);
+		if ((area && area->start <= node->last) ||
+		    interval_tree_iter_first(&space->allowed, node->start,
+					     node->last)) {
+			mutex_unlock(&space->lock);
+			iova_reserved_free(list);
+			return -EADDRINUSE;
 		}
 	}
+	for (res = list; res; res = res->next)
+		interval_tree_insert(&res->node, &space->reserved);
 	mutex_unlock(&space->lock);
-
-out_free:
-	for (i = 0; i < nr; i++)
-		kfree(list[i]);
-	kfree(list);
-	return ret;
+	return 0;
 }
 
 /**
- * iova_space_unreserve - give back all that an owner reserved
+ * iova_space_unreserve - give ranges back
  * @space: the space
- * @owner: as in iova_space_reserve()
+ * @list: list that iova_space_reserve() has taken; it is freed
  */
-void iova_space_unreserve(struct iova_space *space, void *owner)
+void iova_space_unreserve(struct iova_space *space, struct iova_reserved *list)
 {
+	struct iova_reserved *res;
+
 	mutex_lock(&space->lock);
-	drop_reserved(space, owner);
+	for (res = list; res; res = res->next)
+		interval_tree_remove(&res->node, &space->reserved);
 	mutex_unlock(&space->lock);
+	iova_reserved_free(list);
 }
 
 /**

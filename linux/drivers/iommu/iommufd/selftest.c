@@ -992,21 +992,31 @@ static int test_query(struct iommufd_request *req)
 static int test_add_reserved(struct iommufd_request *req)
 {
 	struct iommu_test_cmd *cmd = req->cmd;
-	struct iommufd_object *obj;
-	struct iova_range range;
+	unsigned long start = cmd->add_reserved.start, last;
+	struct iova_reserved *reserved = NULL;
+	struct iommufd_ioas *ioas;
 	int ret = -EINVAL;
 
-	obj = iommufd_object_get(req->ctx, cmd->id, IOMMUFD_OBJECT_IOAS);
-	if (IS_ERR(obj))
-		return PTR_ERR(obj);
+	ioas = iommufd_ioas_get(req->ctx, cmd->id);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
 
-	range.start = cmd->add_reserved.start;
-	if (cmd->add_reserved.length &&
-	    !check_add_overflow(range.start,
-				(unsigned long)cmd->add_reserved.length - 1,
-				&range.last))
-		ret = iova_space_reserve(&to_ioas(obj)->space, NULL, &range, 1);
-	iommufd_object_put(obj);
+	if (!cmd->add_reserved.length ||
+	    check_add_overflow(start,
+			       (unsigned long)cmd->add_reserved.length - 1,
+			       &last))
+		goto out_put;
+	ret = iova_reserved_add(&reserved, start, last);
+	if (!ret)
+		ret = iova_space_reserve(&ioas->space, reserved);
+	if (!ret) {
+		mutex_lock(&ioas->space.lock);
+		reserved->next = ioas->test_reserved;
+		ioas->test_reserved = reserved;
+		mutex_unlock(&ioas->space.lock);
+	}
+out_put:
+	iommufd_object_put(&ioas->obj);
 	return ret;
 }
 
