@@ -34,8 +34,8 @@ static bool interrupts_isolated(struct iommu_group *group)
 }
 
 /*
- * Read what the group's devices don't translate, again if there is a new one. It
- * is done when the first is bound, since an attach comes more often than a bind
+ * Read what the group's devices don't translate, again if there are others. It is
+ * done when the first is bound, since an attach comes more often than a bind
  */
 static int read_regions(struct iommufd_group *igroup)
 {
@@ -102,6 +102,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 {
 	mutex_lock(&ctx->groups_lock);
 	if (--igroup->nr_bound) {
+		WRITE_ONCE(igroup->changed, true);
 		mutex_unlock(&ctx->groups_lock);
 		return;
 	}

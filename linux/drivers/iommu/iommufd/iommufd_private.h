@@ -543,7 +543,7 @@ void iommufd_hwpt_release(struct iommufd_object *obj);
  * @ctx_item: in iommufd_ctx::groups
  * @group: the group, whose DMA the context owns as long as this exists
  * @nr_bound: bound devices; protected by iommufd_ctx::groups_lock
- * @changed: a device was bound since @regions were read
+ * @changed: a device was bound or unbound since @regions were read
  * @lock: protects all that follows, and iommufd_device::attached
  * @regions: struct iommu_resv_region, what the group's devices don't translate
  * @hwpt: page table that the attached devices share, used, or NULL

@@ -918,4 +918,160 @@ TEST_F(table, group_has_one_context)
 	close(fd);
 }
 
+/*
+ * Tables made by the program
+ */
+
+/* They are read again when they are attached: what they reach can be less then */
+TEST_F(table, aperture_of_a_made_table)
+{
+	struct mock a, b;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .aperture_last = REGION - 1));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    REGION));
+	EXPECT_ERRNO(EADDRINUSE, attach(self, &b, hwpt));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION, PAGE, NULL));
+	EXPECT_EQ(0, attach(self, &b, hwpt));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+
+	/* And of one that is made beside it, which is not attached for that */
+	ASSERT_EQ(0, alloc_hwpt(self->fd, b.idev, self->other, &hwpt));
+	EXPECT_TRUE(is_usable(self->fd, self->other, REGION - PAGE, PAGE));
+	EXPECT_FALSE(is_usable(self->fd, self->other, REGION, PAGE));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+}
+
+/* Where a device has to be attached for that, it must be free */
+TEST_F(table, made_table_of_a_late_device)
+{
+	struct mock mock;
+	__u32 hwpt, second;
+
+	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_LATE));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	ASSERT_EQ(0, attach(self, &mock, hwpt));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+	EXPECT_ERRNO(EOPNOTSUPP, alloc_hwpt(self->fd, mock.idev, self->other,
+					    &second));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+	EXPECT_EQ(0, detach(self, &mock));
+	EXPECT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->other, &second));
+	EXPECT_EQ(hwpt + 1, second);
+}
+
+/* Units have tables of their own (trap C7) */
+TEST_F(table, made_table_of_another_unit)
+{
+	struct mock a, b;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .unit = 1));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev, self->ioas, &hwpt));
+	EXPECT_ERRNO(EINVAL, attach(self, &b, hwpt));
+	EXPECT_EQ(0, attach(self, &a, hwpt));
+}
+
+/*
+ * What the IOMMU can keep from bypassing the caches is found out while the device
+ * is attached, or taken from the table that it has (trap C6)
+ */
+TEST_F(table, made_table_is_coherent)
+{
+	struct mock can, cannot;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&can, .flags = MOCK_DEVICE_ENFORCES));
+	ASSERT_EQ(0, DEVICE(&cannot));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, can.idev, self->ioas, &hwpt));
+	EXPECT_ERRNO(EINVAL, attach(self, &cannot, hwpt));
+	ASSERT_EQ(0, attach(self, &can, hwpt));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, can.idev, self->ioas, &hwpt));
+	EXPECT_ERRNO(EINVAL, attach(self, &cannot, hwpt));
+	EXPECT_EQ(0, attach(self, &can, hwpt));
+
+	ASSERT_EQ(0, alloc_hwpt(self->fd, cannot.idev, self->other, &hwpt));
+	ASSERT_EQ(0, attach(self, &cannot, hwpt));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, cannot.idev, self->other, &hwpt));
+	EXPECT_EQ(0, attach(self, &cannot, hwpt));
+}
+
+/* What the driver says is passed on, and nothing stays */
+TEST_F(table, failed_table_leaves_nothing)
+{
+	struct state before = state_of(self);
+	struct mock mock;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENXIO));
+	EXPECT_ERRNO(ENXIO, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(same_state(self, &before));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(same_state(self, &before));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_EQ(mock.idev + 1, hwpt);
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+	EXPECT_TRUE(same_state(self, &before));
+}
+
+/*
+ * From there to a table of the kernel's choice, of which the first is refused. The
+ * region stays reserved all the way (trap A15)
+ */
+TEST_F(table, move_tries_several_tables)
+{
+	struct mock a, b;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
+	ASSERT_EQ(0, DEVICE(&a, REGIONS({ REGION, PAGE,
+					  MOCK_REGION_RESERVED })));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev, self->ioas, &hwpt));
+	ASSERT_EQ(0, attach(self, &a, hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
+	EXPECT_ERRNO(EINVAL, move(self, &a, b.hwpt));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
+	EXPECT_EQ(0, move(self, &a, self->ioas));
+	EXPECT_NE(b.hwpt, a.hwpt);
+	EXPECT_NE(hwpt, a.hwpt);
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+}
+
+/* A sibling has one made, can't go there alone, and takes the group with it */
+TEST_F(table, sibling_makes_a_table)
+{
+	struct mock a, b;
+	__u32 hwpt, old;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	old = a.hwpt;
+	ASSERT_EQ(0, alloc_hwpt(self->fd, b.idev, self->other, &hwpt));
+	EXPECT_ERRNO(EINVAL, attach(self, &b, hwpt));
+	ASSERT_EQ(0, attach(self, &b, self->ioas));
+	ASSERT_EQ(0, move(self, &b, hwpt));
+	EXPECT_TRUE(is_gone(self, old));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, hwpt));
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+}
+
 TEST_HARNESS_MAIN
