@@ -546,13 +546,13 @@ out_src:
 }
 
 /*
- * Take the next areas inside [*start, last] in hand. -ENOENT: one is cut.
- * -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the first is
+ * Take the next areas inside [first, last] in hand, from @start on. -ENOENT: one is
+ * cut. -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the next is
  * being removed by others; @changes tells when to look again
  */
-static int collect(struct iommufd_ioas *ioas, unsigned long *start,
-		   unsigned long last, struct list_head *batch,
-		   unsigned long *changes)
+static int collect(struct iommufd_ioas *ioas, unsigned long first,
+		   unsigned long *start, unsigned long last,
+		   struct list_head *batch, unsigned long *changes)
 {
 	struct iommufd_area *area;
 	unsigned int nr = 0;
@@ -561,6 +561,11 @@ static int collect(struct iommufd_ioas *ioas, unsigned long *start,
 	mutex_lock(&ioas->space.lock);
 	*changes = ioas->nr_changes;
 	area = iova_space_first(&ioas->space, *start);
+	/* What reaches over a place that was come to is new there: pass by it */
+	if (area && area->start < *start && *start != first) {
+		*start = area->last + 1;
+		area = iova_space_next(area);
+	}
 	for (; area && area->start <= last && nr < UNMAP_BATCH; nr++) {
 		if (area->start < *start || area->last > last) {
 			ret = -ENOENT;
@@ -649,17 +654,17 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * can't be; *@unmapped is the bytes of it. Ends early on a fatal signal, unless
  * the IOAS is going and there is nobody else to do it.
  */
-static int unmap_range(struct iommufd_ioas *ioas, unsigned long start,
+static int unmap_range(struct iommufd_ioas *ioas, unsigned long first,
 		       unsigned long last, bool going, unsigned long *unmapped)
 {
-	unsigned long changes;
+	unsigned long start = first, changes;
 	int ret, err;
 
 	*unmapped = 0;
 	for (;;) {
 		LIST_HEAD(batch);
 
-		ret = collect(ioas, &start, last, &batch, &changes);
+		ret = collect(ioas, first, &start, last, &batch, &changes);
 		if (ret == -EAGAIN) {
 			ret = iommufd_ioas_wait(ioas, changes);
 			if (ret)
