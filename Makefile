@@ -2,6 +2,7 @@
 #
 #	V=	which kernel: plain, debug, or a name in vm/variants
 #	T=	which test of vm/plan, or several with commas
+#	TIMES=	how many times as long as in `make test` threads race
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
 #	PEER=	another peer: tarball of a later kernel that has both ways
@@ -9,11 +10,14 @@
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
 T ?=
+TIMES ?= 25
+RACES := race,table-race,mock-race
 export KSRC A PEER
 
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
 	@echo "make test            build, boot, run all tests    [T=name] [V=debug]"
+	@echo "make race            the tests in which threads race, for minutes each    [V=debug] [TIMES=25] [T=name]"
 	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
 	@echo "make kernel          build a kernel; the last line is its path    [V=]"
@@ -49,6 +53,9 @@ test: guest
 	@$(if $(T)$(filter-out plain,$(V)),,tests/vm/boot)
 	@vm/run $(V) $(if $(T),--tests $(T))
 
+race: guest
+	@vm/run $(V) --times $(TIMES) --tests $(if $(T),$(T),$(RACES))
+
 demo: guest
 	@vm/run $(V) --demo
 
@@ -83,6 +90,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest test demo shell check matrix bisect bench case profile budget clean
+.PHONY: help setup tree save series kernel guest test race demo shell check matrix bisect bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

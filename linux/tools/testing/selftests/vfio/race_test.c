@@ -136,7 +136,7 @@ static void *ask_devices(void *arg)
  * Ids that are guessed: they are found finished or not at all, and nobody's use
  * keeps a device from being unbound (traps B1, B2, B6, B7)
  */
-TEST_F(race, guessed_ids_are_harmless)
+TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
 {
 	pthread_t threads[5];
 	__u32 id;
@@ -252,7 +252,7 @@ static void *use_cdev(void *arg)
  * The group by its file and by its nodes, at once: one of them has it, and the
  * locks of both are taken in one order (traps E17, G2, G4)
  */
-TEST_F(race, group_and_node_exclude_each_other)
+TEST_F_TIMEOUT(race, group_and_node_exclude_each_other, ANY_TIME)
 {
 	pthread_t threads[4];
 	struct legacy l;

@@ -126,7 +126,7 @@ static void *move_b_too(void *arg)
  * destroys it (traps B11, B12, C2). A third device keeps one address space from
  * being destroyed.
  */
-TEST_F(table_race, attach_and_detach)
+TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 {
 	struct pci_dev c;
 	pthread_t threads[3];
@@ -232,7 +232,7 @@ static void *attach_and_detach(void *arg)
  * An UNMAP takes its own area and all of it, while others come and go around it,
  * under it, and with them the device (traps A1, A8, A11)
  */
-TEST_F(table_race, unmap_takes_its_own)
+TEST_F_TIMEOUT(table_race, unmap_takes_its_own, ANY_TIME)
 {
 	pthread_t threads[6];
 
