@@ -78,7 +78,7 @@ struct request {
 	int (*undo)(void *self);
 	/* What has to be as before after a failure */
 	int (*check)(void *self);
-	/* Stays when all but the answer was done */
+	/* Stays when all but the answer was done, so then @undo must not mind */
 	bool stays;
 };
 

@@ -1,0 +1,642 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each allocation, each access to user memory, and each thing that the mock IOMMU's
+ * kernel can let fail, fails in turn, in each request about memory. The request
+ * then fails as a whole, and the same request succeeds when it is made again.
+ * Needs a kernel with failslab, fail_page_alloc and fail_usercopy.
+ */
+#define _GNU_SOURCE
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "fault_util.h"
+#include "mock_util.h"
+
+#define START MOCK_APERTURE_START
+#define LENGTH SZ_2M
+#define PART (64 * PAGE)
+#define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+
+/* What of all this a request can change; nothing of it when it fails */
+struct state {
+	long pinned, locked;
+	/* Pins of the first page of the buffer, of the last, and of those between */
+	int refs[3];
+	struct iommu_iova_range ranges[2][8];
+	__u32 nr[2];
+	__u64 alignment[2];
+};
+
+FIXTURE(fault)
+{
+	int fd;
+	__u32 ioas, other, third;
+	struct mock mocks[2];
+	char *buf;
+	int file;
+	int access;
+	__u32 item, hwpt;
+	struct state before;
+	/* What the next request needs to know */
+	__u32 way;
+};
+
+FIXTURE_SETUP(fault)
+{
+	if (enable_faults())
+		SKIP(return, "no fault injection in this kernel");
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, mock_memory_limit(self->fd, 32));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	fill_bytes(self->buf, LENGTH, 0);
+	self->file = memfd_create("fault", 0);
+	ASSERT_LE(0, self->file);
+	ASSERT_EQ(0, ftruncate(self->file, PART));
+	self->access = -1;
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT);
+	close(self->access);
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(0, status_kb("VmPin"));
+}
+
+static int refs_of(int fd, const void *va, size_t length)
+{
+	int refs = 0;
+
+	while (refs < 4 && mock_check_refs(fd, va, length, refs))
+		refs++;
+	return refs;
+}
+
+static struct state state_of(struct _test_data_fault *self)
+{
+	const __u32 ids[] = { self->ioas, self->other };
+	struct state state = {
+		.pinned = status_kb("VmPin"),
+		.locked = status_kb("VmLck"),
+		.nr = { 8, 8 },
+	};
+	int i;
+
+	state.refs[0] = refs_of(self->fd, self->buf, PAGE);
+	state.refs[1] = refs_of(self->fd, self->buf + LENGTH - PAGE, PAGE);
+	state.refs[2] = refs_of(self->fd, self->buf + PAGE, LENGTH - 2 * PAGE);
+	for (i = 0; i < 2; i++)
+		iova_ranges(self->fd, ids[i], state.ranges[i], &state.nr[i],
+			    &state.alignment[i]);
+	return state;
+}
+
+static int is_as_before(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct state now = state_of(self);
+
+	return memcmp(&now, &self->before, sizeof(now));
+}
+
+static int sweep_from(struct _test_data_fault *self,
+		      const struct request *request)
+{
+	self->before = state_of(self);
+	return sweep(self, request);
+}
+
+/* A request has failed more often than this, and is done in the end */
+#define SWEEP(_least, _request) EXPECT_LT(_least, sweep_from(self, &(_request)))
+
+#define REQUEST(_name, _stays)                                                 \
+	static const struct request _name = {                                  \
+		make_##_name, undo_##_name, is_as_before, _stays,              \
+	}
+
+/*
+ * Requests
+ */
+
+static int make_alloc(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return alloc_ioas(self->fd, &self->third);
+}
+
+static int undo_alloc(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return destroy(self->fd, self->third);
+}
+
+REQUEST(alloc, false);
+
+static int make_ranges(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct iommu_iova_range ranges[8];
+	__u32 nr = 8;
+
+	return iova_ranges(self->fd, self->ioas, ranges, &nr, NULL);
+}
+
+static int undo_ranges(void *arg)
+{
+	return 0;
+}
+
+REQUEST(ranges, false);
+
+static int make_allow(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct iommu_iova_range ranges[] = {
+		{ START + 8 * LENGTH, START + 9 * LENGTH - 1 },
+		{ START + 4 * LENGTH, START + 5 * LENGTH - 1 },
+		{ START + 6 * LENGTH, START + 7 * LENGTH - 1 },
+	};
+
+	return allow_iovas(self->fd, self->ioas, ranges, 3);
+}
+
+static int undo_allow(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return allow_iovas(self->fd, self->ioas, NULL, 0);
+}
+
+/* Without a list the place at START is the lowest */
+static int no_list(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u64 iova = 0;
+
+	return map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf, PAGE,
+		   &iova) ||
+	       iova >= START + 4 * LENGTH ||
+	       unmap(self->fd, self->ioas, iova, PAGE, NULL) ||
+	       is_as_before(self);
+}
+
+static const struct request allow = { make_allow, undo_allow, no_list };
+
+static int make_map_all(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return map_at(self->fd, self->ioas, (uintptr_t)self->buf, LENGTH,
+		      START);
+}
+
+static int undo_map_all(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap(self->fd, self->ioas, 0, ~0ULL, NULL);
+}
+
+REQUEST(map_all, true);
+
+static int make_map_part(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return map_at(self->fd, self->ioas, (uintptr_t)self->buf, PART, START);
+}
+
+static int undo_map_part(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap(self->fd, self->ioas, 0, ~0ULL, NULL);
+}
+
+REQUEST(map_part, true);
+
+static int make_map_file_part(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u64 iova = START;
+
+	return map_file(self->fd, self->ioas, FIXED_RW, self->file, 0, PART,
+			&iova);
+}
+
+static int undo_map_file_part(void *arg)
+{
+	return undo_map_part(arg);
+}
+
+REQUEST(map_file_part, true);
+
+/* A part of what is mapped, over two areas if there are so many */
+static int make_copy_part(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u64 iova = START + 2 * LENGTH;
+
+	return copy(self->fd, self->other, self->ioas, FIXED_RW, 20 * PAGE,
+		    &iova, START + 50 * PAGE);
+}
+
+static int undo_copy_part(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap(self->fd, self->other, 0, ~0ULL, NULL);
+}
+
+REQUEST(copy_part, true);
+
+static int make_unmap_all(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap(self->fd, self->ioas, START, LENGTH, NULL);
+}
+
+static int undo_unmap_all(void *arg)
+{
+	return make_map_all(arg) && errno != EEXIST;
+}
+
+REQUEST(unmap_all, true);
+
+/* Each device is of an IOMMU of its own */
+static int make_device(struct _test_data_fault *self, int nr)
+{
+	return mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = nr),
+			   &self->mocks[nr]);
+}
+
+static int make_device0(void *arg)
+{
+	return make_device(arg, 0);
+}
+
+static int undo_device0(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return destroy(self->fd, self->mocks[0].stdev);
+}
+
+REQUEST(device0, false);
+
+static int make_device1(void *arg)
+{
+	return make_device(arg, 1);
+}
+
+static int undo_device1(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return destroy(self->fd, self->mocks[1].stdev);
+}
+
+REQUEST(device1, false);
+
+static int make_move(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u32 pt_id = self->other;
+
+	return mock_replace(self->fd, self->mocks[0].stdev, &pt_id);
+}
+
+static int undo_move(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u32 pt_id = self->ioas;
+
+	return mock_replace(self->fd, self->mocks[0].stdev, &pt_id);
+}
+
+/* It works where it was */
+static int has_not_moved(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	char data[100];
+
+	return mock_dma(self->fd, self->mocks[0].stdev, START + PAGE - 50, data,
+			100, 0) ||
+	       memcmp(data, self->buf + PAGE - 50, 100) || is_as_before(self);
+}
+
+static const struct request move = { make_move, undo_move, has_not_moved };
+
+static int make_table(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return alloc_hwpt(self->fd, self->mocks[0].idev, self->other,
+			  &self->hwpt);
+}
+
+static int undo_table(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return destroy(self->fd, self->hwpt);
+}
+
+static int make_table_move(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u32 pt_id = self->hwpt;
+
+	return mock_replace(self->fd, self->mocks[0].stdev, &pt_id);
+}
+
+static const struct request table = { make_table, undo_table, has_not_moved };
+static const struct request table_move = {
+	make_table_move, undo_move, has_not_moved,
+};
+
+static int make_info(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct iommu_test_hw_info info;
+	__u32 length = sizeof(info), type;
+
+	return hw_info(self->fd, self->mocks[0].idev, &info, &length, &type);
+}
+
+static int undo_info(void *arg)
+{
+	return 0;
+}
+
+REQUEST(info, false);
+
+static int make_new_access(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return access_create(self->fd, self->ioas, CAN_PIN, &self->access);
+}
+
+static int undo_new_access(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return close(self->access);
+}
+
+REQUEST(new_access, false);
+
+static int make_pin(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return access_pin(self->fd, self->access, START + 8 * PAGE, NULL,
+			  32 * PAGE, 0, &self->item);
+}
+
+static int undo_pin(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return access_unpin(self->fd, self->access, self->item);
+}
+
+REQUEST(pin, false);
+
+static int make_rw(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	char data[8 * PAGE] = {};
+
+	return access_rw(self->fd, self->access, START + PAGE - 32, data,
+			 self->way & MOCK_ACCESS_RW_SLOW_PATH ? sizeof(data) :
+								64,
+			 self->way);
+}
+
+static int undo_rw(void *arg)
+{
+	return 0;
+}
+
+REQUEST(rw, false);
+
+static int make_access_move(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return access_replace(self->fd, self->access, self->other);
+}
+
+static int undo_access_move(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	/* What was pinned had to be given back */
+	return access_replace(self->fd, self->access, self->ioas) ||
+	       make_pin(self);
+}
+
+REQUEST(access_move, false);
+
+static int make_small_pages(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas, 0);
+}
+
+static int undo_small_pages(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas, 1);
+}
+
+REQUEST(small_pages, true);
+
+static int make_change(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return change_process(self->fd);
+}
+
+static int in_child(struct _test_data_fault *self,
+		    int (*function)(void *self))
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(!!function(self));
+	return waitpid(pid, &status, 0) != pid || status;
+}
+
+static int undo_change(void *arg)
+{
+	return in_child(arg, make_change);
+}
+
+REQUEST(change, false);
+
+/*
+ * Sequences
+ */
+
+TEST_F_TIMEOUT(fault, basic, 300)
+{
+	SWEEP(0, alloc);
+	SWEEP(0, ranges);
+	SWEEP(3, allow);
+	EXPECT_EQ(0, undo_allow(self));
+	SWEEP(2, map_all);
+	SWEEP(2, copy_part);
+	SWEEP(0, unmap_all);
+	EXPECT_EQ(0, undo_copy_part(self));
+}
+
+/* A device that comes to an empty IOAS, and one that comes to pinned memory */
+TEST_F_TIMEOUT(fault, map_and_fill, 300)
+{
+	SWEEP(5, device0);
+	SWEEP(20, map_part);
+	EXPECT_EQ(0, undo_device0(self));
+	SWEEP(20, device0);
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, START,
+				    self->buf, PART));
+}
+
+TEST_F_TIMEOUT(fault, map_and_fill_two_tables, 300)
+{
+	ASSERT_EQ(0, make_device0(self));
+	SWEEP(5, device1);
+	SWEEP(20, map_part);
+	EXPECT_EQ(0, undo_device0(self));
+	SWEEP(5, device0);
+	EXPECT_EQ(0, undo_device1(self));
+	EXPECT_EQ(0, undo_device0(self));
+	SWEEP(20, device1);
+	SWEEP(5, device0);
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, START,
+				    self->buf, PART));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[1].hwpt, START,
+				    self->buf, PART));
+}
+
+/* As without a limit, where a chunk is stored at once */
+TEST_F_TIMEOUT(fault, map_without_limit, 300)
+{
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+	ASSERT_EQ(0, make_device0(self));
+	SWEEP(5, map_all);
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, START,
+				    self->buf, LENGTH));
+}
+
+TEST_F_TIMEOUT(fault, access_rw, 300)
+{
+	static const __u32 ways[] = {
+		0, MOCK_ACCESS_RW_WRITE, MOCK_ACCESS_RW_SLOW_PATH,
+		MOCK_ACCESS_RW_SLOW_PATH | MOCK_ACCESS_RW_WRITE,
+	};
+	int i;
+
+	ASSERT_EQ(0, make_map_part(self));
+	SWEEP(3, new_access);
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		self->way = ways[i];
+		SWEEP(2, rw);
+	}
+}
+
+TEST_F_TIMEOUT(fault, access_pin, 300)
+{
+	ASSERT_EQ(0, make_map_part(self));
+	ASSERT_EQ(0, make_new_access(self));
+	SWEEP(32, pin);
+	SWEEP(0, access_move);
+}
+
+/* With a table pages are pinned already, and all that is needed is a note of each */
+TEST_F_TIMEOUT(fault, access_pin_with_table, 300)
+{
+	ASSERT_EQ(0, make_device0(self));
+	ASSERT_EQ(0, make_map_part(self));
+	ASSERT_EQ(0, make_new_access(self));
+	SWEEP(32, pin);
+	/* A table goes and comes around what is pinned */
+	EXPECT_EQ(0, undo_device0(self));
+	SWEEP(20, device0);
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, START,
+				    self->buf, PART));
+}
+
+/* A device that moves to an IOAS that is mapped, and has no table yet */
+TEST_F_TIMEOUT(fault, device, 300)
+{
+	ASSERT_EQ(0, make_map_part(self));
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->buf + PART,
+			    PART, START));
+	ASSERT_EQ(0, make_device0(self));
+	SWEEP(2, info);
+	SWEEP(20, move);
+	EXPECT_EQ(0, undo_move(self));
+	/* And to a table that was made, and filled, beforehand */
+	SWEEP(20, table);
+	SWEEP(2, table_move);
+}
+
+/* A copy that shares what is pinned, and one that has to pin its part */
+TEST_F_TIMEOUT(fault, copy, 300)
+{
+	__u32 pt_id = self->other;
+
+	ASSERT_EQ(0, make_map_part(self));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf + PART,
+			    PART, START + PART));
+	ASSERT_EQ(0, make_device0(self));
+	SWEEP(3, copy_part);
+	EXPECT_EQ(0, undo_copy_part(self));
+	EXPECT_EQ(0, mock_replace(self->fd, self->mocks[0].stdev, &pt_id));
+	SWEEP(20, copy_part);
+	EXPECT_EQ(0, mock_check_map(self->fd, pt_id, START + 2 * LENGTH,
+				    self->buf + 50 * PAGE, 20 * PAGE));
+}
+
+TEST_F_TIMEOUT(fault, map_file, 300)
+{
+	ASSERT_EQ(0, make_device0(self));
+	SWEEP(20, map_file_part);
+	EXPECT_EQ(0, undo_device0(self));
+	SWEEP(20, device0);
+	EXPECT_EQ(0, undo_map_file_part(self));
+}
+
+/* From a process that is gone already to this one */
+TEST_F_TIMEOUT(fault, change_process, 300)
+{
+	ASSERT_EQ(0, make_device0(self));
+	ASSERT_EQ(0, in_child(self, make_map_file_part));
+	SWEEP(1, change);
+	EXPECT_EQ((long)PART / 1024, status_kb("VmPin"));
+	EXPECT_EQ(0, undo_map_file_part(self));
+}
+
+TEST_F_TIMEOUT(fault, option, 300)
+{
+	ASSERT_EQ(0, make_map_part(self));
+	SWEEP(0, small_pages);
+}
+
+TEST_HARNESS_MAIN
