@@ -1,0 +1,950 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Several threads at once that do everything to the same objects of the mock
+ * IOMMU. What can be told for certain is checked all the time: who reads an IOVA
+ * reads what is mapped there or is refused, who unmaps takes its own, and a device
+ * reaches nothing but what it is attached to. In the end all is free and works. A
+ * kernel with KASAN and lockdep makes more of it.
+ */
+#define _GNU_SOURCE
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+#include "race_util.h"
+
+#define BASE MOCK_APERTURE_START
+#define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+
+/* Objects of these cases have small ids, so these are all of them and some more */
+#define MAX_ID 32
+
+/* Places in the IOVA space, each for one page and always the same one */
+#define NR_SLOTS 16
+
+FIXTURE(race)
+{
+	int fd;
+	__u32 ioas, other;
+	struct mock mocks[4];
+	int accesses[2];
+	char *buf, *guard;
+	long pinned, locked;
+};
+
+static atomic_uint next_seed;
+
+FIXTURE_SETUP(race)
+{
+	int i;
+
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	self->buf = memory(2 * NR_SLOTS * PAGE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	for (i = 0; i < 2 * NR_SLOTS; i++)
+		memset(self->buf + i * PAGE, i + 1, PAGE);
+	self->guard = memory(4 * PAGE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->guard);
+	memset(self->guard, 0xee, 4 * PAGE);
+	self->pinned = status_kb("VmPin");
+	self->locked = status_kb("VmLck");
+	stop = false;
+	wrong = 0;
+	next_seed = 1;
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	EXPECT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, 2 * NR_SLOTS * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+}
+
+static bool is_one_of(int err, const int *list)
+{
+	while (*list && *list != err)
+		list++;
+	return *list;
+}
+
+/* It succeeds, or fails with one of these */
+#define MAY_FAIL(_call, ...)                                                   \
+	CHECK(!(_call) || is_one_of(errno, (const int[]){ __VA_ARGS__, 0 }))
+
+/*
+ * Ids that are guessed
+ */
+
+static void *make_and_remove(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		struct mock mock, sibling;
+		int access = -1;
+		__u32 ioas;
+
+		CHECK(!alloc_ioas(self->fd, &ioas));
+		CHECK(!mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+		/* From here on others may have destroyed what was made */
+		MAY_FAIL(mock_attach(self->fd, mock.stdev, &ioas), ENOENT,
+			 EADDRINUSE, EINVAL);
+		if (!mock_device(self->fd, 0, &MOCK_CONFIG(.join = mock.number),
+				 &sibling))
+			destroy(self->fd, sibling.stdev);
+		else
+			CHECK(errno == ENOENT);
+		if (access_create(self->fd, ioas, CAN_PIN, &access))
+			CHECK(errno == ENOENT || errno == EADDRINUSE);
+		else
+			close(access);
+		MAY_FAIL(destroy(self->fd, mock.stdev), ENOENT, EBUSY);
+		MAY_FAIL(destroy(self->fd, ioas), ENOENT, EBUSY);
+	}
+	return NULL;
+}
+
+static void *use_ids(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		__u32 id = rand_r(&seed) % MAX_ID, other = rand_r(&seed) % MAX_ID;
+		__u64 iova = BASE + rand_r(&seed) % NR_SLOTS * PAGE;
+		__u64 there = BASE + rand_r(&seed) % NR_SLOTS * PAGE;
+		struct iommu_iova_range ranges[8] = { { BASE, BASE + PAGE } };
+		__u32 nr = 8;
+		char byte;
+
+		switch (rand_r(&seed) % 14) {
+		case 0:
+			MAY_FAIL(destroy(self->fd, id), ENOENT, EBUSY);
+			break;
+		case 1:
+		case 2:
+			MAY_FAIL(map_at(self->fd, id, (uintptr_t)self->buf,
+					PAGE, iova), ENOENT, EEXIST, EINVAL);
+			break;
+		case 3:
+			MAY_FAIL(unmap(self->fd, id, iova, PAGE, NULL), ENOENT,
+				 EBUSY);
+			break;
+		case 4:
+			MAY_FAIL(copy(self->fd, id, other, FIXED_RW, PAGE,
+				      &iova, there), ENOENT, EEXIST, EINVAL,
+				 EBUSY);
+			break;
+		case 5:
+			MAY_FAIL(iova_ranges(self->fd, id, ranges, &nr, NULL),
+				 ENOENT);
+			break;
+		case 6:
+			MAY_FAIL(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					    id, rand_r(&seed) % 2), ENOENT,
+				 EINVAL, EADDRINUSE);
+			break;
+		case 7:
+			MAY_FAIL(allow_iovas(self->fd, id, ranges,
+					     rand_r(&seed) % 2), ENOENT,
+				 EADDRINUSE);
+			break;
+		case 8:
+			MAY_FAIL(mock_attach(self->fd, id, &other), ENOENT,
+				 EINVAL, EADDRINUSE);
+			break;
+		case 9:
+			MAY_FAIL(mock_detach(self->fd, id), ENOENT);
+			break;
+		case 10:
+			MAY_FAIL(mock_dma(self->fd, id, iova, &byte, 1, 0),
+				 ENOENT, ENXIO);
+			break;
+		case 11:
+			MAY_FAIL(mock_check_map(self->fd, id, iova, self->buf,
+						PAGE), ENOENT, EINVAL);
+			break;
+		case 12:
+			if (alloc_hwpt(self->fd, id, other, &id)) {
+				CHECK(errno == ENOENT || errno == EINVAL ||
+				      errno == EADDRINUSE);
+				break;
+			}
+			MAY_FAIL(mock_attach(self->fd, other, &id), ENOENT,
+				 EINVAL, EADDRINUSE);
+			MAY_FAIL(destroy(self->fd, id), ENOENT, EBUSY);
+			break;
+		case 13:
+			nr = 1;
+			MAY_FAIL(hw_info(self->fd, id, &byte, &nr, &other),
+				 ENOENT);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Everything by ids that others have made and may remove at any time: found finished
+ * or not at all; and a use of a moment keeps nobody from removing his own (traps
+ * A1, A8, A11, B1, B2, B6, B7, B8, B9, B12)
+ */
+TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
+{
+	pthread_t threads[10];
+	__u32 id;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		START(&threads[i], make_and_remove);
+	for (; i < 10; i++)
+		START(&threads[i], use_ids);
+	run_for(3, threads, 10);
+	EXPECT_EQ(0, wrong);
+
+	/* Owners of devices first, then tables, then IOAS */
+	for (i = 0; i < 3; i++)
+		for (id = 0; id < 1000; id++)
+			destroy(self->fd, id);
+	for (id = 0; id < 1000; id++)
+		EXPECT_ERRNO(ENOENT, destroy(self->fd, id));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &id));
+	EXPECT_EQ(1, id);
+}
+
+/*
+ * One IOAS, of which the id is always the same
+ */
+
+static void *remake(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u32 id;
+
+	while (!stop) {
+		CHECK(!destroy(self->fd, self->ioas));
+		CHECK(!alloc_ioas(self->fd, &id) && id == self->ioas);
+	}
+	return NULL;
+}
+
+static void *use_shortly(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		struct iommu_iova_range ranges[8];
+		__u64 value = 1;
+		__u32 nr = 8;
+
+		switch (rand_r(&seed) % 4) {
+		case 0:
+			MAY_FAIL(map_at(self->fd, self->ioas,
+					(uintptr_t)self->buf, PAGE, BASE),
+				 ENOENT, EEXIST);
+			break;
+		case 1:
+			MAY_FAIL(iova_ranges(self->fd, self->ioas, ranges, &nr,
+					     NULL), ENOENT);
+			break;
+		case 2:
+			MAY_FAIL(option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					IOMMU_OPTION_OP_GET, self->ioas,
+					&value), ENOENT);
+			break;
+		case 3:
+			MAY_FAIL(unmap(self->fd, self->ioas, 0, ~0ULL, NULL),
+				 ENOENT, EBUSY);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Who looks an object up never keeps it from being destroyed (traps B1, B2) */
+TEST_F_TIMEOUT(race, destroy_is_never_busy, ANY_TIME)
+{
+	pthread_t threads[8];
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	START(&threads[0], remake);
+	for (i = 1; i < 8; i++)
+		START(&threads[i], use_shortly);
+	run_for(2, threads, 8);
+	EXPECT_EQ(0, wrong);
+}
+
+/*
+ * Areas
+ */
+
+/* Two IOAS with two tables, and an access in each of them */
+static void make_all(struct __test_metadata *_metadata,
+		     struct _test_data_race *self)
+{
+	__u32 ids[2];
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ids[0] = self->ioas;
+	ids[1] = self->other;
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, mock_device(self->fd, ids[i / 2],
+					 &MOCK_CONFIG(.unit = i),
+					 &self->mocks[i]));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, access_create(self->fd, ids[i], CAN_PIN,
+					   &self->accesses[i]));
+}
+
+static void close_accesses(struct _test_data_race *self)
+{
+	close(self->accesses[0]);
+	close(self->accesses[1]);
+}
+
+/* What is mapped in a slot has its number in each byte */
+static bool is_slot(const char *data, size_t length, int slot)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (data[i] != slot + 1)
+			return false;
+	return true;
+}
+
+/* Any request about one slot, or a range of them */
+static void *use_slots(void *arg)
+{
+	struct _test_data_race *self = arg;
+	const __u32 ids[2] = { self->ioas, self->other };
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int slot = rand_r(&seed) % NR_SLOTS, i = rand_r(&seed) % 2;
+		__u64 iova = BASE + slot * PAGE;
+		size_t length = PAGE;
+		__u64 unmapped;
+		char data[64];
+		__u32 item;
+
+		switch (rand_r(&seed) % 9) {
+		case 0:
+		case 1:
+			/* As far as four slots */
+			length = PAGE * (rand_r(&seed) % 4 + 1);
+			if (slot + length / PAGE > NR_SLOTS)
+				length = PAGE;
+			MAY_FAIL(map_at(self->fd, ids[i], (uintptr_t)self->buf +
+					slot * PAGE, length, iova), EEXIST);
+			break;
+		case 2:
+			MAY_FAIL(copy(self->fd, ids[i], ids[rand_r(&seed) % 2],
+				      FIXED_RW, length, &iova, iova), EEXIST,
+				 ENOENT, EBUSY);
+			break;
+		case 3:
+			MAY_FAIL(unmap(self->fd, ids[i], iova, 4 * PAGE, NULL),
+				 ENOENT, EBUSY);
+			break;
+		case 4:
+			unmapped = 0;
+			MAY_FAIL(unmap(self->fd, ids[i], 0, ~0ULL, &unmapped),
+				 EBUSY);
+			break;
+		case 5:
+			if (mock_dma(self->fd, self->mocks[2 * i +
+				     rand_r(&seed) % 2].stdev, iova + PAGE - 32,
+				     data, 32, 0))
+				CHECK(errno == ENXIO);
+			else
+				CHECK(is_slot(data, 32, slot));
+			break;
+		case 6:
+		case 7:
+			/* Through the page of the area, or a pin of its own */
+			if (access_rw(self->fd, self->accesses[i], iova + 100,
+				      data, 64, rand_r(&seed) % 2 ?
+				      MOCK_ACCESS_RW_SLOW_PATH : 0))
+				CHECK(errno == ENOENT || errno == EINVAL);
+			else
+				CHECK(is_slot(data, 64, slot));
+			break;
+		case 8:
+			/* EBADE would be the wrong page */
+			if (access_pin(self->fd, self->accesses[i], iova,
+				       self->buf + slot * PAGE, PAGE, 0,
+				       &item)) {
+				CHECK(errno == ENOENT || errno == EINVAL);
+				break;
+			}
+			if (rand_r(&seed) % 2)
+				MAY_FAIL(access_unpin(self->fd,
+						      self->accesses[i], item),
+					 ENOENT);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static void use_slots_for_a_while(struct __test_metadata *_metadata,
+				  struct _test_data_race *self)
+{
+	pthread_t threads[6];
+	int i;
+
+	make_all(_metadata, self);
+	for (i = 0; i < 6; i++)
+		START(&threads[i], use_slots);
+	run_for(2, threads, 6);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close_accesses(self);
+}
+
+/* Who maps, copies, unmaps, pins and reads the same pages (traps A1, A3, D9) */
+TEST_F_TIMEOUT(race, slots, ANY_TIME)
+{
+	use_slots_for_a_while(_metadata, self);
+}
+
+/* The same with memory taken page by page, and accesses that are slow to unpin */
+TEST_F_TIMEOUT(race, slots_page_by_page, ANY_TIME)
+{
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT_MIN));
+	use_slots_for_a_while(_metadata, self);
+}
+
+static void *come_and_go(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+	struct mock mock;
+
+	while (!stop) {
+		/* Its table is filled with what is there, and emptied */
+		CHECK(!mock_device(self->fd, rand_r(&seed) % 2 ? self->ioas :
+				   self->other, &MOCK_CONFIG(.unit = 4 +
+				   rand_r(&seed) % 4), &mock));
+		CHECK(!destroy(self->fd, mock.stdev));
+	}
+	return NULL;
+}
+
+/* Tables come and go meanwhile; the last one of an IOAS too */
+TEST_F_TIMEOUT(race, slots_and_tables, ANY_TIME)
+{
+	pthread_t threads[6];
+	int i;
+
+	make_all(_metadata, self);
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, mock_detach(self->fd, self->mocks[i].stdev));
+	for (i = 0; i < 3; i++)
+		START(&threads[i], use_slots);
+	for (; i < 6; i++)
+		START(&threads[i], come_and_go);
+	run_for(2, threads, 6);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
+	close_accesses(self);
+}
+
+/*
+ * A place that the kernel chooses is its caller's until he unmaps it, and then all
+ * of it is there still, however slowly an access gives its pages back
+ */
+static void *map_and_unmap_own(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		size_t length = PAGE * (rand_r(&seed) % 4 + 1);
+		__u64 iova = 0, unmapped = 0;
+		__u32 item;
+
+		CHECK(!map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
+			   length, &iova));
+		if (rand_r(&seed) % 2)
+			CHECK(!access_pin(self->fd, self->accesses[0], iova,
+					  self->buf, PAGE, 0, &item));
+		CHECK(!unmap(self->fd, self->ioas, iova, length, &unmapped));
+		CHECK(unmapped == length);
+	}
+	return NULL;
+}
+
+/* In a part of the space where nobody else maps, again and again the same */
+static void *remap(void *arg)
+{
+	struct _test_data_race *self = arg;
+	const __u64 iova = BASE + SZ_2M * 512;
+	__u32 item;
+
+	while (!stop) {
+		MAY_FAIL(map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				4 * PAGE, iova), EEXIST);
+		if (access_pin(self->fd, self->accesses[0], iova, self->buf,
+			       PAGE, 0, &item))
+			CHECK(errno == ENOENT || errno == EINVAL);
+	}
+	return NULL;
+}
+
+static void *unmap_there(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u64 unmapped;
+
+	while (!stop) {
+		unmapped = 4 * PAGE;
+		MAY_FAIL(unmap(self->fd, self->ioas, BASE + SZ_2M * 512,
+			       SZ_2M, &unmapped), ENOENT, EBUSY);
+		CHECK(unmapped == 4 * PAGE || unmapped == SZ_2M);
+	}
+	return NULL;
+}
+
+/* Traps A1 and A8 */
+TEST_F_TIMEOUT(race, unmap_takes_its_own, ANY_TIME)
+{
+	pthread_t threads[8];
+	int i;
+
+	make_all(_metadata, self);
+	ASSERT_EQ(0, access_set(self->fd, self->accesses[0], 0, 1));
+	for (i = 0; i < 3; i++)
+		START(&threads[i], map_and_unmap_own);
+	for (; i < 5; i++)
+		START(&threads[i], remap);
+	for (; i < 8; i++)
+		START(&threads[i], unmap_there);
+	run_for(2, threads, 8);
+	EXPECT_EQ(0, wrong);
+	close_accesses(self);
+}
+
+/*
+ * A MAP that takes long, since it goes page by page, and all that walk through the
+ * areas: to them it is not there or busy (trap A11)
+ */
+static void *map_for_long(void *arg)
+{
+	struct _test_data_race *self = arg;
+	char *large = memory(SZ_2M, MAP_SHARED);
+
+	while (!stop) {
+		MAY_FAIL(map_at(self->fd, self->ioas, (uintptr_t)large, SZ_2M,
+				BASE + SZ_2M), EEXIST);
+		MAY_FAIL(unmap(self->fd, self->ioas, BASE + SZ_2M, SZ_2M,
+			       NULL), ENOENT, EBUSY);
+	}
+	return NULL;
+}
+
+static void *walk(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		struct iommu_iova_range ranges[8] = {
+			{ BASE, BASE + 8 * SZ_2M },
+		};
+		__u64 iova = BASE + 16 * SZ_2M, alignment;
+		struct mock mock;
+		__u32 nr = 8, item;
+		char data[64];
+
+		switch (rand_r(&seed) % 10) {
+		case 0:
+			MAY_FAIL(unmap(self->fd, self->ioas, 0, ~0ULL, NULL),
+				 EBUSY);
+			break;
+		case 1:
+			MAY_FAIL(unmap(self->fd, self->ioas, BASE + SZ_2M,
+				       SZ_2M, NULL), EBUSY, ENOENT);
+			break;
+		case 2:
+			MAY_FAIL(copy(self->fd, self->ioas, self->ioas,
+				      FIXED_RW, SZ_2M / 2, &iova,
+				      BASE + SZ_2M), EBUSY, ENOENT, EEXIST);
+			break;
+		case 3:
+			CHECK(!mock_device(self->fd, self->ioas,
+					   &MOCK_CONFIG(.unit = 5 +
+							rand_r(&seed) % 3),
+					   &mock));
+			CHECK(!destroy(self->fd, mock.stdev));
+			break;
+		case 4:
+			MAY_FAIL(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					    self->ioas, rand_r(&seed) % 2),
+				 EINVAL);
+			break;
+		case 5:
+			CHECK(!allow_iovas(self->fd, self->ioas, ranges, 1));
+			break;
+		case 6:
+			MAY_FAIL(change_process(self->fd), EBUSY, EINVAL);
+			break;
+		case 7:
+			CHECK(!iova_ranges(self->fd, self->ioas, ranges, &nr,
+					   &alignment));
+			break;
+		case 8:
+			MAY_FAIL(access_pin(self->fd, self->accesses[0],
+					    BASE + SZ_2M + 100 * PAGE, NULL,
+					    PAGE, 0, &item), ENOENT, EINVAL);
+			break;
+		case 9:
+			MAY_FAIL(access_rw(self->fd, self->accesses[0],
+					   BASE + SZ_2M + 100 * PAGE, data,
+					   64, 0), ENOENT, EINVAL);
+			break;
+		}
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(race, half_built_areas, ANY_TIME)
+{
+	pthread_t threads[5];
+	int i;
+
+	ASSERT_EQ(0, mock_memory_limit(self->fd, 10 * MOCK_MEMORY_LIMIT_MIN));
+	make_all(_metadata, self);
+	for (i = 0; i < 2; i++)
+		START(&threads[i], map_for_long);
+	for (; i < 5; i++)
+		START(&threads[i], walk);
+	run_for(3, threads, 5);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close_accesses(self);
+}
+
+/*
+ * Accesses
+ */
+
+static void *move_access(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int access = self->accesses[rand_r(&seed) % 2];
+		__u32 id = rand_r(&seed) % 2 ? self->ioas : self->other;
+
+		if (rand_r(&seed) % 3) {
+			MAY_FAIL(access_attach(self->fd, access, id), EBUSY);
+		} else {
+			CHECK(!access_detach(self->fd, access));
+			MAY_FAIL(access_replace(self->fd, access, id), EBUSY,
+				 ENOENT);
+		}
+	}
+	return NULL;
+}
+
+/* In another part of the space than the slots, each with its own access */
+static void *create_and_close(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int slot = rand_r(&seed) % NR_SLOTS, access;
+		__u32 item;
+
+		CHECK(!access_create(self->fd, rand_r(&seed) % 2 ? self->ioas :
+				     self->other, CAN_PIN, &access));
+		if (access_pin(self->fd, access, BASE + slot * PAGE,
+			       self->buf + slot * PAGE, PAGE, 0, &item))
+			CHECK(errno == ENOENT || errno == EINVAL);
+		close(access);
+	}
+	return NULL;
+}
+
+/*
+ * Accesses move, with what they have pinned, while others pin through them, and
+ * others unmap what they have pinned (traps D2, D3, D9)
+ */
+TEST_F_TIMEOUT(race, moving_accesses, ANY_TIME)
+{
+	pthread_t threads[7];
+	int i;
+
+	make_all(_metadata, self);
+	for (i = 0; i < 2; i++)
+		START(&threads[i], move_access);
+	for (; i < 5; i++)
+		START(&threads[i], use_slots);
+	for (; i < 7; i++)
+		START(&threads[i], create_and_close);
+	run_for(2, threads, 7);
+	EXPECT_EQ(0, wrong);
+	close_accesses(self);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
+}
+
+/*
+ * Devices
+ */
+
+static void *move_devices(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		struct mock *mock = &self->mocks[rand_r(&seed) % 4];
+		__u32 pt_id = rand_r(&seed) % 2 ? self->ioas : self->other;
+
+		switch (rand_r(&seed) % 5) {
+		case 0:
+		case 1:
+			/* EINVAL: a sibling has another table */
+			MAY_FAIL(mock_attach(self->fd, mock->stdev, &pt_id),
+				 EINVAL);
+			break;
+		case 2:
+			if (mock_attach(self->fd, mock->stdev, &pt_id))
+				break;
+			/* Any device, by the id of a table that may be gone */
+			mock = &self->mocks[rand_r(&seed) % 4];
+			MAY_FAIL(mock_attach(self->fd, mock->stdev, &pt_id),
+				 ENOENT, EINVAL);
+			MAY_FAIL(destroy(self->fd, pt_id), ENOENT, EBUSY);
+			break;
+		case 3:
+			MAY_FAIL(mock_replace(self->fd, mock->stdev, &pt_id),
+				 EINVAL);
+			break;
+		case 4:
+			CHECK(!mock_detach(self->fd, mock->stdev));
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Whatever a device reaches is of the one IOAS or of the other, and whole */
+static void *do_dma(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		struct mock *mock = &self->mocks[rand_r(&seed) % 4];
+		int slot = rand_r(&seed) % NR_SLOTS;
+		__u64 iova = BASE + slot * PAGE;
+		char data[MOCK_PAGE];
+
+		if (mock_dma(self->fd, mock->stdev, iova, data, MOCK_PAGE, 0))
+			CHECK(errno == ENXIO);
+		else
+			CHECK(is_slot(data, MOCK_PAGE, slot) ||
+			      is_slot(data, MOCK_PAGE, NR_SLOTS + slot));
+		/* What it writes goes there, too */
+		memset(data, 0xdd, MOCK_PAGE);
+		MAY_FAIL(mock_dma(self->fd, mock->stdev,
+				  BASE + NR_SLOTS * PAGE, data, MOCK_PAGE,
+				  MOCK_ACCESS_RW_WRITE), ENXIO);
+		MAY_FAIL(mock_dma(self->fd, mock->stdev,
+				  BASE + (NR_SLOTS + 1) * PAGE, data,
+				  MOCK_PAGE, MOCK_ACCESS_RW_WRITE), ENXIO,
+			 EPERM);
+	}
+	return NULL;
+}
+
+static bool is_byte(const char *data, size_t length, char byte)
+{
+	return data[0] == byte && !memcmp(data, data + 1, length - 1);
+}
+
+/*
+ * Devices with and without siblings are attached, moved and detached by several
+ * threads, while they do DMA: it reaches the old table, the new one, or nothing
+ * (traps B11, B12, C2, C9)
+ */
+TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
+{
+	pthread_t threads[8];
+	__u64 iova;
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+			    NR_SLOTS * PAGE, BASE));
+	ASSERT_EQ(0, map_at(self->fd, self->other,
+			    (uintptr_t)self->buf + NR_SLOTS * PAGE,
+			    NR_SLOTS * PAGE, BASE));
+	/* The second page of the guard can be written, and no other */
+	ASSERT_EQ(0, map_at(self->fd, self->ioas,
+			    (uintptr_t)self->guard + PAGE, PAGE,
+			    BASE + NR_SLOTS * PAGE));
+	iova = BASE + (NR_SLOTS + 1) * PAGE;
+	ASSERT_EQ(0, map(self->fd, self->other,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			 (uintptr_t)self->guard + 2 * PAGE, PAGE, &iova));
+	/* Three of a group, and one alone, of the same unit */
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[0]));
+	for (i = 1; i < 3; i++)
+		ASSERT_EQ(0, mock_device(self->fd, 0,
+				&MOCK_CONFIG(.join = self->mocks[0].number),
+				&self->mocks[i]));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[3]));
+	for (i = 0; i < 4; i++)
+		START(&threads[i], move_devices);
+	for (; i < 8; i++)
+		START(&threads[i], do_dma);
+	run_for(3, threads, 8);
+	EXPECT_EQ(0, wrong);
+	EXPECT_TRUE(is_byte(self->guard, PAGE, 0xee));
+	EXPECT_TRUE(is_byte(self->guard + PAGE, MOCK_PAGE, 0xdd));
+	EXPECT_TRUE(is_byte(self->guard + PAGE + MOCK_PAGE, MOCK_PAGE, 0xee));
+	EXPECT_TRUE(is_byte(self->guard + 2 * PAGE, 2 * PAGE, 0xee));
+
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, destroy(self->fd, self->mocks[i].stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/*
+ * The same while the driver fails now and then, so that ways back are gone as well
+ */
+static void *let_fail(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		CHECK(!mock_fail(self->fd, 0, rand_r(&seed) % 2 ?
+				 MOCK_CALL_ATTACH : MOCK_CALL_MAP,
+				 rand_r(&seed) % 4, rand_r(&seed) % 2 + 1,
+				 EOPNOTSUPP));
+		usleep(rand_r(&seed) % 1000);
+	}
+	return NULL;
+}
+
+static void *move_in_spite(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		struct mock *mock = &self->mocks[rand_r(&seed) % 4];
+		__u32 pt_id = rand_r(&seed) % 2 ? self->ioas : self->other;
+		__u64 iova = BASE + 64 * PAGE;
+
+		MAY_FAIL(mock_attach(self->fd, mock->stdev, &pt_id), EINVAL,
+			 EOPNOTSUPP);
+		if (!(rand_r(&seed) % 4))
+			CHECK(!mock_detach(self->fd, mock->stdev));
+		MAY_FAIL(map(self->fd, pt_id, FIXED_RW, (uintptr_t)self->buf,
+			     8 * PAGE, &iova), EEXIST, ENOENT, EOPNOTSUPP);
+		MAY_FAIL(unmap(self->fd, self->ioas, iova, 8 * PAGE, NULL),
+			 ENOENT, EBUSY);
+	}
+	return NULL;
+}
+
+/* Trap C3 */
+TEST_F_TIMEOUT(race, moving_devices_and_failures, ANY_TIME)
+{
+	pthread_t threads[5];
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+			    NR_SLOTS * PAGE, BASE));
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, mock_device(self->fd, 0,
+				&MOCK_CONFIG(.join = i % 2 ?
+					     self->mocks[0].number : -1),
+				&self->mocks[i]));
+	START(&threads[0], let_fail);
+	for (i = 1; i < 5; i++)
+		START(&threads[i], move_in_spite);
+	run_for(2, threads, 5);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 0, EIO));
+	EXPECT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 0, EIO));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, destroy(self->fd, self->mocks[i].stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* Close of the context with all of it going on elsewhere: a file each */
+static void *open_and_close(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC), access;
+		struct mock mock, sibling;
+		__u32 ioas, item;
+
+		CHECK(!alloc_ioas(fd, &ioas));
+		CHECK(!mock_device(fd, ioas, &MOCK_CONFIG(), &mock));
+		CHECK(!mock_device(fd, ioas, &MOCK_CONFIG(.join = mock.number),
+				   &sibling));
+		CHECK(!map_at(fd, ioas, (uintptr_t)self->buf, NR_SLOTS * PAGE,
+			      BASE));
+		CHECK(!access_create(fd, ioas, CAN_PIN, &access));
+		CHECK(!access_pin(fd, access, BASE, self->buf, PAGE, 0,
+				  &item));
+		if (rand_r(&seed) % 2) {
+			close(fd);
+			close(access);
+		} else {
+			close(access);
+			close(fd);
+		}
+	}
+	return NULL;
+}
+
+/* Traps B13, B14 */
+TEST_F_TIMEOUT(race, contexts_come_and_go, ANY_TIME)
+{
+	pthread_t threads[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		START(&threads[i], open_and_close);
+	run_for(1, threads, 4);
+	EXPECT_EQ(0, wrong);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, 2 * NR_SLOTS * PAGE));
+}
+
+TEST_HARNESS_MAIN
