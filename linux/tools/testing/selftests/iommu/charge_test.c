@@ -274,6 +274,69 @@ TEST_F(charge, memory_of_a_dead_process)
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 }
 
+#define LONG_LENGTH (64UL << 20)
+
+/*
+ * A MAP, or an attach of what was mapped, that is killed on its way: all is done,
+ * or nothing. How often it was nothing.
+ */
+static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
+{
+	char *large = memory(LONG_LENGTH, MAP_SHARED);
+	int round, nr_killed = 0;
+	useconds_t delay = 20000;
+
+	ASSERT_NE(MAP_FAILED, large);
+	memset(large, 1, LONG_LENGTH);
+	for (round = 0; round < 10; round++) {
+		int fd = open("/dev/iommu", O_RDWR), status;
+		struct mock mock;
+		__u32 ioas;
+		pid_t pid;
+
+		ASSERT_EQ(0, mock_memory_limit(fd, MOCK_MEMORY_LIMIT_MIN));
+		ASSERT_EQ(0, alloc_ioas(fd, &ioas));
+		ASSERT_EQ(0, attach ? map_at(fd, ioas, (uintptr_t)large,
+					     LONG_LENGTH, START) :
+				      mock_domain(fd, ioas, &mock));
+		pid = fork();
+		if (!pid)
+			_exit(attach ? mock_domain(fd, ioas, &mock) :
+				       map_at(fd, ioas, (uintptr_t)large,
+					      LONG_LENGTH, START));
+		usleep(delay);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		if (!mock_check_refs(fd, large, LONG_LENGTH, 0)) {
+			nr_killed++;
+			/* Its place is free */
+			if (!attach)
+				EXPECT_EQ(0, map_at(fd, ioas, (uintptr_t)large,
+						    PAGE, START));
+			delay *= 2;
+		} else {
+			EXPECT_EQ(0, mock_check_refs(fd, large, LONG_LENGTH,
+						     1));
+			delay /= 2;
+		}
+		ASSERT_EQ(0, mock_memory_limit(fd, MOCK_MEMORY_LIMIT));
+		close(fd);
+	}
+	EXPECT_TRUE(mock_is_unpinned(large, LONG_LENGTH));
+	return nr_killed;
+}
+
+/* Trap A20 */
+TEST_F_TIMEOUT(charge, map_can_be_killed, 240)
+{
+	EXPECT_LT(1, kill_on_its_way(_metadata, false));
+}
+
+TEST_F_TIMEOUT(charge, attach_can_be_killed, 240)
+{
+	EXPECT_LT(1, kill_on_its_way(_metadata, true));
+}
+
 /*
  * The limit
  */

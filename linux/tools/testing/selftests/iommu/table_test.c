@@ -72,6 +72,22 @@ static int move(struct _test_data_table *self, struct mock *mock, __u32 pt_id)
 	return ret;
 }
 
+/* The id of the table can't be written */
+static int attach_without_answer(struct _test_data_table *self,
+				 struct mock *mock, __u32 pt_id)
+{
+	struct iommu_test_cmd *cmd = memory(PAGE, MAP_PRIVATE);
+
+	*cmd = (struct iommu_test_cmd){
+		.size = sizeof(*cmd),
+		.op = IOMMU_TEST_OP_MOCK_ATTACH,
+		.id = mock->stdev,
+		.mock_domain_replace.pt_id = pt_id,
+	};
+	mprotect(cmd, PAGE, PROT_READ);
+	return ioctl(self->fd, IOMMU_TEST_CMD, cmd);
+}
+
 static int detach(struct _test_data_table *self, struct mock *mock)
 {
 	return mock_detach(self->fd, mock->stdev);
@@ -361,6 +377,105 @@ TEST_F(table, failed_map_leaves_half)
 }
 
 /*
+ * Tables that the user makes
+ */
+
+/* Such a table is there before any device and after all, and only for who names it */
+TEST_F(table, table_of_the_user)
+{
+	__u32 hwpt, nested;
+	struct mock a, b;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b));
+	EXPECT_ERRNO(ENOENT, alloc_hwpt(self->fd, a.stdev, self->ioas, &hwpt));
+	EXPECT_ERRNO(ENOENT, alloc_hwpt(self->fd, a.idev, 99, &hwpt));
+	EXPECT_ERRNO(EINVAL, alloc_hwpt(self->fd, a.idev, b.idev, &hwpt));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev, self->ioas, &hwpt));
+	EXPECT_ERRNO(EINVAL, alloc_hwpt(self->fd, a.idev, hwpt, &nested));
+	EXPECT_EQ(0, mock_check_map(self->fd, hwpt, START, self->buf, LENGTH));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
+	EXPECT_TRUE(reaches(self, &a, NULL));
+	EXPECT_TRUE(is_usable(self->fd, self->ioas, MOCK_APERTURE_START,
+			      MOCK_APERTURE_LAST - MOCK_APERTURE_START + 1));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, 0, PAGE));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+
+	EXPECT_EQ(0, attach(self, &a, self->ioas));
+	EXPECT_NE(hwpt, a.hwpt);
+	EXPECT_EQ(0, move(self, &a, hwpt));
+	EXPECT_EQ(0, attach(self, &b, hwpt));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, hwpt));
+	EXPECT_TRUE(reaches(self, &a, self->buf));
+	EXPECT_TRUE(reaches(self, &b, self->buf));
+	EXPECT_EQ(0, destroy(self->fd, b.stdev));
+	EXPECT_EQ(0, move(self, &a, self->other));
+	EXPECT_EQ(0, mock_check_map(self->fd, hwpt, START, self->buf, LENGTH));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+}
+
+/* A device goes round between tables, each of which waits for it */
+TEST_F(table, rotation)
+{
+	struct mock mock;
+	__u32 ids[4];
+	int i;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev,
+					i % 2 ? self->other : self->ioas,
+					&ids[i]));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
+	for (i = 0; i < 12; i++) {
+		EXPECT_EQ(0, move(self, &mock, ids[i % 4]));
+		EXPECT_ERRNO(EBUSY, destroy(self->fd, ids[i % 4]));
+		EXPECT_TRUE(reaches(self, &mock, i % 2 ? self->other_buf :
+							 self->buf));
+	}
+	EXPECT_EQ(0, detach(self, &mock));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, destroy(self->fd, ids[i]));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/* Memory that can't be pinned, or is where the IOMMU does not reach */
+TEST_F(table, failed_table_is_undone)
+{
+	struct state state;
+	struct mock mock;
+	__u32 hwpt;
+	char *hole;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	hole = memory(PAGE, MAP_PRIVATE);
+	ASSERT_EQ(0, munmap(hole, PAGE));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)hole, PAGE,
+			    START + LENGTH));
+	state = state_of(self);
+	EXPECT_ERRNO(EFAULT, alloc_hwpt(self->fd, mock.idev, self->ioas,
+					&hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START + LENGTH, PAGE, NULL));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    MOCK_APERTURE_LAST + 1));
+	state = state_of(self);
+	EXPECT_ERRNO(EADDRINUSE, alloc_hwpt(self->fd, mock.idev, self->ioas,
+					    &hwpt));
+	EXPECT_TRUE(same_state(self, &state));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+}
+
+/*
  * What the IOMMU can do
  */
 
@@ -384,6 +499,41 @@ TEST_F(table, coherency_is_kept)
 
 	/* A device whose DMA no IOMMU can make coherent has no place here */
 	EXPECT_ERRNO(EINVAL, DEVICE(&plain, .flags = MOCK_DEVICE_INCOHERENT));
+}
+
+/* What the IOMMU is, into a buffer of any size */
+TEST_F(table, hw_info)
+{
+	static const __u32 sizes[] = { 0, 4, 8, 9, 100 };
+	struct iommu_test_hw_info *info;
+	__u32 length, type;
+	__u8 data[128];
+	struct mock mock;
+	int i;
+
+	info = (struct iommu_test_hw_info *)data;
+	ASSERT_EQ(0, DEVICE(&mock));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		memset(data, 0xff, sizeof(data));
+		length = sizes[i];
+		EXPECT_EQ(0, hw_info(self->fd, mock.idev, data, &length,
+				     &type));
+		EXPECT_EQ(IOMMU_HW_INFO_TYPE_SELFTEST, type);
+		EXPECT_EQ(sizeof(*info), length);
+		EXPECT_EQ(sizes[i] >= 4 ? 0 : 0xffffffff, info->flags);
+		EXPECT_EQ(sizes[i] >= 8 ? IOMMU_HW_INFO_SELFTEST_REGVAL :
+					  0xffffffff, info->test_reg);
+		EXPECT_EQ(sizes[i] > 8 ? 0 : 0xff, data[8]);
+		EXPECT_EQ(0xff, data[sizes[i] > 8 ? sizes[i] : 8]);
+	}
+	length = 8;
+	EXPECT_ERRNO(ENOENT, hw_info(self->fd, self->ioas, data, &length,
+				     &type));
+	EXPECT_ERRNO(EFAULT, hw_info(self->fd, mock.idev, (void *)8, &length,
+				     &type));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_ERRNO(ENOENT, hw_info(self->fd, mock.idev, data, &length,
+				     &type));
 }
 
 /* A table is of one unit, whatever that can do (trap C7) */
@@ -646,7 +796,6 @@ static void check_failed_moves(struct __test_metadata *_metadata,
 			       struct _test_data_table *self, struct mock *mock,
 			       __u32 target, int nr_maps)
 {
-	struct iommu_test_cmd *answer;
 	struct state state = state_of(self);
 	__u32 old = mock->hwpt;
 	int skip;
@@ -674,17 +823,7 @@ static void check_failed_moves(struct __test_metadata *_metadata,
 		STAYS();
 	}
 	/* Nobody gets to know where it is now */
-	answer = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, answer);
-	*answer = (struct iommu_test_cmd){
-		.size = sizeof(*answer),
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
-		.id = mock->stdev,
-		.mock_domain_replace.pt_id = target,
-	};
-	ASSERT_EQ(0, mprotect(answer, PAGE, PROT_READ));
-	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_TEST_CMD, answer));
+	EXPECT_ERRNO(EFAULT, attach_without_answer(self, mock, target));
 	STAYS();
 }
 
@@ -749,6 +888,37 @@ TEST_F(table, failed_move_in_the_same_ioas)
 	check_failed_moves(_metadata, self, &enforces, mock.hwpt, 0);
 	EXPECT_EQ(0, move(self, &enforces, mock.hwpt));
 	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+}
+
+/*
+ * From a table of the user's own to the IOAS that it is of: a table there does not
+ * suit, another is made; what was tried and left takes no regions with it (trap A15)
+ */
+TEST_F(table, move_from_own_table_to_its_ioas)
+{
+	struct mock mock, enforces;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&enforces, .flags = MOCK_DEVICE_ENFORCES));
+	ASSERT_EQ(0, attach(self, &enforces, self->ioas));
+	ASSERT_EQ(0, DEVICE(&mock, REGIONS({ REGION, PAGE,
+					     MOCK_REGION_MSI })));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	ASSERT_EQ(0, attach(self, &mock, hwpt));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_EQ(0, move(self, &mock, self->ioas));
+	EXPECT_NE(hwpt, mock.hwpt);
+	EXPECT_NE(enforces.hwpt, mock.hwpt);
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    PAGE, REGION));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+	/* And when none of them suits */
+	EXPECT_EQ(0, move(self, &mock, hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 2, 1, EINVAL));
+	EXPECT_EQ(-1, move(self, &mock, self->ioas));
+	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
 }
 
 /*
@@ -856,8 +1026,9 @@ TEST_F(table, way_back_fails)
 }
 
 /*
- * A sibling has regions too: they are reserved with it, in spite of a mapping they
- * can't be, and they go with the last of the group (trap C5)
+ * A sibling has regions too: they are reserved when it is attached, which is not
+ * possible if something is mapped there, and they go with the last of the group
+ * (trap C5)
  */
 TEST_F(table, regions_of_siblings)
 {
@@ -878,6 +1049,9 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_TRUE(reaches(self, &a, self->buf));
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION + 2 * PAGE, PAGE,
 			   NULL));
+	/* Nor after it has failed at the very end */
+	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &b, self->ioas));
+	EXPECT_TRUE(same_state(self, &state));
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
 	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION + PAGE, PAGE));
