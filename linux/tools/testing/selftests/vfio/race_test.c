@@ -126,8 +126,9 @@ static void *ask_devices(void *arg)
 			       rand_r(&seed) % MAX_ID, &hwpt))
 			CHECK(errno == ENOENT || errno == EINVAL);
 		else
+			/* Others may have destroyed it, and have its id now */
 			CHECK(!iommufd_destroy(self->iommufd, hwpt) ||
-			      errno == ENOENT);
+			      errno == ENOENT || errno == EBUSY);
 	}
 	return NULL;
 }
