@@ -281,10 +281,10 @@ out_free:
 
 /*
  * IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE are the same but for where the memory is.
- * @fd is that of the file, or -1
+ * @fd is that of the file, NULL for memory of the caller
  */
-static int map_memory(struct iommufd_ioas *ioas, u32 flags, int fd, u64 start,
-		      u64 length, u64 *out_iova)
+static int map_memory(struct iommufd_ioas *ioas, u32 flags, const s32 *fd,
+		      u64 start, u64 length, u64 *out_iova)
 {
 	bool fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA;
 	unsigned long iova = *out_iova, end;
@@ -300,8 +300,8 @@ static int map_memory(struct iommufd_ioas *ioas, u32 flags, int fd, u64 start,
 			       &end))
 		return -EOVERFLOW;
 
-	if (fd >= 0) {
-		file = fget(fd);
+	if (fd) {
+		file = fget(*fd);
 		if (!file)
 			return -EBADF;
 	}
@@ -354,7 +354,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
-	ret = map_memory(ioas, cmd->flags, -1, cmd->user_va, cmd->length,
+	ret = map_memory(ioas, cmd->flags, NULL, cmd->user_va, cmd->length,
 			 &cmd->iova);
 	if (!ret)
 		ret = put_user(cmd->iova, &user->iova);
@@ -384,10 +384,8 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 
-	ret = -EBADF;
-	if (cmd->fd >= 0)
-		ret = map_memory(ioas, cmd->flags, cmd->fd, cmd->start,
-				 cmd->length, &cmd->iova);
+	ret = map_memory(ioas, cmd->flags, &cmd->fd, cmd->start, cmd->length,
+			 &cmd->iova);
 	if (!ret)
 		ret = put_user(cmd->iova, &user->iova);
 	iommufd_object_put(&ioas->obj);
