@@ -1001,8 +1001,8 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 	}
 	if (ret) {
 		drop_need(pages, part);
-		if (index > first)
-			release(pages, first, index - 1);
+		/* Also what others have let go of, since it was needed here */
+		release(pages, first, last);
 	}
 	mutex_unlock(&pages->lock);
 
