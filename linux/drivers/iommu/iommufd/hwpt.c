@@ -83,9 +83,15 @@ static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 						    size / page, gather);
 		else
 			unmapped = iommu_unmap_fast(domain, iova, size, gather);
-		WARN_ON(unmapped != size);
-		iova += size;
-		length -= size;
+		/*
+		 * Some drivers end where a table ends, and virtio-iommu unmaps
+		 * all of what was mapped at once
+		 */
+		if (WARN_ON(!unmapped))
+			unmapped = size;
+		unmapped = min(unmapped, length);
+		iova += unmapped;
+		length -= unmapped;
 		cond_resched();
 	}
 }
@@ -153,7 +159,13 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		return iommu_map(domain, iova, phys, size, prot);
 	ret = ops->map_pages(domain, iova, phys, page, size / page, prot,
 			     GFP_KERNEL, &mapped);
-	return ret || mapped == size ? ret : -ENOMEM;
+	if (ret)
+		return ret;
+	/* Some drivers end where a table ends */
+	if (!mapped)
+		return -ENOMEM;
+	*piece = mapped;
+	return 0;
 }
 
 /* Map runs; *mapped is how many bytes were, even if it fails */
