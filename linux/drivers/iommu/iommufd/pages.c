@@ -302,9 +302,11 @@ static int deny_sealing(struct file *file)
 	if (is_shmem(file) &&
 	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
+#ifdef CONFIG_HUGETLBFS
 	if (is_file_hugepages(file) &&
 	    HUGETLBFS_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
+#endif
 	return mapping_map_writable(file->f_mapping);
 }
 
