@@ -270,7 +270,8 @@ enum iommufd_charge {
  * @before: who was, while that changes
  * @npages: pages in the range
  * @uva: address of the first one, or its place in the file
- * @file: the memory is this file's, or NULL for memory of the owner
+ * @file: the memory is this file's; an ERR_PTR if it has none that can be pinned;
+ *        or NULL for memory of the owner
  * @charge: how the limit applies; decided once, when the range was mapped
  * @writable: devices may write
  * @area: the first area, which has all of the pages. Its memory is in here, since

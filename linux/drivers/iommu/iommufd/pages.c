@@ -291,6 +291,11 @@ static bool is_shmem(struct file *file)
 	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
 }
 
+static bool is_hugetlb(struct file *file)
+{
+	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
+}
+
 /*
  * Be to a file what a mapping is that its pages can be written through: sealing
  * it against that fails as long as this lasts
@@ -341,7 +346,14 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		ret = PTR_ERR(owner);
 		goto err_free;
 	}
-	if (file) {
+	if (file && !is_hugetlb(file) && !is_shmem(file)) {
+		/*
+		 * An error, but not before it is pinned. To keep the file open
+		 * could keep this context open: it can be the context's own, or
+		 * of a device that is bound to it
+		 */
+		file = ERR_PTR(-EINVAL);
+	} else if (file) {
 		/* As in mmap(), whatever the direction: a copy can have another */
 		ret = file->f_mode & FMODE_READ ? 0 : -EPERM;
 		if (!ret && writable)
@@ -370,8 +382,7 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 	if (!capable(CAP_IPC_LOCK))
 		pages->charge = READ_ONCE(ctx->charge_mm) ?
 			IOMMUFD_CHARGE_MM : IOMMUFD_CHARGE_USER;
-	if (file)
-		pages->file = get_file(file);
+	pages->file = IS_ERR_OR_NULL(file) ? file : get_file(file);
 	return pages;
 
 err_owner:
@@ -390,7 +401,7 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 	if (!refcount_dec_and_test(&pages->refs))
 		return;
 	WARN_ON(pages->npinned);
-	if (pages->file) {
+	if (!IS_ERR_OR_NULL(pages->file)) {
 		if (pages->writable)
 			mapping_unmap_writable(pages->file->f_mapping);
 		fput(pages->file);
@@ -517,21 +528,19 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)
 {
 	struct file *file = pages->file;
-	struct inode *inode = file_inode(file);
 	pgoff_t first = (pages->uva >> PAGE_SHIFT) + index;
-	bool hugetlb = inode->i_sb->s_magic == HUGETLBFS_MAGIC;
 	unsigned long i;
 
-	if (!hugetlb && !is_shmem(file))
-		return -EINVAL;
+	if (IS_ERR(file))
+		return PTR_ERR(file);
 	/* All that was mapped has to be there, whatever part is wanted */
 	if (pages->uva + pages->area.page_offset + area_length(&pages->area) >
-	    i_size_read(inode))
+	    i_size_read(file_inode(file)))
 		return -EINVAL;
 	for (i = 0; i < npages; i++) {
 		struct page *page;
 
-		if (hugetlb)
+		if (is_hugetlb(file))
 			page = hugetlb_page(file, first + i);
 		else
 			page = shmem_read_mapping_page(file->f_mapping,
