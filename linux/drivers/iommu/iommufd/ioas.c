@@ -958,10 +958,11 @@ static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
 {
 	struct iommufd_ioas *ioas, *next;
 
-	list_for_each_entry_safe(ioas, next, held, held) {
+	/* The last reference may be here, and with it goes all that is mapped */
+	list_for_each_entry(ioas, held, held)
 		mutex_unlock(&ioas->space.lock);
+	list_for_each_entry_safe(ioas, next, held, held)
 		iommufd_object_put(&ioas->obj);
-	}
 	mutex_unlock(&ctx->groups_lock);
 }
 
