@@ -507,15 +507,23 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 
 	page = find_get_page(file->f_mapping, index >> order);
 	if (!page) {
-		ret = vfs_fallocate(file, FALLOC_FL_KEEP_SIZE,
-				    (loff_t)(index - inside) << PAGE_SHIFT,
-				    huge_page_size(h));
+		/* As a page fault does, also if the file is not open for writing */
+		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
+					    (loff_t)(index - inside) << PAGE_SHIFT,
+					    huge_page_size(h));
+		/* Any signal ends it: come back when that is handled */
+		if (ret == -EINTR)
+			ret = -ERESTARTNOINTR;
 		if (ret)
 			return ERR_PTR(ret);
 		page = find_get_page(file->f_mapping, index >> order);
 	}
 	if (!page)
 		return ERR_PTR(-EFAULT);
+	if (PageHWPoison(page)) {
+		put_page(page);
+		return ERR_PTR(-EIO);
+	}
 	/* References are counted in the head, as a pin's are */
 	return nth_page(page, inside);
 }
@@ -545,6 +553,11 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		else
 			page = shmem_read_mapping_page(file->f_mapping,
 						       first + i);
+		/* As a pin does: so many references must not overflow */
+		if (!IS_ERR(page) && page_count(page) < 0) {
+			put_page(page);
+			page = ERR_PTR(-ENOMEM);
+		}
 		if (IS_ERR(page))
 			return i ? i : PTR_ERR(page);
 		list[i] = page;
