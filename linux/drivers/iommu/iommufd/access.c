@@ -612,5 +612,7 @@ void iommufd_access_release(struct iommufd_object *obj)
 	struct iommufd_access *access =
 		container_of(obj, struct iommufd_access, obj);
 
+	/* A store that failed can leave nodes without an entry */
+	xa_destroy(&access->pins);
 	mutex_destroy(&access->lock);
 }

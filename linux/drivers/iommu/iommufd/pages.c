@@ -401,6 +401,9 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 	if (!refcount_dec_and_test(&pages->refs))
 		return;
 	WARN_ON(pages->npinned);
+	/* A store that failed can leave nodes without an entry */
+	if (!is_small(pages))
+		xa_destroy(&pages->chunks);
 	if (!IS_ERR_OR_NULL(pages->file)) {
 		if (pages->writable)
 			mapping_unmap_writable(pages->file->f_mapping);
