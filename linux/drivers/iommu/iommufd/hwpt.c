@@ -158,7 +158,7 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 	if (!ops->map_pages)
 		return iommu_map(domain, iova, phys, size, prot);
 	ret = ops->map_pages(domain, iova, phys, page, size / page, prot,
-			     GFP_KERNEL, &mapped);
+			     GFP_KERNEL_ACCOUNT, &mapped);
 	if (ret)
 		return ret;
 	/* Some drivers end where a table ends */
@@ -354,6 +354,9 @@ static int fill(struct iommufd_hwpt *hwpt)
 	int ret = 0;
 
 	while ((area = next_filled(ioas, area))) {
+		ret = fatal_signal_pending(current) ? -EINTR : 0;
+		if (ret)
+			break;
 		if (!area->pinned) {
 			ret = iommufd_pages_pin(area->pages, area->part);
 			if (ret)

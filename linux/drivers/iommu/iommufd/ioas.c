@@ -115,8 +115,10 @@ static void free_batch(struct iommufd_ioas *ioas, struct list_head *batch)
 {
 	struct iommufd_area *area, *next;
 
-	list_for_each_entry_safe(area, next, batch, batch)
+	list_for_each_entry_safe(area, next, batch, batch) {
 		free_area(ioas, area);
+		cond_resched();
+	}
 }
 
 static int map_prot(u32 flags)

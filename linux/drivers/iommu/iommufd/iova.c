@@ -151,6 +151,7 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 					  &area_callbacks);
 		if (above && above != next)
 			set_gap(above, lowest ? 0 : above->start - free);
+		cond_resched();
 	}
 }
 
@@ -328,6 +329,7 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 		ret = insert_area(space, area);
 		if (ret)
 			goto err_erase;
+		cond_resched();
 	}
 	list_for_each_entry(area, batch, batch) {
 		ret = -EPERM;
@@ -479,8 +481,10 @@ void iova_ranges_free(struct rb_root_cached *ranges)
 {
 	struct interval_tree_node *node, *next;
 
-	rbtree_postorder_for_each_entry_safe(node, next, &ranges->rb_root, rb)
+	rbtree_postorder_for_each_entry_safe(node, next, &ranges->rb_root, rb) {
 		kfree(node);
+		cond_resched();
+	}
 	*ranges = RB_ROOT_CACHED;
 }
 
@@ -498,9 +502,11 @@ int iova_space_allow(struct iova_space *space, struct rb_root_cached *allowed)
 
 	mutex_lock(&space->lock);
 	node = interval_tree_iter_first(allowed, 0, ULONG_MAX);
-	for (; node && !ret; node = interval_tree_iter_next(node, 0, ULONG_MAX))
+	for (; node && !ret; node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
 		if (is_reserved(space, node->start, node->last))
 			ret = -EADDRINUSE;
+		cond_resched();
+	}
 	if (!ret)
 		swap(space->allowed, *allowed);
 	mutex_unlock(&space->lock);
