@@ -32,11 +32,12 @@ void iommufd_detach(struct iommufd_device *idev);
 
 /**
  * struct iommufd_access_ops - what the owner of an access does
- * @unpin: the pages from @iova on, of which the access has pinned every one, are
- *         wanted back. The owner stops using them and unpins them before it
- *         returns. No lock of iommufd is held that pinning or unpinning takes, so
- *         the owner can hold its own lock here and around both. NULL if the
- *         owner never pins
+ * @unpin: the pages from @iova on, every one of which was pinned when it was
+ *         looked for, are wanted back. The owner stops using them and unpins them
+ *         before it returns. No lock of iommufd is held that pinning or unpinning
+ *         takes, so the owner can hold its own lock here and around both; but not
+ *         around attaching, detaching and destroying the access, which call this
+ *         or wait for it. NULL if the owner never pins
  */
 struct iommufd_access_ops {
 	void (*unpin)(void *owner, unsigned long iova, unsigned long length);

@@ -606,7 +606,10 @@ void iommufd_access_destroy(struct iommufd_access *access)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, IOMMUFD);
 
-/* A request that still has a reference has seen only the head */
+/**
+ * iommufd_access_release - end an access
+ * @obj: its head, all that a request that still had a reference has seen
+ */
 void iommufd_access_release(struct iommufd_object *obj)
 {
 	struct iommufd_access *access =

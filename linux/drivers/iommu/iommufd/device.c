@@ -203,7 +203,10 @@ void iommufd_unbind(struct iommufd_device *idev)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
-/* A request that still has a reference has seen only the head */
+/**
+ * iommufd_device_release - end a device
+ * @obj: its head, all that a request that still had a reference has seen
+ */
 void iommufd_device_release(struct iommufd_object *obj)
 {
 }
@@ -530,6 +533,7 @@ void iommufd_detach(struct iommufd_device *idev)
 	hwpt = igroup->hwpt;
 	igroup->hwpt = NULL;
 	leave_hwpt(igroup, hwpt, igroup->reserved);
+	igroup->reserved = NULL;
 	iommufd_hwpt_unuse(hwpt);
 out_unlock:
 	mutex_unlock(&igroup->lock);

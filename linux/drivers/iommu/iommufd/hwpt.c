@@ -10,6 +10,7 @@
 #include <linux/iommu.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
+#include <trace/events/iommu.h>
 
 #include "iommufd_private.h"
 
@@ -78,11 +79,13 @@ static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 		    (gather->pgsize != size ||
 		     iommu_iotlb_gather_is_disjoint(gather, iova, size)))
 			iommu_iotlb_sync(domain, gather);
-		if (ops->unmap_pages)
+		if (ops->unmap_pages) {
 			unmapped = ops->unmap_pages(domain, iova, page,
 						    size / page, gather);
-		else
+			trace_unmap(iova, size, unmapped);
+		} else {
 			unmapped = iommu_unmap_fast(domain, iova, size, gather);
+		}
 		/*
 		 * Some drivers end where a table ends, and virtio-iommu unmaps
 		 * all of what was mapped at once
@@ -165,6 +168,7 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 	if (!mapped)
 		return -ENOMEM;
 	*piece = mapped;
+	trace_map(iova, phys, mapped);
 	return 0;
 }
 
@@ -605,7 +609,10 @@ void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 		iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
 }
 
-/* Nobody has a reference: the domain is not attached to any group */
+/**
+ * iommufd_hwpt_release - end a page table
+ * @obj: its head. Nobody has a reference: the domain is not attached to any group
+ */
 void iommufd_hwpt_release(struct iommufd_object *obj)
 {
 	struct iommufd_hwpt *hwpt = to_hwpt(obj);

@@ -19,7 +19,7 @@
 #include "iommufd_private.h"
 
 /*
- * The kernel's page tables can't be charged to a process, so bound what fills
+ * Most IOMMU drivers don't charge their page tables to anyone, so bound what fills
  * them
  */
 static unsigned long max_areas = 1UL << 20;
@@ -600,7 +600,9 @@ static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 	int ret;
 
 	list_for_each_entry(area, batch, batch) {
-		ret = area->accessed ? iommufd_access_evict(ioas, area) : 0;
+		/* It only goes down */
+		ret = READ_ONCE(area->accessed) ?
+			iommufd_access_evict(ioas, area) : 0;
 		if (ret)
 			return ret;
 	}
@@ -1041,7 +1043,10 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 	return ret;
 }
 
-/* Nobody has a reference: no page table is left, and no request */
+/**
+ * iommufd_ioas_release - end an IOAS
+ * @obj: its head. Nobody has a reference: no page table is left, and no request
+ */
 void iommufd_ioas_release(struct iommufd_object *obj)
 {
 	struct iommufd_ioas *ioas = to_ioas(obj);

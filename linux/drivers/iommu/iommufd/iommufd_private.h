@@ -26,9 +26,9 @@
  *     iova_space::lock
  *     iommufd_pages::lock
  *
- * User memory is pinned, so mmap_lock taken, under domains_lock at most, and
- * under neither of the last two. The locks of the IOMMU core and its drivers
- * come last.
+ * Memory is pinned, and page faults taken, under domains_lock at most, and under
+ * neither of the last two. The mmap_lock of whom is charged by address space, and
+ * the locks of the IOMMU core and its drivers, come last.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H

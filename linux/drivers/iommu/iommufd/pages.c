@@ -883,18 +883,15 @@ static unsigned long find_hole(struct iommufd_pages *pages,
 	return 0;
 }
 
-/* Unpin a part of a chunk; how many pages were pinned of it */
-static unsigned long unpin_in_chunk(struct iommufd_pages *pages,
+/* Unpin a part of a chunk, or all of it; how many pages were pinned of it */
+static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 				    unsigned long index, unsigned long last)
 {
 	unsigned long start = chunk_start(index);
 	unsigned long size = chunk_last(pages, index) - start + 1;
-	void *entry = load_chunk(pages, index);
 	unsigned long nr = 0;
 	u64 *pfns;
 
-	if (!entry)
-		return 0;
 	if (last - index + 1 == size) {
 		if (xa_is_value(entry)) {
 			unpin_run(pages, xa_to_value(entry), size);
@@ -926,15 +923,33 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages,
 	return nr;
 }
 
-/* Unpin a range */
+/* The next chunk of a range that something is stored of; *index is moved there */
+static void *find_chunk(struct iommufd_pages *pages, unsigned long *index,
+			unsigned long last)
+{
+	unsigned long chunk = *index / CHUNK_PAGES;
+	void *entry;
+
+	if (is_small(pages))
+		return pages->chunk;
+	entry = xa_find(&pages->chunks, &chunk, last / CHUNK_PAGES, XA_PRESENT);
+	*index = max(*index, chunk * CHUNK_PAGES);
+	return entry;
+}
+
+/* Unpin a range, however large it is and little of it is pinned */
 static unsigned long unpin_range(struct iommufd_pages *pages,
 				 unsigned long index, unsigned long last)
 {
 	unsigned long nr = 0, end;
+	void *entry;
 
 	for (; index <= last; index = end + 1) {
+		entry = find_chunk(pages, &index, last);
+		if (!entry)
+			break;
 		end = min(last, chunk_last(pages, index));
-		nr += unpin_in_chunk(pages, index, end);
+		nr += unpin_in_chunk(pages, entry, index, end);
 		cond_resched();
 	}
 	return nr;
@@ -992,7 +1007,8 @@ static void drop_need(struct iommufd_pages *pages,
  *
  * Return: 0; or with nothing changed -EFAULT if some of it can't be pinned,
  * -ENOMEM for RLIMIT_MEMLOCK or want of memory, -EINTR on a fatal signal; and for
- * a file -EINVAL if it is of the wrong kind or too short, -EPERM if it is sealed.
+ * a file -EINVAL if it is of the wrong kind or too short, -ENOSPC if it can't get
+ * pages, -EIO if one is broken.
  */
 int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part)
