@@ -1050,6 +1050,7 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION + 2 * PAGE, PAGE,
 			   NULL));
 	/* Nor after it has failed at the very end */
+	state = state_of(self);
 	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &b, self->ioas));
 	EXPECT_TRUE(same_state(self, &state));
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
