@@ -666,8 +666,10 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 
 struct unmapper {
 	struct _test_data_access *self;
+	int ret;
 	__u64 unmapped;
-	int ret, err;
+	/* When it returned nothing was pinned any more */
+	bool done;
 };
 
 static void *unmap_all(void *arg)
@@ -675,7 +677,7 @@ static void *unmap_all(void *arg)
 	struct unmapper *me = arg;
 
 	me->ret = unmap(me->self->fd, me->self->ioas, 0, ~0ULL, &me->unmapped);
-	me->err = errno;
+	me->done = mock_is_unpinned(me->self->buf, LENGTH);
 	return NULL;
 }
 
@@ -709,10 +711,40 @@ TEST_F(access, slow_access)
 	for (i = 0; i < 2; i++) {
 		pthread_join(threads[i], NULL);
 		EXPECT_EQ(0, me[i].ret);
+		EXPECT_TRUE(me[i].done);
 	}
 	EXPECT_EQ(LENGTH, me[0].unmapped + me[1].unmapped);
 	EXPECT_ERRNO(ENOENT, UNPIN(item));
 	EXPECT_TRUE(only_pinned(self, 0, 0));
+	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
+/*
+ * An UNMAP of many areas that is held up in the middle: what others map where it
+ * was already is none of its business (trap A8)
+ */
+TEST_F(access, unmap_does_not_go_back)
+{
+	struct unmapper me = { self };
+	pthread_t thread;
+	__u64 unmapped;
+	__u32 item;
+	int i;
+
+	for (i = 0; i < 100; i++)
+		ASSERT_EQ(0, MAP(0, PAGE, i * PAGE));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, self->base + 70 * PAGE,
+				self->buf, PAGE, 0, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_all, &me));
+	usleep(200000);
+	EXPECT_EQ(0, MAP(0, 2 * PAGE, 0));
+	EXPECT_EQ(0, MAP(0, PAGE, 31 * PAGE));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(100 * PAGE, me.unmapped);
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, &unmapped));
+	EXPECT_EQ(3 * PAGE, unmapped);
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
 
@@ -795,12 +827,17 @@ TEST_F(access, failed_replace_changes_nothing)
 	EXPECT_EQ(0, unmap(self->fd, other, 0, ~0ULL, NULL));
 }
 
+struct mover {
+	struct _test_data_access *self;
+	__u32 ioas;
+	int ret;
+};
+
 static void *move_away(void *arg)
 {
-	struct unmapper *me = arg;
+	struct mover *me = arg;
 
-	me->ret = access_replace(me->self->fd, me->self->access, me->unmapped);
-	me->err = errno;
+	me->ret = access_replace(me->self->fd, me->self->access, me->ioas);
 	return NULL;
 }
 
@@ -810,7 +847,7 @@ static void *move_away(void *arg)
  */
 TEST_F(access, no_two_moves_at_once)
 {
-	struct unmapper me = { self };
+	struct mover me = { self };
 	__u32 items[2], other, third;
 	pthread_t thread;
 
@@ -820,7 +857,7 @@ TEST_F(access, no_two_moves_at_once)
 	ASSERT_EQ(0, PIN(0, 1, &items[0]));
 	ASSERT_EQ(0, PIN(8, 1, &items[1]));
 	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
-	me.unmapped = other;
+	me.ioas = other;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move_away, &me));
 	usleep(200000);
 	EXPECT_ERRNO(EBUSY, access_replace(self->fd, self->access, third));

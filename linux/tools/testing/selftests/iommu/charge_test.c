@@ -494,13 +494,11 @@ static int make_file(size_t length)
 TEST_F(charge, map_file_checks)
 {
 	int file = make_file(PAGE), other = open("/dev/null", O_RDWR);
-	int pipe_fds[2];
 	struct mock mock;
 
 	ASSERT_EQ(0, set_up(self));
 	ASSERT_LE(0, file);
 	ASSERT_LE(0, other);
-	ASSERT_EQ(0, pipe(pipe_fds));
 	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
 	EXPECT_EQ(0, UNMAP_ALL());
 	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, PAGE + MOCK_PAGE));
@@ -515,7 +513,7 @@ TEST_F(charge, map_file_checks)
 	EXPECT_ERRNO(EBADF, MAP_FROM(FIXED_RW, -1, 0, PAGE));
 	EXPECT_ERRNO(EBADF, MAP_FROM(FIXED_RW, 999, 0, PAGE));
 	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, other, 0, PAGE));
-	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, pipe_fds[1], 0, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, self->fd, 0, PAGE));
 	ASSERT_EQ(0, ftruncate(file, 0));
 	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, PAGE));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
@@ -528,6 +526,31 @@ TEST_F(charge, map_file_checks)
 	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, self->ioas, &mock));
 	ASSERT_EQ(0, ftruncate(file, PAGE));
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+}
+
+/* All that was mapped has to be in the file, whatever part of it is needed */
+TEST_F(charge, map_file_beyond_the_end)
+{
+	int huge = memfd_create("huge", MFD_HUGETLB), file = make_file(PAGE);
+	__u64 iova = START;
+	__u32 other;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, huge);
+	ASSERT_EQ(0, ftruncate(huge, SZ_2M));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, huge, 0, SZ_2M + PAGE));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, huge, SZ_2M, PAGE));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M - PAGE, PAGE));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, map_file(self->fd, other, FIXED_RW, file, 0, 2 * PAGE,
+			      &iova));
+	EXPECT_ERRNO(EINVAL, copy(self->fd, self->ioas, other, FIXED_RW, PAGE,
+				  &iova, START));
+	ASSERT_EQ(0, ftruncate(file, 2 * PAGE));
+	EXPECT_EQ(0, copy(self->fd, self->ioas, other, FIXED_RW, PAGE, &iova,
+			  START));
 }
 
 /* A file that can't be written can be read by devices, and no more */
