@@ -36,16 +36,17 @@ FIXTURE_VARIANT(access)
 	__u32 limit;
 };
 
-/* clang-format off */
 FIXTURE_VARIANT_ADD(access, no_device) { .limit = MOCK_MEMORY_LIMIT };
+
 FIXTURE_VARIANT_ADD(access, one_device) {
 	.nr_mocks = 1, .limit = MOCK_MEMORY_LIMIT,
 };
+
 FIXTURE_VARIANT_ADD(access, two_tables) {
 	.nr_mocks = 2, .limit = MOCK_MEMORY_LIMIT,
 };
+
 FIXTURE_VARIANT_ADD(access, page_by_page) { .nr_mocks = 1, .limit = 16 };
-/* clang-format on */
 
 FIXTURE_SETUP(access)
 {
@@ -83,13 +84,16 @@ FIXTURE_TEARDOWN(access)
 	       self->base + (_iova))
 #define UNMAP(_iova, _length)                                                  \
 	unmap(self->fd, self->ioas, self->base + (_iova), _length, NULL)
-#define PIN(_page, _nr, _item)                                                 \
-	access_pin(self->fd, self->access, self->base + (_page) * PAGE,        \
-		   self->buf + (_page) * PAGE, (_nr) * PAGE, 0, _item)
 #define UNPIN(_item) access_unpin(self->fd, self->access, _item)
 #define RW(_iova, _data, _length, _flags)                                      \
 	access_rw(self->fd, self->access, self->base + (_iova), _data, _length, \
 		  _flags)
+
+static int pin(struct _test_data_access *self, int page, int nr, __u32 *item)
+{
+	return access_pin(self->fd, self->access, self->base + page * PAGE,
+			  self->buf + page * PAGE, nr * PAGE, 0, item);
+}
 
 /* All pages are pinned once, or only those in [first, end) */
 static bool all_pinned(struct _test_data_access *self)
@@ -125,74 +129,84 @@ static void remove_mocks(struct _test_data_access *self)
  * Pin
  */
 
+/* Pages in the middle are pinned while tables come and go around them */
+static void check_pins(struct __test_metadata *_metadata,
+		       struct _test_data_access *self, int first, int end)
+{
+	struct mock mock;
+	__u32 item;
+	int i;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, pin(self, first, end - first, &item));
+	ASSERT_TRUE(is_pinned(self, first, end));
+
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7), &mock));
+	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base,
+				    self->buf, LENGTH));
+	ASSERT_TRUE(all_pinned(self));
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	ASSERT_TRUE(is_pinned(self, first, end));
+
+	/* The last table goes, if there is one, while pages are pinned */
+	for (i = 0; i < self->nr_mocks; i++)
+		ASSERT_EQ(0, mock_detach(self->fd,
+					 self->mocks[i].stdev));
+	ASSERT_TRUE(only_pinned(self, first, end));
+	ASSERT_EQ(0, UNPIN(item));
+	ASSERT_TRUE(only_pinned(self, 0, 0));
+	for (i = 0; i < self->nr_mocks; i++) {
+		self->mocks[i].hwpt = self->ioas;
+		ASSERT_EQ(0, mock_attach(self->fd,
+					 self->mocks[i].stdev,
+					 &self->mocks[i].hwpt));
+	}
+	ASSERT_EQ(0, UNMAP(0, LENGTH));
+	ASSERT_TRUE(only_pinned(self, 0, 0));
+}
+
 /*
- * Any pages in the middle, while tables come and go around them: pinned by the
- * access alone, together with a table, and by the access alone again (trap A3)
+ * By the access alone, together with a table, and by the access alone again; for
+ * any pages (trap A3)
  */
 TEST_F_TIMEOUT(access, pins_survive_tables, 120)
 {
 	int first, end;
 
 	for (first = 0; first < NR_PAGES; first++)
-	for (end = first + 1; end <= NR_PAGES; end++) {
-		struct mock mock;
-		__u32 item;
-		int other;
+		for (end = first + 1; end <= NR_PAGES; end++)
+			check_pins(_metadata, self, first, end);
+}
 
-		ASSERT_EQ(0, MAP(0, LENGTH, 0));
-		ASSERT_EQ(0, PIN(first, end - first, &item));
-		ASSERT_TRUE(is_pinned(self, first, end));
+static void check_overlap(struct __test_metadata *_metadata,
+			  struct _test_data_access *self, int a, int b)
+{
+	__u32 items[2];
+	int first;
 
-		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
-					 &MOCK_CONFIG(.unit = 7), &mock));
-		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base,
-					    self->buf, LENGTH));
-		ASSERT_TRUE(all_pinned(self));
-		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
-		ASSERT_TRUE(is_pinned(self, first, end));
-
-		/* The last table goes, if there is one, while pages are pinned */
-		for (other = 0; other < self->nr_mocks; other++)
-			ASSERT_EQ(0, mock_detach(self->fd,
-						 self->mocks[other].stdev));
-		ASSERT_TRUE(only_pinned(self, first, end));
-		ASSERT_EQ(0, UNPIN(item));
-		ASSERT_TRUE(only_pinned(self, 0, 0));
-		for (other = 0; other < self->nr_mocks; other++) {
-			self->mocks[other].hwpt = self->ioas;
-			ASSERT_EQ(0, mock_attach(self->fd,
-						 self->mocks[other].stdev,
-						 &self->mocks[other].hwpt));
-		}
-		ASSERT_EQ(0, UNMAP(0, LENGTH));
-		ASSERT_TRUE(only_pinned(self, 0, 0));
+	/* Four pages from a on, five from b on; either can be unpinned first */
+	for (first = 0; first < 2; first++) {
+		ASSERT_EQ(0, pin(self, a, 4, &items[0]));
+		ASSERT_EQ(0, pin(self, b, 5, &items[1]));
+		ASSERT_EQ(0, UNPIN(items[first]));
+		ASSERT_TRUE(first ? is_pinned(self, a, a + 4) :
+				    is_pinned(self, b, b + 5));
+		ASSERT_EQ(0, UNPIN(items[!first]));
+		ASSERT_TRUE(is_pinned(self, 0, 0));
+		EXPECT_ERRNO(ENOENT, UNPIN(items[first]));
 	}
 }
 
-/* Two ranges that overlap, in every way: unpinned in either order (trap A3) */
+/* Two ranges that overlap, in every way (trap A3) */
 TEST_F_TIMEOUT(access, pins_overlap, 120)
 {
-	int a, b, order;
-	__u32 items[2];
+	int a, b;
 
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	for (a = 0; a < 12; a += 3)
-	for (b = 0; b < 12; b++)
-	for (order = 0; order < 2; order++) {
-		int last = order ? a : b, end = order ? a + 4 : b + 5;
-
-		ASSERT_EQ(0, PIN(a, 4, &items[0]));
-		if (b + 5 > NR_PAGES) {
-			ASSERT_EQ(0, UNPIN(items[0]));
-			continue;
-		}
-		ASSERT_EQ(0, PIN(b, 5, &items[1]));
-		ASSERT_EQ(0, UNPIN(items[order]));
-		ASSERT_TRUE(is_pinned(self, last, end));
-		ASSERT_EQ(0, UNPIN(items[!order]));
-		ASSERT_TRUE(is_pinned(self, 0, 0));
-		EXPECT_ERRNO(ENOENT, UNPIN(items[order]));
-	}
+		for (b = 0; b < 12; b++)
+			check_overlap(_metadata, self, a, b);
 }
 
 /* Over several areas, which need not be neighbours in memory */
@@ -219,15 +233,15 @@ TEST_F(access, pin_checks)
 	int copies;
 
 	ASSERT_EQ(0, MAP(0, 8 * PAGE, 0));
-	EXPECT_EQ(0, PIN(0, 8, &ids[0]));
-	EXPECT_EQ(0, PIN(0, 8, &ids[1]));
+	EXPECT_EQ(0, pin(self, 0, 8, &ids[0]));
+	EXPECT_EQ(0, pin(self, 0, 8, &ids[1]));
 	EXPECT_EQ(ids[0] + 1, ids[1]);
 	EXPECT_EQ(0, UNPIN(ids[0]));
 	EXPECT_EQ(0, UNPIN(ids[1]));
 
-	EXPECT_ERRNO(ENOENT, PIN(4, 5, &item));
-	EXPECT_ERRNO(ENOENT, PIN(8, 1, &item));
-	EXPECT_ERRNO(EINVAL, PIN(0, 0, &item));
+	EXPECT_ERRNO(ENOENT, pin(self, 4, 5, &item));
+	EXPECT_ERRNO(ENOENT, pin(self, 8, 1, &item));
+	EXPECT_ERRNO(EINVAL, pin(self, 0, 0, &item));
 	EXPECT_ERRNO(EINVAL, access_pin(self->fd, self->access,
 					self->base + MOCK_PAGE, NULL, PAGE, 0,
 					&item));
@@ -301,7 +315,7 @@ TEST_F(access, close_unpins)
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
 	for (i = 0; i < 10; i++)
-		ASSERT_EQ(0, PIN(i, 6, &item));
+		ASSERT_EQ(0, pin(self, i, 6, &item));
 	ASSERT_EQ(0, access_pin(self->fd, second, self->base + 4 * PAGE,
 				self->buf + 4 * PAGE, PAGE, 0, &item));
 	EXPECT_TRUE(is_pinned(self, 0, 15));
@@ -416,30 +430,36 @@ static bool is_at(const char *data, size_t offset, size_t length)
 	return true;
 }
 
-/* Every place around the border of two pages; @offset: of the area in the buffer */
-static void sweep_rw(struct __test_metadata *_metadata,
-		     struct _test_data_access *self, int access, size_t offset,
-		     __u32 way)
+/* @offset: of the area in the buffer; @from: of the bytes */
+static void check_rw(struct __test_metadata *_metadata,
+		     struct _test_data_access *self, size_t offset, size_t from,
+		     size_t nr, __u32 way)
 {
-	size_t from, nr, i;
-	char data[64];
+	__u64 iova = self->base + from - offset;
+	char data[64], *at = self->buf + from;
+	size_t i;
+
+	ASSERT_EQ(0, access_rw(self->fd, self->access, iova, data, nr, way));
+	ASSERT_TRUE(is_at(data, from, nr));
+	memset(data, ~*at, nr);
+	ASSERT_EQ(0, access_rw(self->fd, self->access, iova, data, nr,
+			       way | WRITE));
+	ASSERT_EQ(0, memcmp(data, at, nr));
+	ASSERT_TRUE(is_at(at - 1, from - 1, 1));
+	ASSERT_TRUE(is_at(at + nr, from + nr, 1));
+	for (i = 0; i < nr; i++)
+		at[i] = byte_at(from + i, 0);
+}
+
+/* Every place around the border of two pages */
+static void sweep_rw(struct __test_metadata *_metadata,
+		     struct _test_data_access *self, size_t offset, __u32 way)
+{
+	size_t from, nr;
 
 	for (from = PAGE - 50; from < PAGE + 50; from++)
-	for (nr = 1; nr < 64; nr++) {
-		__u64 iova = self->base + from - offset;
-		char *at = self->buf + from;
-
-		ASSERT_EQ(0, access_rw(self->fd, access, iova, data, nr, way));
-		ASSERT_TRUE(is_at(data, from, nr));
-		memset(data, ~*at, nr);
-		ASSERT_EQ(0, access_rw(self->fd, access, iova, data, nr,
-				       way | WRITE));
-		ASSERT_EQ(0, memcmp(data, at, nr));
-		ASSERT_TRUE(is_at(at - 1, from - 1, 1));
-		ASSERT_TRUE(is_at(at + nr, from + nr, 1));
-		for (i = 0; i < nr; i++)
-			at[i] = byte_at(from + i, 0);
-	}
+		for (nr = 1; nr < 64; nr++)
+			check_rw(_metadata, self, offset, from, nr, way);
 }
 
 TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
@@ -447,8 +467,8 @@ TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
 	char data[LENGTH];
 
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	sweep_rw(_metadata, self, self->access, 0, 0);
-	sweep_rw(_metadata, self, self->access, 0, SLOW);
+	sweep_rw(_metadata, self, 0, 0);
+	sweep_rw(_metadata, self, 0, SLOW);
 	EXPECT_EQ(0, RW(0, data, LENGTH, 0));
 	EXPECT_TRUE(is_at(data, 0, LENGTH));
 	EXPECT_EQ(0, RW(0, data, LENGTH, SLOW));
@@ -459,14 +479,11 @@ TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
 /* An area that is not of whole pages, which only accesses that can't pin reach */
 TEST_F_TIMEOUT(access, copies_of_unaligned_areas, 240)
 {
-	int copies;
-
 	close(self->access);
-	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &copies));
-	self->access = copies;
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &self->access));
 	ASSERT_EQ(0, MAP(MOCK_PAGE, 2 * PAGE, 0));
-	sweep_rw(_metadata, self, copies, MOCK_PAGE, 0);
-	sweep_rw(_metadata, self, copies, MOCK_PAGE, SLOW);
+	sweep_rw(_metadata, self, MOCK_PAGE, 0);
+	sweep_rw(_metadata, self, MOCK_PAGE, SLOW);
 }
 
 /* Each answer is about the range, not what was there before (trap D4) */
@@ -591,9 +608,9 @@ TEST_F(access, unmap_asks_for_pages)
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
 	ASSERT_EQ(0, MAP(0, 8 * PAGE, 0));
 	ASSERT_EQ(0, MAP(8 * PAGE, 8 * PAGE, 8 * PAGE));
-	ASSERT_EQ(0, PIN(0, 1, &items[0]));
-	ASSERT_EQ(0, PIN(6, 4, &items[1]));
-	ASSERT_EQ(0, PIN(12, 2, &items[2]));
+	ASSERT_EQ(0, pin(self, 0, 1, &items[0]));
+	ASSERT_EQ(0, pin(self, 6, 4, &items[1]));
+	ASSERT_EQ(0, pin(self, 12, 2, &items[2]));
 	ASSERT_EQ(0, access_pin(self->fd, second, self->base + 7 * PAGE,
 				self->buf + 7 * PAGE, PAGE, 0, &items[3]));
 	EXPECT_EQ(0, UNMAP(0, 8 * PAGE));
@@ -605,8 +622,8 @@ TEST_F(access, unmap_asks_for_pages)
 	EXPECT_EQ(0, UNPIN(items[2]));
 
 	for (i = 0; i < 3; i++)
-		ASSERT_EQ(0, PIN(8 + i, 1 + i, &items[i]));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+		ASSERT_EQ(0, pin(self, 8 + i, 1 + i, &items[i]));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	for (i = 0; i < 3; i++)
 		EXPECT_ERRNO(ENOENT, UNPIN(items[i]));
 	close(second);
@@ -621,7 +638,7 @@ TEST_F(access, unmap_leaves_copies)
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	ASSERT_EQ(0, copy(self->fd, self->ioas, self->ioas, FIXED_RW, 4 * PAGE,
 			  &iova, self->base + 4 * PAGE));
-	ASSERT_EQ(0, PIN(2, 4, &items[0]));
+	ASSERT_EQ(0, pin(self, 2, 4, &items[0]));
 	ASSERT_EQ(0, access_pin(self->fd, self->access, iova,
 				self->buf + 4 * PAGE, 2 * PAGE, 0, &items[1]));
 	EXPECT_EQ(0, UNMAP(0, LENGTH));
@@ -642,13 +659,13 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 
 	ASSERT_EQ(0, MAP(0, 4 * PAGE, 0));
 	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
-	ASSERT_EQ(0, PIN(5, 1, &item));
+	ASSERT_EQ(0, pin(self, 5, 1, &item));
 	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_STUBBORN,
 				0));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(4 * PAGE, 4 * PAGE));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(0, 8 * PAGE));
-	EXPECT_ERRNO(EDEADLOCK, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
-	EXPECT_EQ(0, PIN(4, 4, &other));
+	EXPECT_ERRNO(EDEADLOCK, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0, pin(self, 4, 4, &other));
 	EXPECT_EQ(0, UNPIN(other));
 	EXPECT_EQ(0, UNPIN(item));
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, self->base + 4 * PAGE,
@@ -657,11 +674,11 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 
 	/* It moves and is closed all the same, with what it holds */
 	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
-	ASSERT_EQ(0, PIN(5, 2, &item));
+	ASSERT_EQ(0, pin(self, 5, 2, &item));
 	EXPECT_EQ(0, alloc_ioas(self->fd, &other));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
-	ASSERT_EQ(0, PIN(5, 2, &item));
+	ASSERT_EQ(0, pin(self, 5, 2, &item));
 }
 
 struct unmapper {
@@ -672,11 +689,11 @@ struct unmapper {
 	bool done;
 };
 
-static void *unmap_all(void *arg)
+static void *unmap_in_thread(void *arg)
 {
 	struct unmapper *me = arg;
 
-	me->ret = unmap(me->self->fd, me->self->ioas, 0, ~0ULL, &me->unmapped);
+	me->ret = unmap_all(me->self->fd, me->self->ioas, &me->unmapped);
 	me->done = mock_is_unpinned(me->self->buf, LENGTH);
 	return NULL;
 }
@@ -695,14 +712,14 @@ TEST_F(access, slow_access)
 	int i;
 
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, PIN(3, 1, &item));
+	ASSERT_EQ(0, pin(self, 3, 1, &item));
 	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
 	for (i = 0; i < 2; i++)
-		ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmap_all,
-					    &me[i]));
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
+					    unmap_in_thread, &me[i]));
 	usleep(200000);
 	/* The area is in the hands of one of them */
-	EXPECT_ERRNO(EINVAL, PIN(4, 1, &item));
+	EXPECT_ERRNO(EINVAL, pin(self, 4, 1, &item));
 	EXPECT_ERRNO(EINVAL, RW(0, &iova, 4, 0));
 	iova = self->base + LENGTH;
 	EXPECT_ERRNO(EBUSY, copy(self->fd, self->ioas, self->ioas, FIXED_RW,
@@ -736,14 +753,14 @@ TEST_F(access, unmap_does_not_go_back)
 	ASSERT_EQ(0, access_pin(self->fd, self->access, self->base + 70 * PAGE,
 				self->buf, PAGE, 0, &item));
 	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_all, &me));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_in_thread, &me));
 	usleep(200000);
 	EXPECT_EQ(0, MAP(0, 2 * PAGE, 0));
 	EXPECT_EQ(0, MAP(0, PAGE, 31 * PAGE));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, me.ret);
 	EXPECT_EQ(100 * PAGE, me.unmapped);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, &unmapped));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, &unmapped));
 	EXPECT_EQ(3 * PAGE, unmapped);
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
@@ -758,8 +775,8 @@ TEST_F(access, replace_gives_pages_back)
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, PIN(0, 4, &items[0]));
-	ASSERT_EQ(0, PIN(8, 4, &items[1]));
+	ASSERT_EQ(0, pin(self, 0, 4, &items[0]));
+	ASSERT_EQ(0, pin(self, 8, 4, &items[1]));
 	/* Where it is already nothing happens */
 	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
 	EXPECT_EQ(0, UNPIN(items[0]));
@@ -770,7 +787,7 @@ TEST_F(access, replace_gives_pages_back)
 	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
 	EXPECT_ERRNO(ENOENT, UNPIN(items[1]));
 	EXPECT_TRUE(is_pinned(self, 0, 0));
-	EXPECT_ERRNO(ENOENT, PIN(0, 1, &items[0]));
+	EXPECT_ERRNO(ENOENT, pin(self, 0, 1, &items[0]));
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, other));
 	remove_mocks(self);
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
@@ -779,7 +796,7 @@ TEST_F(access, replace_gives_pages_back)
 	EXPECT_EQ(0, access_detach(self->fd, self->access));
 	EXPECT_EQ(0, access_detach(self->fd, self->access));
 	EXPECT_ERRNO(ENOENT, RW(0, items, 1, 0));
-	EXPECT_ERRNO(ENOENT, PIN(0, 1, &items[0]));
+	EXPECT_ERRNO(ENOENT, pin(self, 0, 1, &items[0]));
 	EXPECT_ERRNO(ENOENT, access_replace(self->fd, self->access, other));
 	EXPECT_EQ(0, access_attach(self->fd, self->access, other));
 	EXPECT_EQ(0, access_detach(self->fd, self->access));
@@ -799,11 +816,11 @@ TEST_F(access, failed_replace_changes_nothing)
 	ASSERT_EQ(0, map_at(self->fd, other, (uintptr_t)self->buf, PAGE,
 			    MOCK_PAGE));
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, PIN(0, 4, &item));
+	ASSERT_EQ(0, pin(self, 0, 4, &item));
 	for (i = 0; i < 10; i++)
 		EXPECT_ERRNO(EADDRINUSE, access_replace(self->fd, self->access,
 							other));
-	EXPECT_EQ(0, PIN(2, 4, &ids[0]));
+	EXPECT_EQ(0, pin(self, 2, 4, &ids[0]));
 	EXPECT_EQ(0, UNPIN(item));
 	EXPECT_TRUE(is_pinned(self, 2, 6));
 	EXPECT_ERRNO(EADDRINUSE, access_create(self->fd, other, CAN_PIN,
@@ -824,7 +841,7 @@ TEST_F(access, failed_replace_changes_nothing)
 	EXPECT_ERRNO(ENOENT, UNPIN(ids[1]));
 	close(self->access);
 	self->access = -1;
-	EXPECT_EQ(0, unmap(self->fd, other, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
 }
 
 struct mover {
@@ -854,14 +871,14 @@ TEST_F(access, no_two_moves_at_once)
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &third));
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, PIN(0, 1, &items[0]));
-	ASSERT_EQ(0, PIN(8, 1, &items[1]));
+	ASSERT_EQ(0, pin(self, 0, 1, &items[0]));
+	ASSERT_EQ(0, pin(self, 8, 1, &items[1]));
 	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 500));
 	me.ioas = other;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move_away, &me));
 	usleep(200000);
 	EXPECT_ERRNO(EBUSY, access_replace(self->fd, self->access, third));
-	EXPECT_ERRNO(ENOENT, PIN(4, 1, &items[1]));
+	EXPECT_ERRNO(ENOENT, pin(self, 4, 1, &items[1]));
 	EXPECT_EQ(0, UNPIN(items[0]));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, me.ret);
@@ -878,7 +895,7 @@ TEST_F(access, context_waits_for_access)
 	int fd;
 
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, PIN(0, 4, &item));
+	ASSERT_EQ(0, pin(self, 0, 4, &item));
 	close(self->fd);
 	fd = open("/dev/iommu", O_RDWR);
 	ASSERT_LE(0, fd);

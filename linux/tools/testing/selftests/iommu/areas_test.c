@@ -35,19 +35,21 @@ FIXTURE_VARIANT(areas)
 	__u32 limit;
 };
 
-/* clang-format off */
 FIXTURE_VARIANT_ADD(areas, no_device) { .limit = MOCK_MEMORY_LIMIT };
+
 FIXTURE_VARIANT_ADD(areas, one_device) {
 	.nr_mocks = 1, .limit = MOCK_MEMORY_LIMIT,
 };
+
 FIXTURE_VARIANT_ADD(areas, two_devices) {
 	.nr_mocks = 2, .limit = MOCK_MEMORY_LIMIT,
 };
+
 FIXTURE_VARIANT_ADD(areas, two_tables) {
 	.nr_mocks = 2, .apart = true, .limit = MOCK_MEMORY_LIMIT,
 };
+
 FIXTURE_VARIANT_ADD(areas, page_by_page) { .nr_mocks = 1, .limit = 16 };
-/* clang-format on */
 
 FIXTURE_SETUP(areas)
 {
@@ -91,7 +93,6 @@ FIXTURE_TEARDOWN(areas)
 	       self->base + (_iova))
 #define UNMAP(_iova, _length)                                                  \
 	unmap(self->fd, self->ioas, self->base + (_iova), _length, NULL)
-#define ALL 0, ~0ULL
 
 /* Every table there is maps a part of the buffer at an IOVA */
 static bool all_map(struct _test_data_areas *self, __u64 iova, size_t offset,
@@ -173,7 +174,7 @@ TEST_F(areas, unmap_of_nothing_is_ENOENT)
 
 	for (i = 0; i < 10; i++)
 		EXPECT_ERRNO(ENOENT, UNMAP(i * PAGE, PAGE));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 }
 
 TEST_F(areas, pages_come_and_go)
@@ -286,7 +287,7 @@ TEST_F(areas, top_of_the_space)
 	if (mock.hwpt)
 		EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, top, self->buf,
 					    PAGE));
-	EXPECT_EQ(0, unmap(self->fd, ioas, ALL, &unmapped));
+	EXPECT_EQ(0, unmap_all(self->fd, ioas, &unmapped));
 	EXPECT_EQ(3 * PAGE, unmapped);
 }
 
@@ -564,7 +565,7 @@ TEST_F(areas, copy_checks_the_source)
 				  0));
 	EXPECT_ERRNO(ENOENT, copy(self->fd, 99, self->ioas, FIXED_RW, PAGE,
 				  &iova, self->base));
-	EXPECT_EQ(0, unmap(self->fd, other, ALL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
 
 	/* To read only what can be written is fine, the reverse is not */
 	ASSERT_EQ(0, alloc_ioas(self->fd, &read_only));
@@ -609,7 +610,7 @@ TEST_F(areas, copy_sweep)
 		ASSERT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW,
 				  MOCK_PAGE, &iova, from));
 		EXPECT_TRUE(same_memory(self, other, 0, offset, MOCK_PAGE));
-		EXPECT_EQ(0, unmap(self->fd, other, ALL, NULL));
+		EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
 	}
 }
 
@@ -624,57 +625,62 @@ static bool only_pinned(struct _test_data_areas *self, size_t first, size_t nr)
 }
 
 /*
- * Every part of an area, to an IOAS with a device and to one without. A copy needs
- * its part and no more, and the source can go: it never needed all, if it has no
- * table (traps A12, J3)
+ * A part of an area, to an IOAS with a device and to one without. A copy needs its
+ * part and no more, and the source can go: it never needed all, if it has no table
  */
-TEST_F(areas, copy_of_every_part)
+static void check_copy(struct __test_metadata *_metadata,
+		       struct _test_data_areas *self, size_t first, size_t nr)
 {
+	__u64 source = self->base, iova = MOCK_APERTURE_START;
+	long kb = nr * PAGE / 1024;
 	__u32 with, without;
-	size_t first, nr;
 	struct mock mock;
 
+	ASSERT_EQ(0, alloc_ioas(self->fd, &with));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &without));
+	ASSERT_EQ(0, mock_domain(self->fd, with, &mock));
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, copy(self->fd, with, self->ioas, FIXED_RW,
+			  nr * PAGE, &iova, source + first * PAGE));
+	ASSERT_EQ(0, copy(self->fd, without, with, FIXED_RW, nr * PAGE,
+			  &iova, iova));
+	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+				    self->buf + first * PAGE,
+				    nr * PAGE));
+	ASSERT_TRUE(self->nr_mocks ? is_pinned(self, 0, LENGTH) :
+				     only_pinned(self, first, nr));
+
+	/* It lives on without the source */
+	ASSERT_EQ(0, UNMAP(0, LENGTH));
+	ASSERT_TRUE(only_pinned(self, first, nr));
+	ASSERT_EQ(self->pinned + kb, status_kb("VmPin"));
+	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+				    self->buf + first * PAGE,
+				    nr * PAGE));
+	/* And with the last who needs it pages go */
+	ASSERT_EQ(0, unmap(self->fd, with, iova, nr * PAGE, NULL));
+	ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	/* The one that was not pinned finds the memory when it has to */
+	ASSERT_EQ(0, mock_domain(self->fd, without, &mock));
+	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+				    self->buf + first * PAGE,
+				    nr * PAGE));
+	ASSERT_TRUE(only_pinned(self, first, nr));
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	ASSERT_EQ(0, destroy(self->fd, with));
+	ASSERT_EQ(0, destroy(self->fd, without));
+}
+
+/* Traps A12, J3 */
+TEST_F_TIMEOUT(areas, copy_of_every_part, 120)
+{
+	size_t first, nr;
+
 	for (first = 0; first < NR_PAGES; first++)
-	for (nr = 1; nr <= NR_PAGES - first; nr++) {
-		__u64 source = self->base, iova = MOCK_APERTURE_START;
-		long kb = nr * PAGE / 1024;
-
-		ASSERT_EQ(0, alloc_ioas(self->fd, &with));
-		ASSERT_EQ(0, alloc_ioas(self->fd, &without));
-		ASSERT_EQ(0, mock_domain(self->fd, with, &mock));
-		ASSERT_EQ(0, MAP(0, LENGTH, 0));
-		ASSERT_EQ(0, copy(self->fd, with, self->ioas, FIXED_RW,
-				  nr * PAGE, &iova, source + first * PAGE));
-		ASSERT_EQ(0, copy(self->fd, without, with, FIXED_RW, nr * PAGE,
-				  &iova, iova));
-		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
-					    self->buf + first * PAGE,
-					    nr * PAGE));
-		ASSERT_TRUE(self->nr_mocks ? is_pinned(self, 0, LENGTH) :
-					     only_pinned(self, first, nr));
-
-		/* It lives on without the source */
-		ASSERT_EQ(0, UNMAP(0, LENGTH));
-		ASSERT_TRUE(only_pinned(self, first, nr));
-		ASSERT_EQ(self->pinned + kb, status_kb("VmPin"));
-		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
-					    self->buf + first * PAGE,
-					    nr * PAGE));
-		/* And with the last who needs it pages go */
-		ASSERT_EQ(0, unmap(self->fd, with, iova, nr * PAGE, NULL));
-		ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
-		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
-		/* The one that was not pinned finds the memory when it has to */
-		ASSERT_EQ(0, mock_domain(self->fd, without, &mock));
-		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
-					    self->buf + first * PAGE,
-					    nr * PAGE));
-		ASSERT_TRUE(only_pinned(self, first, nr));
-		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
-		ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
-		ASSERT_EQ(0, destroy(self->fd, with));
-		ASSERT_EQ(0, destroy(self->fd, without));
-	}
+		for (nr = 1; nr <= NR_PAGES - first; nr++)
+			check_copy(_metadata, self, first, nr);
 }
 
 /* One COPY of several neighbours makes as many areas, with parts at both ends */
@@ -692,7 +698,7 @@ TEST_F(areas, copy_of_neighbours)
 	ASSERT_EQ(0, mock_domain(self->fd, other, &mock));
 	EXPECT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW, 12 * PAGE,
 			  &iova, self->base + 2 * PAGE));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
 				    self->buf + 14 * PAGE, 2 * PAGE));
 	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova + 2 * PAGE,
@@ -806,7 +812,7 @@ TEST_F(areas, small_pages_are_mapped_one_by_one)
 			    self->base));
 	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
 	EXPECT_GE(2, after.maps - before.maps);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 
 	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
 				0));
@@ -817,7 +823,7 @@ TEST_F(areas, small_pages_are_mapped_one_by_one)
 	EXPECT_LE(64, after.maps - before.maps);
 	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, self->base,
 				    huge, 64 * PAGE));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, ALL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 }
 
 static __u64 alignment_of(int fd, __u32 ioas)

@@ -54,7 +54,7 @@ static int set_up(struct _test_data_charge *self)
 
 #define MAP(_va, _length)                                                      \
 	map_at(self->fd, self->ioas, (uintptr_t)(_va), _length, START)
-#define UNMAP_ALL() unmap(self->fd, self->ioas, 0, ~0ULL, NULL)
+#define UNMAP_ALL() unmap_all(self->fd, self->ioas, NULL)
 
 static bool nothing_is_left(struct _test_data_charge *self)
 {
@@ -139,10 +139,10 @@ TEST_F(charge, write_does_not_move_what_is_read_only)
 	ASSERT_NE(MAP_FAILED, pages[1]);
 	for (i = 0; i < 2; i++) {
 		/* What is there now is not this process's own */
-		byte = *(volatile char *)pages[i];
+		byte = *pages[i];
 		ASSERT_EQ(0, map(self->fd, self->ioas, READ_ONLY,
 				 (uintptr_t)pages[i], PAGE, &iova));
-		*(volatile char *)pages[i] = byte + 1;
+		*pages[i] = byte + 1;
 		EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, iova,
 					    pages[i], PAGE));
 		EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova, &byte,
@@ -685,14 +685,15 @@ FIXTURE_VARIANT(hand_over)
 	bool privileged;
 };
 
-/* clang-format off */
 FIXTURE_VARIANT_ADD(hand_over, by_default) { .mode = BY_DEFAULT };
+
 FIXTURE_VARIANT_ADD(hand_over, by_user) { .mode = BY_USER };
+
 FIXTURE_VARIANT_ADD(hand_over, by_mm) { .mode = BY_MM };
+
 FIXTURE_VARIANT_ADD(hand_over, privileged) {
 	.mode = BY_MM, .privileged = true,
 };
-/* clang-format on */
 
 #define NR_FILE_PAGES 8
 #define FILE_KB ((long)(NR_FILE_PAGES * PAGE / 1024))
@@ -769,7 +770,7 @@ TEST_F(hand_over, charges_move_to_the_caller)
 	/* From one who is gone */
 	EXPECT_EQ(0, change_process(self->fd));
 	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	EXPECT_TRUE(owns(self, by_mm, 0));
 	/* The copy has no table: it is nobody's until it has */
 	ASSERT_EQ(0, mock_domain(self->fd, self->other, &self->mock));

@@ -168,6 +168,11 @@ static inline int unmap(int fd, __u32 id, __u64 iova, __u64 length,
 	return ret;
 }
 
+static inline int unmap_all(int fd, __u32 id, __u64 *unmapped)
+{
+	return unmap(fd, id, 0, ~0ULL, unmapped);
+}
+
 static inline int option(int fd, __u32 option_id, __u16 op, __u32 id, __u64 *val)
 {
 	struct iommu_option cmd = {

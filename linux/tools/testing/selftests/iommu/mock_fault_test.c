@@ -201,7 +201,7 @@ static int undo_map_all(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	return unmap(self->fd, self->ioas, 0, ~0ULL, NULL);
+	return unmap_all(self->fd, self->ioas, NULL);
 }
 
 REQUEST(map_all, true);
@@ -217,7 +217,7 @@ static int undo_map_part(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	return unmap(self->fd, self->ioas, 0, ~0ULL, NULL);
+	return unmap_all(self->fd, self->ioas, NULL);
 }
 
 REQUEST(map_part, true);
@@ -252,24 +252,24 @@ static int undo_copy_part(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	return unmap(self->fd, self->other, 0, ~0ULL, NULL);
+	return unmap_all(self->fd, self->other, NULL);
 }
 
 REQUEST(copy_part, true);
 
-static int make_unmap_all(void *arg)
+static int make_removal(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
 	return unmap(self->fd, self->ioas, START, LENGTH, NULL);
 }
 
-static int undo_unmap_all(void *arg)
+static int undo_removal(void *arg)
 {
 	return make_map_all(arg) && errno != EEXIST;
 }
 
-REQUEST(unmap_all, true);
+REQUEST(removal, true);
 
 /* Each device is of an IOMMU of its own */
 static int make_device(struct _test_data_fault *self, int nr)
@@ -502,7 +502,7 @@ TEST_F_TIMEOUT(fault, basic, 300)
 	EXPECT_EQ(0, undo_allow(self));
 	SWEEP(2, map_all);
 	SWEEP(2, copy_part);
-	SWEEP(0, unmap_all);
+	SWEEP(0, removal);
 	EXPECT_EQ(0, undo_copy_part(self));
 }
 

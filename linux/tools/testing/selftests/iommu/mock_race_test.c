@@ -83,6 +83,7 @@ static void *make_and_remove(void *arg)
 	struct _test_data_race *self = arg;
 
 	while (!stop) {
+		struct iommu_test_mock_config config = MOCK_CONFIG();
 		struct mock mock, sibling;
 		int access = -1;
 		__u32 ioas;
@@ -92,8 +93,8 @@ static void *make_and_remove(void *arg)
 		/* From here on others may have destroyed what was made */
 		MAY_FAIL(mock_attach(self->fd, mock.stdev, &ioas), ENOENT,
 			 EADDRINUSE, EINVAL);
-		if (!mock_device(self->fd, 0, &MOCK_CONFIG(.join = mock.number),
-				 &sibling))
+		config.join = mock.number;
+		if (!mock_device(self->fd, 0, &config, &sibling))
 			destroy(self->fd, sibling.stdev);
 		else
 			CHECK(errno == ENOENT);
@@ -257,7 +258,7 @@ static void *use_shortly(void *arg)
 					&value), ENOENT);
 			break;
 		case 3:
-			MAY_FAIL(unmap(self->fd, self->ioas, 0, ~0ULL, NULL),
+			MAY_FAIL(unmap_all(self->fd, self->ioas, NULL),
 				 ENOENT, EBUSY);
 			break;
 		}
@@ -356,7 +357,7 @@ static void *use_slots(void *arg)
 			break;
 		case 4:
 			unmapped = 0;
-			MAY_FAIL(unmap(self->fd, ids[i], 0, ~0ULL, &unmapped),
+			MAY_FAIL(unmap_all(self->fd, ids[i], &unmapped),
 				 EBUSY);
 			break;
 		case 5:
@@ -406,8 +407,8 @@ static void use_slots_for_a_while(struct __test_metadata *_metadata,
 		START(&threads[i], use_slots);
 	run_for(2, threads, 6);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
-	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
 	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close_accesses(self);
@@ -457,8 +458,8 @@ TEST_F_TIMEOUT(race, slots_and_tables, ANY_TIME)
 		START(&threads[i], come_and_go);
 	run_for(2, threads, 6);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
-	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
 	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
 	close_accesses(self);
 }
@@ -572,7 +573,7 @@ static void *walk(void *arg)
 
 		switch (rand_r(&seed) % 10) {
 		case 0:
-			MAY_FAIL(unmap(self->fd, self->ioas, 0, ~0ULL, NULL),
+			MAY_FAIL(unmap_all(self->fd, self->ioas, NULL),
 				 EBUSY);
 			break;
 		case 1:
@@ -634,7 +635,7 @@ TEST_F_TIMEOUT(race, half_built_areas, ANY_TIME)
 		START(&threads[i], walk);
 	run_for(3, threads, 5);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close_accesses(self);
 }
@@ -702,8 +703,8 @@ TEST_F_TIMEOUT(race, moving_accesses, ANY_TIME)
 	run_for(2, threads, 7);
 	EXPECT_EQ(0, wrong);
 	close_accesses(self);
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, 0, ~0ULL, NULL));
-	EXPECT_EQ(0, unmap(self->fd, self->other, 0, ~0ULL, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
 	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
 }
 
@@ -790,6 +791,7 @@ static bool is_byte(const char *data, size_t length, char byte)
  */
 TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 {
+	struct iommu_test_mock_config config = MOCK_CONFIG();
 	pthread_t threads[8];
 	__u64 iova;
 	int i;
@@ -811,10 +813,10 @@ TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 			 (uintptr_t)self->guard + 2 * PAGE, PAGE, &iova));
 	/* Three of a group, and one alone, of the same unit */
 	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[0]));
+	config.join = self->mocks[0].number;
 	for (i = 1; i < 3; i++)
-		ASSERT_EQ(0, mock_device(self->fd, 0,
-				&MOCK_CONFIG(.join = self->mocks[0].number),
-				&self->mocks[i]));
+		ASSERT_EQ(0, mock_device(self->fd, 0, &config,
+					 &self->mocks[i]));
 	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[3]));
 	for (i = 0; i < 4; i++)
 		START(&threads[i], move_devices);
@@ -877,6 +879,7 @@ static void *move_in_spite(void *arg)
 /* Trap C3 */
 TEST_F_TIMEOUT(race, moving_devices_and_failures, ANY_TIME)
 {
+	struct iommu_test_mock_config config = MOCK_CONFIG();
 	pthread_t threads[5];
 	int i;
 
@@ -884,11 +887,11 @@ TEST_F_TIMEOUT(race, moving_devices_and_failures, ANY_TIME)
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
 	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 			    NR_SLOTS * PAGE, BASE));
-	for (i = 0; i < 4; i++)
-		ASSERT_EQ(0, mock_device(self->fd, 0,
-				&MOCK_CONFIG(.join = i % 2 ?
-					     self->mocks[0].number : -1),
-				&self->mocks[i]));
+	for (i = 0; i < 4; i++) {
+		config.join = i % 2 ? self->mocks[0].number : -1;
+		ASSERT_EQ(0, mock_device(self->fd, 0, &config,
+					 &self->mocks[i]));
+	}
 	START(&threads[0], let_fail);
 	for (i = 1; i < 5; i++)
 		START(&threads[i], move_in_spite);

@@ -84,6 +84,8 @@ FIXTURE(pages)
 	int fd;
 	__u32 ioas;
 	struct buffer buf;
+	/* What devices are like; each is of a unit of its own, so with its table */
+	struct iommu_test_mock_config config;
 	struct mock mocks[2];
 	int nr_mocks;
 	long pinned;
@@ -98,44 +100,49 @@ FIXTURE_VARIANT(pages)
 	__u32 limit;
 };
 
-/* clang-format off */
 FIXTURE_VARIANT_ADD(pages, small) { .kind = SMALL, .nr_mocks = 1 };
+
 FIXTURE_VARIANT_ADD(pages, small_two_tables) { .kind = SMALL, .nr_mocks = 2 };
+
 FIXTURE_VARIANT_ADD(pages, small_one_by_one) {
 	.kind = SMALL, .nr_mocks = 1, .limit = 16,
 };
+
 FIXTURE_VARIANT_ADD(pages, thp) { .kind = THP, .nr_mocks = 1 };
+
 FIXTURE_VARIANT_ADD(pages, thp_large_entries) {
 	.kind = THP, .nr_mocks = 2, .page_sizes = MOCK_PAGE | PAGE | SZ_2M,
 };
+
 FIXTURE_VARIANT_ADD(pages, huge) { .kind = HUGE, .nr_mocks = 1 };
+
 FIXTURE_VARIANT_ADD(pages, huge_two_tables) { .kind = HUGE, .nr_mocks = 2 };
+
 FIXTURE_VARIANT_ADD(pages, huge_by_64) {
 	.kind = HUGE, .nr_mocks = 1, .limit = 64 * MOCK_MEMORY_LIMIT_MIN,
 };
+
 FIXTURE_VARIANT_ADD(pages, huge_large_entries) {
 	.kind = HUGE, .nr_mocks = 1, .page_sizes = MOCK_PAGE | PAGE | SZ_2M,
 	.flags = MOCK_DEVICE_LATE,
 };
+
 FIXTURE_VARIANT_ADD(pages, memfd) { .kind = MEMFD, .nr_mocks = 1 };
+
 FIXTURE_VARIANT_ADD(pages, memfd_two_tables) { .kind = MEMFD, .nr_mocks = 2 };
+
 FIXTURE_VARIANT_ADD(pages, huge_memfd) { .kind = HUGE_MEMFD, .nr_mocks = 1 };
+
 FIXTURE_VARIANT_ADD(pages, huge_memfd_large_entries) {
 	.kind = HUGE_MEMFD, .nr_mocks = 1,
 	.page_sizes = MOCK_PAGE | PAGE | SZ_2M,
 };
-/* clang-format on */
 
-/* A device of its own IOMMU, so with its own table */
-static int add_mock(struct _test_data_pages *self,
-		    const FIXTURE_VARIANT(pages) *variant, int unit,
-		    __u32 pt_id, struct mock *mock)
+static int add_mock(struct _test_data_pages *self, int unit, __u32 pt_id,
+		    struct mock *mock)
 {
-	return mock_device(self->fd, pt_id,
-			   &MOCK_CONFIG(.unit = unit, .flags = variant->flags,
-					.page_sizes = variant->page_sizes ?:
-						      MOCK_PAGE),
-			   mock);
+	self->config.unit = unit;
+	return mock_device(self->fd, pt_id, &self->config, mock);
 }
 
 FIXTURE_SETUP(pages)
@@ -149,10 +156,12 @@ FIXTURE_SETUP(pages)
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, make_buffer(&self->buf, variant->kind));
 	self->pinned = status_kb("VmPin");
+	self->config = MOCK_CONFIG(.flags = variant->flags,
+				   .page_sizes = variant->page_sizes ?:
+						 MOCK_PAGE);
 	self->nr_mocks = variant->nr_mocks;
 	for (i = 0; i < self->nr_mocks; i++)
-		ASSERT_EQ(0, add_mock(self, variant, i, self->ioas,
-				      &self->mocks[i]));
+		ASSERT_EQ(0, add_mock(self, i, self->ioas, &self->mocks[i]));
 }
 
 FIXTURE_TEARDOWN(pages)
@@ -186,30 +195,35 @@ static bool all_map(struct _test_data_pages *self, __u64 iova, size_t offset,
 	return true;
 }
 
+struct range {
+	size_t start, length;
+};
+
+#define MAX_RANGES 512
+
 /*
- * Offsets between which ranges are mapped: of small pages all, of large ones those
- * at the ends, around the middle of a page, and around the border of two
+ * Ranges with every start and end, if pages are small; with those near the ends of
+ * large pages, and around the middle of one, if they are large
  */
-static int offsets(size_t length, size_t *list)
+static int make_ranges(size_t length, struct range *ranges)
 {
-	size_t at;
-	int nr = 0;
+	size_t offsets[32], at;
+	int i, j, nr = 0, nr_ranges = 0;
 
 	for (at = 0; at <= length; at += MOCK_PAGE) {
 		size_t page = at % SZ_2M / MOCK_PAGE;
 
 		if (length <= SZ_2M || page < 3 || page > 1021 ||
 		    (page > 510 && page < 514 && at < SZ_2M))
-			list[nr++] = at;
+			offsets[nr++] = at;
 	}
-	return nr;
+	for (i = 0; i < nr; i++)
+		for (j = i + 1; j < nr; j++)
+			ranges[nr_ranges++] = (struct range){
+				offsets[i], offsets[j] - offsets[i],
+			};
+	return nr_ranges;
 }
-
-#define FOR_EACH_RANGE(_self, _start, _length)                                 \
-	for (size_t list[64], nr = offsets((_self)->buf.length, list), i = 0;  \
-	     i < nr; i++)                                                      \
-		for (size_t j = i + 1, _start = list[i], _length;              \
-		     j < nr && (_length = list[j] - _start); j++)
 
 /* Where a range is mapped: aligned as the memory is, and otherwise */
 static const __u64 skews[] = { 0, PAGE, SZ_2M - PAGE };
@@ -217,8 +231,12 @@ static const __u64 skews[] = { 0, PAGE, SZ_2M - PAGE };
 /* Every start and every end: the table has it all, and it is pinned once */
 TEST_F_TIMEOUT(pages, all_aligns, 120)
 {
-	FOR_EACH_RANGE(self, start, length) {
-		__u64 iova = START + skews[(i + j) % 3] + start;
+	struct range ranges[MAX_RANGES];
+	int i, nr = make_ranges(self->buf.length, ranges);
+
+	for (i = 0; i < nr; i++) {
+		size_t start = ranges[i].start, length = ranges[i].length;
+		__u64 iova = START + skews[i % 3] + start;
 
 		ASSERT_EQ(0, map_buffer(self, start, length, iova));
 		ASSERT_TRUE(all_map(self, iova, start, length));
@@ -231,13 +249,16 @@ TEST_F_TIMEOUT(pages, all_aligns, 120)
 /* The same with a device that comes while all is mapped already, and goes */
 TEST_F_TIMEOUT(pages, all_aligns_with_new_device, 120)
 {
+	struct range ranges[MAX_RANGES];
+	int i, nr = make_ranges(self->buf.length, ranges);
 	struct mock mock;
 
-	FOR_EACH_RANGE(self, start, length) {
-		__u64 iova = START + skews[(i + j) % 3] + start;
+	for (i = 0; i < nr; i++) {
+		size_t start = ranges[i].start, length = ranges[i].length;
+		__u64 iova = START + skews[i % 3] + start;
 
 		ASSERT_EQ(0, map_buffer(self, start, length, iova));
-		ASSERT_EQ(0, add_mock(self, variant, 7, self->ioas, &mock));
+		ASSERT_EQ(0, add_mock(self, 7, self->ioas, &mock));
 		ASSERT_TRUE(all_map(self, iova, start, length));
 		ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
 					    self->buf.bytes + start, length));
@@ -252,18 +273,21 @@ TEST_F_TIMEOUT(pages, all_aligns_with_new_device, 120)
 /* Parts of a buffer that is mapped nowhere, or mapped by others, are copied */
 TEST_F_TIMEOUT(pages, all_aligns_of_a_copy, 120)
 {
+	struct range ranges[MAX_RANGES];
+	int i, nr = make_ranges(self->buf.length, ranges);
 	struct mock mock;
 	__u32 other;
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
-	ASSERT_EQ(0, add_mock(self, variant, 7, other, &mock));
+	ASSERT_EQ(0, add_mock(self, 7, other, &mock));
 	/* A source without a table needs nothing, so the copy pins what it has */
 	while (self->nr_mocks)
 		ASSERT_EQ(0, destroy(self->fd,
 				     self->mocks[--self->nr_mocks].stdev));
 	ASSERT_EQ(0, map_buffer(self, 0, self->buf.length, START));
-	FOR_EACH_RANGE(self, start, length) {
-		__u64 iova = START + skews[(i + j) % 3] + start;
+	for (i = 0; i < nr; i++) {
+		size_t start = ranges[i].start, length = ranges[i].length;
+		__u64 iova = START + skews[i % 3] + start;
 
 		ASSERT_EQ(0, copy(self->fd, other, self->ioas, FIXED_RW,
 				  length, &iova, START + start));
