@@ -395,35 +395,45 @@ static int fill(struct iommufd_hwpt *hwpt)
  * aborted, when iommufd_hwpt_settle() has said whether it can be filled.
  *
  * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed,
- * -ENOMEM.
+ * -ENOSPC, -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 struct device *dev, bool user_made)
 {
 	struct iommufd_hwpt *hwpt;
+	int ret;
 
 	hwpt = iommufd_object_alloc(ioas->ctx, sizeof(*hwpt),
 				    IOMMUFD_OBJECT_HWPT);
 	if (IS_ERR(hwpt))
 		return hwpt;
 	INIT_LIST_HEAD(&hwpt->ioas_item);
-	hwpt->user_made = user_made;
 	hwpt->aperture.last = ULONG_MAX;
 	iommufd_object_use(&hwpt->obj);
 
 	if (!iommufd_object_use(&ioas->obj)) {
-		iommufd_object_abort(ioas->ctx, &hwpt->obj);
-		return ERR_PTR(-ENOENT);
+		ret = -ENOENT;
+		goto err_abort;
 	}
 	hwpt->ioas = ioas;
 
+	if (user_made) {
+		ret = iommufd_count_made(ioas->ctx);
+		if (ret)
+			goto err_abort;
+		hwpt->user_made = true;
+	}
 	hwpt->unit = iommufd_unit_of(dev);
 	hwpt->domain = iommu_domain_alloc(dev->bus);
 	if (!hwpt->domain) {
-		iommufd_object_abort(ioas->ctx, &hwpt->obj);
-		return ERR_PTR(-ENOMEM);
+		ret = -ENOMEM;
+		goto err_abort;
 	}
 	return hwpt;
+
+err_abort:
+	iommufd_object_abort(ioas->ctx, &hwpt->obj);
+	return ERR_PTR(ret);
 }
 
 static void enforce_coherency(struct iommufd_hwpt *hwpt)
@@ -633,5 +643,7 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 	iova_space_unreserve(&ioas->space, hwpt->beyond);
 	if (hwpt->domain)
 		iommu_domain_free(hwpt->domain);
+	if (hwpt->user_made)
+		atomic_long_dec(&ioas->ctx->nr_made);
 	iommufd_object_unuse(&ioas->obj);
 }

@@ -11,20 +11,11 @@
  */
 #include <linux/capability.h>
 #include <linux/file.h>
-#include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "iommufd_private.h"
-
-/*
- * Most IOMMU drivers don't charge their page tables to anyone, so bound what fills
- * them
- */
-static unsigned long max_areas = 1UL << 20;
-module_param(max_areas, ulong, 0644);
-MODULE_PARM_DESC(max_areas, "Limit of mappings that one open /dev/iommu can have");
 
 #define MAP_DIRECTIONS (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | MAP_DIRECTIONS)
@@ -88,17 +79,6 @@ int iommufd_ioas_alloc(struct iommufd_request *req)
 	else
 		iommufd_object_publish(req->ctx, &ioas->obj);
 	return ret;
-}
-
-/*
- * Areas of all IOAS are counted
- */
-static int count_area(struct iommufd_ctx *ctx)
-{
-	if (atomic_long_inc_return(&ctx->nr_areas) <= READ_ONCE(max_areas))
-		return 0;
-	atomic_long_dec(&ctx->nr_areas);
-	return -ENOSPC;
 }
 
 static void free_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
@@ -307,7 +287,7 @@ static int map_memory(struct iommufd_ioas *ioas, u32 flags, const s32 *fd,
 		if (!file)
 			return -EBADF;
 	}
-	ret = count_area(ioas->ctx);
+	ret = iommufd_count_area(ioas->ctx);
 	if (ret)
 		goto out_put;
 	pages = iommufd_pages_alloc(ioas->ctx, file, start, length,
@@ -409,7 +389,7 @@ static struct iommufd_area *share_area(struct iommufd_ioas *dst,
 	unsigned long offset;
 	int ret;
 
-	ret = count_area(dst->ctx);
+	ret = iommufd_count_area(dst->ctx);
 	if (ret)
 		return ERR_PTR(ret);
 	copy = kzalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);

@@ -52,7 +52,9 @@
  * @objects: id to object, ids from 1; a reserved id has no object yet
  * @groups_lock: protects @groups and what they have claimed
  * @groups: struct iommufd_group of the devices bound to this context
- * @nr_areas: areas in all IOAS, limited by the module parameter max_areas
+ * @nr_areas: areas in all IOAS. The module parameter max_areas limits how many
+ *            there are in one page table and those that the user has made
+ * @nr_made: how many those are
  * @owner: who mapped last, to be found without a lock by who maps next
  * @charge_mm: option: who maps from now on is charged by address space. It
  *             changes only under the lock of @objects, while there are none
@@ -63,6 +65,7 @@ struct iommufd_ctx {
 	struct mutex groups_lock; /* see above */
 	struct list_head groups;
 	atomic_long_t nr_areas;
+	atomic_long_t nr_made;
 	struct iommufd_owner __rcu *owner;
 	bool charge_mm;
 };
@@ -86,6 +89,8 @@ struct iommufd_request {
 };
 
 int iommufd_answer(struct iommufd_request *req, size_t size);
+int iommufd_count_area(struct iommufd_ctx *ctx);
+int iommufd_count_made(struct iommufd_ctx *ctx);
 
 /*
  * object.c: ids and references

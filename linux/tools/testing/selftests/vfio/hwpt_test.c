@@ -439,6 +439,38 @@ TEST_F(hwpt, failed_move_in_one_address_space)
 	EXPECT_EQ(0, DESTROY(self->ioas));
 }
 
+/* What a program fills without limit is not charged: areas count for each table */
+TEST_F(hwpt, areas_and_tables_are_limited)
+{
+	static const char path[] = "/sys/module/iommufd/parameters/max_areas";
+	int fd = open(path, O_RDWR);
+	__u32 hwpt, second;
+	char old[32] = {};
+
+	ASSERT_LE(0, fd);
+	ASSERT_LT(0, read(fd, old, sizeof(old) - 1));
+	ASSERT_EQ(2, pwrite(fd, "5\n", 2, 0));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + SZ_4K));
+	EXPECT_EQ(0, HWPT_ALLOC(&hwpt));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 2 * SZ_4K));
+	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&second));
+	EXPECT_EQ(0, UNMAP(IOVA, SZ_4K));
+	EXPECT_EQ(0, HWPT_ALLOC(&second));
+	EXPECT_EQ(0, DESTROY(hwpt));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	EXPECT_EQ(0, DESTROY(second));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 2 * SZ_4K));
+
+	/* The tables that an attach makes are few, and don't count */
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 3 * SZ_4K));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 4 * SZ_4K));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 5 * SZ_4K));
+	EXPECT_EQ(strlen(old), pwrite(fd, old, strlen(old), 0));
+	close(fd);
+}
+
 /*
  * Two devices that share a group
  */
