@@ -538,4 +538,26 @@ TEST_F(file, copy_of_a_part)
 	close(fd);
 }
 
+/*
+ * A mapping keeps its file open, but not one that keeps the mapping: closing both
+ * ends them, and the group is free
+ */
+TEST_F(file, own_files_are_not_kept)
+{
+	__u32 ioas;
+	int group;
+
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &ioas));
+	EXPECT_EQ(0, map_file_at(self->iommufd, ioas, READ_ONLY, self->iommufd,
+				 0, PAGE, IOVA));
+	EXPECT_EQ(0, map_file_at(self->iommufd, ioas, READ_ONLY, self->device,
+				 0, PAGE, IOVA + PAGE));
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+}
+
 TEST_HARNESS_MAIN
