@@ -308,7 +308,7 @@ static int deny_sealing(struct file *file)
 	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
 #ifdef CONFIG_HUGETLBFS
-	if (is_file_hugepages(file) &&
+	if (is_hugetlb(file) &&
 	    HUGETLBFS_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
 #endif
