@@ -4,7 +4,8 @@
  *
  * Who opens the node has a file that can do nothing but bind. Binding takes the
  * device's DMA for an iommufd and opens the device; closing the file is the
- * only way to undo it. Devices that no IOMMU protects have no node.
+ * only way to undo it. Devices that no IOMMU protects have no node, unless they
+ * are emulated and do no DMA of their own.
  */
 #include <linux/cdev.h>
 #include <linux/fs.h>
@@ -28,7 +29,7 @@ int vfio_cdev_add(struct vfio_device *device)
 {
 	int ret;
 
-	if (device->group->type == VFIO_IOMMU)
+	if (device->group->type != VFIO_NO_IOMMU)
 		device->device.devt = MKDEV(MAJOR(cdev_devt), device->index);
 	cdev_init(&device->cdev, &vfio_device_fops);
 	/* What is to be called last when the file is closed is in there */
@@ -166,6 +167,8 @@ static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
  */
 static void close_device(struct vfio_device *device)
 {
+	vfio_iommufd_recall(device);
+
 	mutex_lock(&device->dev_set->lock);
 	if (device->ops->close_device)
 		device->ops->close_device(device);
@@ -225,7 +228,7 @@ static int bind_locked(struct vfio_device_file *df,
 		return PTR_ERR(ctx);
 
 	ret = -EINVAL;
-	if (device->iommufd_device) /* Another file has it */
+	if (vfio_device_is_bound(device)) /* Another file has it */
 		goto out_put;
 	ret = -ENODEV;
 	if (READ_ONCE(device->cdev_gone))
@@ -332,8 +335,7 @@ static int detach(struct vfio_device *device, void __user *arg)
 	ret = copy_cmd(&cmd, arg, sizeof(cmd));
 	if (ret)
 		return ret;
-	vfio_iommufd_detach(device);
-	return 0;
+	return vfio_iommufd_detach(device);
 }
 
 /**

@@ -2,9 +2,16 @@
 /*
  * The bridge from a vfio device to what iommufd knows of it.
  *
- * Physical devices only, whose own DMA goes through the IOMMU.
+ * The DMA of a physical device goes through the IOMMU, so it is bound. An
+ * emulated device has an access instead, through which its driver reaches memory.
+ * Either is there from the first open to the last close. Who opened the device by
+ * its node says where it is attached; who opened it by its group, to which an
+ * iommufd was given as a container, has it attached to the IOAS that stands for
+ * the container.
  */
+#include <linux/capability.h>
 #include <linux/iommufd.h>
+#include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/vfio.h>
 
@@ -12,23 +19,44 @@
 
 MODULE_IMPORT_NS(IOMMUFD);
 
+/* iommufd_access_ops.unpin; the driver is open as long as the access is attached */
+static void unpin(void *owner, unsigned long iova, unsigned long length)
+{
+	struct vfio_device *device = owner;
+
+	if (device->ops->dma_unmap)
+		device->ops->dma_unmap(device, iova, length);
+}
+
+static const struct iommufd_access_ops access_ops = {
+	.unpin = unpin,
+};
+
 /**
- * vfio_iommufd_bind - take the DMA of a device for an iommufd
+ * vfio_iommufd_bind - let a device belong to an iommufd
  * @device: device that is not bound
  * @ctx: the iommufd
  * @id: the device's id in there
  *
  * Context: dev_set->lock is held, which protects the binding.
  *
- * Return: 0 or the errno of iommufd_bind().
+ * Return: 0 or the errno of iommufd_bind() or iommufd_access_create().
  */
 int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 		      u32 *id)
 {
+	struct iommufd_access *access;
 	struct iommufd_device *idev;
 
 	lockdep_assert_held(&device->dev_set->lock);
 
+	if (device->group->type == VFIO_EMULATED_IOMMU) {
+		access = iommufd_access_create(ctx, &access_ops, device, id);
+		if (IS_ERR(access))
+			return PTR_ERR(access);
+		device->iommufd_access = access;
+		return 0;
+	}
 	idev = iommufd_bind(ctx, device->dev, id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
@@ -37,8 +65,8 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 }
 
 /**
- * vfio_iommufd_unbind - give the DMA of a device back
- * @device: bound device that its driver has closed
+ * vfio_iommufd_unbind - end what vfio_iommufd_bind() began
+ * @device: device that its driver has closed; nothing happens if it is not bound
  *
  * Context: dev_set->lock is held.
  */
@@ -46,29 +74,204 @@ void vfio_iommufd_unbind(struct vfio_device *device)
 {
 	lockdep_assert_held(&device->dev_set->lock);
 
-	iommufd_unbind(device->iommufd_device);
+	if (device->iommufd_access)
+		iommufd_access_destroy(device->iommufd_access);
+	device->iommufd_access = NULL;
+	if (device->iommufd_device)
+		iommufd_unbind(device->iommufd_device);
 	device->iommufd_device = NULL;
 }
 
 /**
  * vfio_iommufd_attach - attach a bound device, or move it
  * @device: bound device; the caller's file keeps it so
- * @pt_id: id of an IOAS or page table
- * @out_pt_id: where userspace wants the id of the page table used
+ * @pt_id: id of an IOAS, or for a physical device of a page table
+ * @out_pt_id: where userspace wants the id of what is used, or NULL
  *
- * Return: 0 or the errno of iommufd_attach().
+ * Context: may call the driver's dma_unmap.
+ *
+ * Return: 0 or the errno of iommufd_attach() or iommufd_access_attach().
  */
 int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 			u32 __user *out_pt_id)
 {
+	if (device->iommufd_access)
+		return iommufd_access_attach(device->iommufd_access, pt_id,
+					     out_pt_id);
 	return iommufd_attach(device->iommufd_device, pt_id, out_pt_id);
 }
 
 /**
- * vfio_iommufd_detach - block the DMA of a bound device
+ * vfio_iommufd_detach - keep a bound device from memory
  * @device: bound device; the caller's file keeps it so
+ *
+ * Context: may call the driver's dma_unmap.
+ *
+ * Return: 0, or -EBUSY for an emulated device that another thread attaches or
+ * detaches.
  */
-void vfio_iommufd_detach(struct vfio_device *device)
+int vfio_iommufd_detach(struct vfio_device *device)
 {
+	if (device->iommufd_access)
+		return iommufd_access_detach(device->iommufd_access);
 	iommufd_detach(device->iommufd_device);
+	return 0;
+}
+
+/**
+ * vfio_iommufd_recall - have a driver let go of memory while its device is open
+ * @device: device about to be closed for the last time
+ *
+ * Only the driver of an emulated device has some, and may be asked for it only as
+ * long as the device is open.
+ */
+void vfio_iommufd_recall(struct vfio_device *device)
+{
+	if (device->iommufd_access)
+		WARN_ON(iommufd_access_detach(device->iommufd_access));
+}
+
+/**
+ * vfio_iommufd_pin - vfio_pin_pages() for a device that is bound
+ * @device: open device that has an access
+ * @iova: first IOVA, in any place of a page
+ * @npages: pages
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @pages: the pages found
+ *
+ * Return: @npages, or the errno of iommufd_access_pin(); -EINVAL also for a driver
+ * that could not be asked to unpin.
+ */
+int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
+		     int prot, struct page **pages)
+{
+	unsigned int flags = 0;
+	int ret;
+
+	if (!device->ops->dma_unmap)
+		return -EINVAL;
+	if (prot & IOMMU_WRITE)
+		flags |= IOMMUFD_ACCESS_WRITE;
+	if (prot & IOMMU_READ)
+		flags |= IOMMUFD_ACCESS_READ;
+	ret = iommufd_access_pin(device->iommufd_access, iova & PAGE_MASK,
+				 npages, flags, pages);
+	return ret ? ret : npages;
+}
+
+/**
+ * vfio_iommufd_unpin - vfio_unpin_pages() for a device that is bound
+ * @device: open device that has an access
+ * @iova: first IOVA, in any place of a page
+ * @npages: pages
+ */
+void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
+{
+	iommufd_access_unpin(device->iommufd_access, iova & PAGE_MASK, npages);
+}
+
+/**
+ * vfio_iommufd_rw - vfio_dma_rw() for a device that is bound
+ * @device: open device that has an access
+ * @iova: first IOVA
+ * @data: the kernel's memory
+ * @length: bytes
+ * @write: from there to the user's
+ *
+ * Return: 0 or the errno of iommufd_access_rw().
+ */
+int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
+		    size_t length, bool write)
+{
+	return iommufd_access_rw(device->iommufd_access, iova, data, length,
+				 write ? IOMMUFD_ACCESS_WRITE : 0);
+}
+
+/**
+ * vfio_group_set_iommufd - give a group an iommufd as its container
+ * @group: group without a container
+ * @file: file of any kind
+ *
+ * Context: group_lock is held.
+ *
+ * Return: 0, -EINVAL another kind of file, or groups with and without an IOMMU
+ * don't mix; -EPERM, -ENOMEM.
+ */
+int vfio_group_set_iommufd(struct vfio_group *group, struct file *file)
+{
+	struct iommufd_ctx *ctx = iommufd_from_file(file);
+	int ret;
+
+	lockdep_assert_held(&group->group_lock);
+
+	if (IS_ERR(ctx))
+		return -EINVAL;
+	if (group->type != VFIO_NO_IOMMU)
+		ret = iommufd_container_prepare(ctx);
+	else if (capable(CAP_SYS_RAWIO))
+		ret = iommufd_container_set_noiommu(ctx);
+	else
+		ret = -EPERM;
+	if (ret) {
+		iommufd_put(ctx);
+		return ret;
+	}
+	group->iommufd = ctx;
+	group->container_users = 1;
+	return 0;
+}
+
+/**
+ * vfio_group_unset_iommufd - undo vfio_group_set_iommufd()
+ * @group: group none of whose devices is open
+ *
+ * Context: group_lock is held.
+ */
+void vfio_group_unset_iommufd(struct vfio_group *group)
+{
+	lockdep_assert_held(&group->group_lock);
+	WARN_ON(group->container_users != 1);
+
+	iommufd_put(group->iommufd);
+	group->iommufd = NULL;
+	group->container_users = 0;
+}
+
+/**
+ * vfio_group_bind_device - bind a device that is opened by its group
+ * @device: device that is opened for the first time
+ *
+ * Context: dev_set->lock and group_lock are held.
+ *
+ * Return: 0, or the errno of vfio_iommufd_bind(). Nothing happens if the group has
+ * a container of VFIO, or no IOMMU.
+ */
+int vfio_group_bind_device(struct vfio_device *device)
+{
+	struct vfio_group *group = device->group;
+	u32 id;
+
+	if (!group->iommufd || group->type == VFIO_NO_IOMMU)
+		return 0;
+	return vfio_iommufd_bind(device, group->iommufd, &id);
+}
+
+/**
+ * vfio_group_attach_device - attach a device that is opened by its group
+ * @device: device that the caller was the first to open
+ *
+ * Context: sleeps as long as page faults take, so no lock is held.
+ *
+ * Return: 0, -ENODEV the iommufd has no IOAS for a container any more, or the errno
+ * of vfio_iommufd_attach().
+ */
+int vfio_group_attach_device(struct vfio_device *device)
+{
+	u32 id;
+	int ret;
+
+	if (!device->iommufd_access && !device->iommufd_device)
+		return 0;
+	ret = iommufd_container_ioas(device->group->iommufd, &id);
+	return ret ? ret : vfio_iommufd_attach(device, id, NULL);
 }

@@ -15,11 +15,13 @@
 #include <linux/types.h>
 
 struct device;
+struct file;
 struct iommufd_access;
 struct iommufd_ctx;
 struct iommufd_device;
 struct page;
 
+struct iommufd_ctx *iommufd_from_file(struct file *file);
 struct iommufd_ctx *iommufd_get(int fd);
 void iommufd_put(struct iommufd_ctx *ctx);
 
@@ -46,10 +48,12 @@ struct iommufd_access_ops {
 /**
  * enum iommufd_access_flags - how an access reaches memory
  * @IOMMUFD_ACCESS_WRITE: to write it; else to read it
+ * @IOMMUFD_ACCESS_READ: with the other: to read it too
  * @IOMMUFD_ACCESS_PINNED: iommufd_access_rw() only, for tests: always by pinning
  */
 enum iommufd_access_flags {
 	IOMMUFD_ACCESS_WRITE = BIT(0),
+	IOMMUFD_ACCESS_READ = BIT(1),
 	IOMMUFD_ACCESS_PINNED = BIT(2),
 };
 
@@ -58,8 +62,9 @@ iommufd_access_create(struct iommufd_ctx *ctx,
 		      const struct iommufd_access_ops *ops, void *owner,
 		      u32 *id);
 void iommufd_access_destroy(struct iommufd_access *access);
-int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id);
-void iommufd_access_detach(struct iommufd_access *access);
+int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
+			  u32 __user *out_ioas_id);
+int iommufd_access_detach(struct iommufd_access *access);
 int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 		       unsigned long npages, unsigned int flags,
 		       struct page **list);
@@ -67,5 +72,9 @@ void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
 			  unsigned long npages);
 int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		      void *data, size_t length, unsigned int flags);
+
+int iommufd_container_prepare(struct iommufd_ctx *ctx);
+int iommufd_container_set_noiommu(struct iommufd_ctx *ctx);
+int iommufd_container_ioas(struct iommufd_ctx *ctx, u32 *id);
 
 #endif

@@ -11,7 +11,9 @@
  */
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -29,6 +31,14 @@ struct access_pin {
 	unsigned long count;
 };
 
+/* The directions that an area must have been mapped with */
+static int wanted_prot(unsigned int flags)
+{
+	if (!(flags & IOMMUFD_ACCESS_WRITE))
+		return IOMMU_READ;
+	return IOMMU_WRITE | (flags & IOMMUFD_ACCESS_READ ? IOMMU_READ : 0);
+}
+
 /*
  * Begin to access an area at an IOVA, which keeps it from being removed. A half-built
  * one is not there yet.
@@ -36,7 +46,7 @@ struct access_pin {
 static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 					 unsigned long iova, unsigned int flags)
 {
-	int prot = flags & IOMMUFD_ACCESS_WRITE ? IOMMU_WRITE : IOMMU_READ;
+	int prot = wanted_prot(flags);
 	struct iommufd_area *area;
 
 	mutex_lock(&ioas->space.lock);
@@ -46,7 +56,7 @@ static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 		area = ERR_PTR(-ENOENT);
 	else if (area_owner(area) != IOMMUFD_AREA_FREE)
 		area = ERR_PTR(-EINVAL);
-	else if (!(area->prot & prot))
+	else if ((area->prot & prot) != prot)
 		area = ERR_PTR(-EPERM);
 	else
 		area->accessed++;
@@ -172,7 +182,7 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
  * @access: access whose ops have unpin()
  * @iova: first IOVA, of a page
  * @npages: pages
- * @flags: IOMMUFD_ACCESS_WRITE or 0
+ * @flags: IOMMUFD_ACCESS_WRITE, with or without IOMMUFD_ACCESS_READ, or 0
  * @list: the pages found
  *
  * The pages stay until iommufd_access_unpin() is called as often, which the owner
@@ -266,17 +276,28 @@ static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
 {
 	unsigned long offset = offset_in_pages(area, iova);
 	struct iommufd_pages *pages = area->pages;
-	void __user *user;
+	struct mm_struct *mm = pages->owner->mm;
+	void __user *user = (void __user *)(pages->uva + offset);
+	/* A thread of the kernel can be in any address space */
+	bool borrow = (current->flags & PF_KTHREAD) && !current->mm;
 
 	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file ||
-	    pages->owner->mm != current->mm)
+	    (mm != current->mm && !borrow))
 		return copy_pinned(pages, offset, data, length, flags);
 
-	user = (void __user *)(pages->uva + offset);
+	if (borrow) {
+		if (!mmget_not_zero(mm))
+			return -EFAULT;
+		kthread_use_mm(mm);
+	}
 	if (flags & IOMMUFD_ACCESS_WRITE)
 		length = copy_to_user(user, data, length);
 	else
 		length = copy_from_user(data, user, length);
+	if (borrow) {
+		kthread_unuse_mm(mm);
+		mmput(mm);
+	}
 	return length ? -EFAULT : 0;
 }
 
@@ -450,6 +471,12 @@ static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
 	return ret;
 }
 
+static void unjoin(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	set_pinner(access, ioas, false);
+	iommufd_object_unuse(&ioas->obj);
+}
+
 static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
 {
 	evict_all(access);
@@ -458,9 +485,7 @@ static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	list_del(&access->item);
 	mutex_unlock(&ioas->space.lock);
 	wait_event(ioas->changed, !READ_ONCE(access->nr_notices));
-
-	set_pinner(access, ioas, false);
-	iommufd_object_unuse(&ioas->obj);
+	unjoin(access, ioas);
 }
 
 static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
@@ -501,14 +526,16 @@ static void end_change(struct iommufd_access *access, struct iommufd_ioas *ioas)
  * @access: the access. If it is attached already it is moved, and what it has
  *          pinned has to be unpinned
  * @ioas_id: what the user gave
+ * @out_ioas_id: where the user wants it back, or NULL
  *
- * Context: calls ops->unpin().
+ * Context: calls ops->unpin(); writes to user memory.
  *
  * Return: 0; or with nothing changed -ENOENT no such IOAS, -EADDRINUSE a mapping
- * in there is not of whole pages, which an access that can pin needs, or -EBUSY
- * another thread attaches or detaches.
+ * in there is not of whole pages, which an access that can pin needs, -EBUSY
+ * another thread attaches or detaches, or -EFAULT the answer can't be written.
  */
-int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
+int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
+			  u32 __user *out_ioas_id)
 {
 	struct iommufd_ioas *ioas, *old;
 	int ret;
@@ -521,20 +548,30 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 		goto out_put;
 
 	old = access->ioas;
-	if (ioas == old)
-		goto out_end;
-	ret = join(access, ioas);
-	if (ret) {
-		end_change(access, old);
-		goto out_put;
+	if (ioas != old) {
+		ret = join(access, ioas);
+		if (ret)
+			goto err_end;
 	}
-	if (old)
-		leave(access, old);
-	mutex_lock(&ioas->space.lock);
-	list_add_tail(&access->item, &ioas->accesses);
-	mutex_unlock(&ioas->space.lock);
-out_end:
+	/* Before the old one is left, as there may be no way back */
+	if (out_ioas_id && put_user(ioas_id, out_ioas_id)) {
+		ret = -EFAULT;
+		if (ioas != old)
+			unjoin(access, ioas);
+		goto err_end;
+	}
+	if (ioas != old) {
+		if (old)
+			leave(access, old);
+		mutex_lock(&ioas->space.lock);
+		list_add_tail(&access->item, &ioas->accesses);
+		mutex_unlock(&ioas->space.lock);
+	}
 	end_change(access, ioas);
+	goto out_put;
+
+err_end:
+	end_change(access, old);
 out_put:
 	iommufd_object_put(&ioas->obj);
 	return ret;
@@ -543,18 +580,22 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, IOMMUFD);
 
 /**
  * iommufd_access_detach - end what iommufd_access_attach() began
- * @access: the access; nothing happens if it is not attached, or another thread
- *          attaches or detaches it
+ * @access: the access; nothing happens if it is not attached
  *
  * Context: calls ops->unpin().
+ *
+ * Return: 0, or -EBUSY if another thread attaches or detaches.
  */
-void iommufd_access_detach(struct iommufd_access *access)
+int iommufd_access_detach(struct iommufd_access *access)
 {
-	if (begin_change(access))
-		return;
+	int ret = begin_change(access);
+
+	if (ret)
+		return ret;
 	if (access->ioas)
 		leave(access, access->ioas);
 	end_change(access, NULL);
+	return 0;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_detach, IOMMUFD);
 
@@ -594,13 +635,14 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
 
 /**
  * iommufd_access_destroy - undo iommufd_access_create()
- * @access: the access, which is detached first if it is attached
+ * @access: the access, which is detached first if it is attached. Nobody attaches
+ *          or detaches it meanwhile
  */
 void iommufd_access_destroy(struct iommufd_access *access)
 {
 	struct iommufd_ctx *ctx = access->ctx;
 
-	iommufd_access_detach(access);
+	WARN_ON(iommufd_access_detach(access));
 	iommufd_object_withdraw(ctx, &access->obj);
 	iommufd_put(ctx);
 }

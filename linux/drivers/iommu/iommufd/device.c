@@ -361,7 +361,7 @@ static int finish_attach(struct iommufd_group *igroup,
 			 struct iommufd_hwpt *hwpt,
 			 struct iova_reserved *reserved, u32 __user *out_pt_id)
 {
-	if (put_user(hwpt->obj.id, out_pt_id)) {
+	if (out_pt_id && put_user(hwpt->obj.id, out_pt_id)) {
 		leave_hwpt(igroup, hwpt, reserved);
 		return -EFAULT;
 	}
@@ -475,7 +475,7 @@ static int attach_object(struct iommufd_device *idev,
  * @idev: the device. If it is attached already it is moved, and with it the
  *        other attached devices of its group
  * @pt_id: what the user gave: id of an IOAS or of a page table
- * @out_pt_id: where the user wants the id of the page table that is used
+ * @out_pt_id: where the user wants the id of the page table that is used, or NULL
  *
  * A failure leaves the device attached where it was.
  * Context: sleeps; writes to user memory.

@@ -56,6 +56,10 @@
  *            there are in one page table and those that the user has made
  * @nr_made: how many those are
  * @owner: who mapped last, to be found without a lock by who maps next
+ * @container: IOAS that stands for a container of VFIO, or NULL; protected by the
+ *             lock of @objects
+ * @noiommu: groups without an IOMMU were given to it, so it can't have @container;
+ *           protected by the lock of @objects
  * @charge_mm: option: who maps from now on is charged by address space. It
  *             changes only under the lock of @objects, while there are none
  */
@@ -67,6 +71,8 @@ struct iommufd_ctx {
 	atomic_long_t nr_areas;
 	atomic_long_t nr_made;
 	struct iommufd_owner __rcu *owner;
+	struct iommufd_object *container;
+	bool noiommu;
 	bool charge_mm;
 };
 
@@ -313,9 +319,27 @@ struct iommufd_run {
 	unsigned long npages;
 };
 
+/**
+ * struct iommufd_mapping - what is to be mapped, and where
+ * @flags: IOMMU_IOAS_MAP_*
+ * @fd: file descriptor of the memory, or NULL for memory of the calling process
+ * @start: first byte, an address or a place in the file
+ * @length: bytes
+ * @iova: where; the answer unless it is fixed
+ * @charge_mm: what is pinned is charged by address space, not by user
+ */
+struct iommufd_mapping {
+	u32 flags;
+	const s32 *fd;
+	u64 start;
+	u64 length;
+	u64 iova;
+	bool charge_mm;
+};
+
 struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
-					  struct file *file, unsigned long uva,
-					  unsigned long length, bool writable);
+					  struct file *file,
+					  const struct iommufd_mapping *map);
 void iommufd_pages_put(struct iommufd_pages *pages);
 int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part);
@@ -382,6 +406,8 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
 		      unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
+void iova_space_replace(struct iova_space *space, struct iommufd_area *area,
+			struct list_head *batch);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
@@ -445,8 +471,8 @@ static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
 }
 
 struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx, u32 id);
-void iommufd_ioas_changed(struct iommufd_ioas *ioas);
-int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes);
+struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx);
+int iommufd_ioas_set_huge_pages(struct iommufd_ioas *ioas, u64 huge);
 void iommufd_ioas_release(struct iommufd_object *obj);
 int iommufd_ioas_alloc(struct iommufd_request *req);
 int iommufd_ioas_allow_iovas(struct iommufd_request *req);
@@ -457,6 +483,19 @@ int iommufd_ioas_copy(struct iommufd_request *req);
 int iommufd_ioas_unmap(struct iommufd_request *req);
 int iommufd_ioas_change_process(struct iommufd_request *req);
 int iommufd_option(struct iommufd_request *req);
+
+/*
+ * areas.c: how areas are made and removed
+ */
+void iommufd_ioas_changed(struct iommufd_ioas *ioas);
+int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes);
+int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map);
+int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
+		       unsigned long first, unsigned long last,
+		       struct iommufd_mapping *map);
+int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
+			unsigned long last, bool going, unsigned long *unmapped);
+int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at);
 
 /*
  * unit.c: the IOMMU of a device
@@ -631,6 +670,13 @@ struct iommufd_access {
 
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
 void iommufd_access_release(struct iommufd_object *obj);
+
+/*
+ * vfio_compat.c: the container of VFIO
+ */
+int iommufd_vfio_ioas(struct iommufd_request *req);
+long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
+			     unsigned long arg);
 
 /*
  * selftest.c: the mock IOMMU, and what else only tests need

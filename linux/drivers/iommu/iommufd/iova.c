@@ -155,6 +155,24 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 	}
 }
 
+/**
+ * iova_space_replace - put areas in the place of one
+ * @space: the space, locked by the caller
+ * @area: area that is taken out
+ * @batch: list of areas by @batch, which have the same IOVA together
+ */
+void iova_space_replace(struct iova_space *space, struct iommufd_area *area,
+			struct list_head *batch)
+{
+	struct iommufd_area *new;
+	LIST_HEAD(old);
+
+	list_move(&area->batch, &old);
+	iova_space_erase(space, &old);
+	list_for_each_entry(new, batch, batch)
+		WARN_ON(insert_area(space, new));
+}
+
 /*
  * The lowest area at or above @area, or in its right subtree, with such a gap
  */

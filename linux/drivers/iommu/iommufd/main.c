@@ -68,6 +68,8 @@ static int iommufd_open(struct inode *inode, struct file *file)
 	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	mutex_init(&ctx->groups_lock);
 	INIT_LIST_HEAD(&ctx->groups);
+	/* As the containers charge that it stands for */
+	ctx->charge_mm = iminor(inode) == VFIO_MINOR;
 	file->private_data = ctx;
 	return 0;
 }
@@ -113,6 +115,7 @@ union iommufd_cmd {
 	struct iommu_ioas_map map;
 	struct iommu_ioas_map_file map_file;
 	struct iommu_ioas_unmap unmap;
+	struct iommu_vfio_ioas vfio_ioas;
 	struct iommu_hwpt_alloc hwpt_alloc;
 	struct iommu_hw_info hw_info;
 	struct iommu_option option;
@@ -154,6 +157,8 @@ static const struct iommufd_ioctl iommufd_ioctls[] = {
 	IOCTL(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap,
 	      length),
 	IOCTL(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOCTL(IOMMU_VFIO_IOAS, iommufd_vfio_ioas, struct iommu_vfio_ioas,
+	      __reserved),
 	IOCTL(IOMMU_HWPT_ALLOC, iommufd_make_hwpt, struct iommu_hwpt_alloc,
 	      __reserved),
 	IOCTL(IOMMU_GET_HW_INFO, iommufd_hw_info, struct iommu_hw_info,
@@ -180,7 +185,7 @@ static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,
 	int ret;
 
 	if (nr >= ARRAY_SIZE(iommufd_ioctls))
-		return -ENOTTY;
+		return iommufd_container_ioctl(req.ctx, word, arg);
 	if (get_user(req.user_size, (u32 __user *)req.user))
 		return -EFAULT;
 
@@ -210,25 +215,39 @@ static const struct file_operations iommufd_fops = {
 };
 
 /**
- * iommufd_get - turn what the user gave into a context
- * @fd: file descriptor of the calling process
+ * iommufd_from_file - turn a file into a context
+ * @file: file of any kind
  *
  * The reference keeps the file open.
  *
  * Return: the context, to be given back with iommufd_put(), or an ERR_PTR
- * of -EBADF for no open file and -EBADFD for one that is something else.
+ * of -EBADFD for a file that is something else.
+ */
+struct iommufd_ctx *iommufd_from_file(struct file *file)
+{
+	if (file->f_op != &iommufd_fops)
+		return ERR_PTR(-EBADFD);
+	get_file(file);
+	return file->private_data;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_from_file, IOMMUFD);
+
+/**
+ * iommufd_get - turn what the user gave into a context
+ * @fd: file descriptor of the calling process
+ *
+ * Return: as iommufd_from_file(), or an ERR_PTR of -EBADF for no open file.
  */
 struct iommufd_ctx *iommufd_get(int fd)
 {
 	struct file *file = fget(fd);
+	struct iommufd_ctx *ctx;
 
 	if (!file)
 		return ERR_PTR(-EBADF);
-	if (file->f_op != &iommufd_fops) {
-		fput(file);
-		return ERR_PTR(-EBADFD);
-	}
-	return file->private_data;
+	ctx = iommufd_from_file(file);
+	fput(file);
+	return ctx;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_get, IOMMUFD);
 
@@ -250,6 +269,15 @@ static struct miscdevice iommufd_miscdev = {
 	.fops = &iommufd_fops,
 };
 
+/* The node that programs know which have no other way than a container */
+static struct miscdevice container_miscdev = {
+	.minor = VFIO_MINOR,
+	.name = "vfio",
+	.nodename = "vfio/vfio",
+	.mode = 0666,
+	.fops = &iommufd_fops,
+};
+
 static int __init iommufd_init(void)
 {
 	int ret;
@@ -259,12 +287,25 @@ static int __init iommufd_init(void)
 		return ret;
 	ret = misc_register(&iommufd_miscdev);
 	if (ret)
-		iommufd_test_exit();
+		goto err_test;
+	if (IS_ENABLED(CONFIG_IOMMUFD_VFIO_CONTAINER)) {
+		ret = misc_register(&container_miscdev);
+		if (ret)
+			goto err_misc;
+	}
+	return 0;
+
+err_misc:
+	misc_deregister(&iommufd_miscdev);
+err_test:
+	iommufd_test_exit();
 	return ret;
 }
 
 static void __exit iommufd_exit(void)
 {
+	if (IS_ENABLED(CONFIG_IOMMUFD_VFIO_CONTAINER))
+		misc_deregister(&container_miscdev);
 	misc_deregister(&iommufd_miscdev);
 	iommufd_test_exit();
 }
@@ -272,5 +313,9 @@ static void __exit iommufd_exit(void)
 module_init(iommufd_init);
 module_exit(iommufd_exit);
 
+#if IS_ENABLED(CONFIG_IOMMUFD_VFIO_CONTAINER)
+MODULE_ALIAS_MISCDEV(VFIO_MINOR);
+MODULE_ALIAS("devname:vfio/vfio");
+#endif
 MODULE_DESCRIPTION("I/O address spaces for userspace drivers");
 MODULE_LICENSE("GPL");

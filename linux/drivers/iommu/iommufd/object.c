@@ -129,6 +129,8 @@ static int remove_locked(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 	if (!refcount_dec_if_one(&obj->users))
 		return -EBUSY;
 	__xa_erase(&ctx->objects, obj->id);
+	if (ctx->container == obj)
+		ctx->container = NULL;
 	return 0;
 }
 

@@ -318,11 +318,10 @@ static int deny_sealing(struct file *file)
 /**
  * iommufd_pages_alloc - describe a range of memory, with its first area
  * @ctx: context that it is mapped in
- * @file: file whose memory it is, referenced on success; or NULL for memory of
- *        the calling process
- * @uva: first byte: its address, or its place in the file
- * @length: bytes, not 0; the end does not wrap
- * @writable: devices may write
+ * @file: the file of @map, referenced on success; or NULL for memory of the
+ *        calling process
+ * @map: first byte, its address or its place in the file, and bytes, not 0; the end
+ *       does not wrap. Whether devices may write, and how the limit applies
  *
  * Nothing is pinned and the memory is not looked at. The calling process will be
  * charged.
@@ -331,9 +330,11 @@ static int deny_sealing(struct file *file)
  * can't be read or written.
  */
 struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
-					  struct file *file, unsigned long uva,
-					  unsigned long length, bool writable)
+					  struct file *file,
+					  const struct iommufd_mapping *map)
 {
+	bool writable = map->flags & IOMMU_IOAS_MAP_WRITEABLE;
+	unsigned long uva = map->start, length = map->length;
 	struct iommufd_owner *owner;
 	struct iommufd_pages *pages;
 	int ret;
@@ -380,8 +381,8 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 	if (!is_small(pages))
 		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 	if (!capable(CAP_IPC_LOCK))
-		pages->charge = READ_ONCE(ctx->charge_mm) ?
-			IOMMUFD_CHARGE_MM : IOMMUFD_CHARGE_USER;
+		pages->charge = map->charge_mm ? IOMMUFD_CHARGE_MM :
+						 IOMMUFD_CHARGE_USER;
 	pages->file = IS_ERR_OR_NULL(file) ? file : get_file(file);
 	return pages;
 

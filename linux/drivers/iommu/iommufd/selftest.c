@@ -1260,7 +1260,7 @@ static int test_create_access(struct iommufd_request *req)
 		kfree(ta);
 		return ret;
 	}
-	ret = iommufd_access_attach(ta->access, cmd->id);
+	ret = iommufd_access_attach(ta->access, cmd->id, NULL);
 	if (ret)
 		goto err_free;
 
@@ -1514,7 +1514,7 @@ static int test_access_attach(struct iommufd_request *req, bool replace)
 	if (IS_ERR(ta))
 		return PTR_ERR(ta);
 	if (!replace || READ_ONCE(ta->ioas_id))
-		ret = iommufd_access_attach(ta->access, ioas_id);
+		ret = iommufd_access_attach(ta->access, ioas_id, NULL);
 	if (!ret)
 		WRITE_ONCE(ta->ioas_id, ioas_id);
 	fput(ta->file);
@@ -1524,13 +1524,15 @@ static int test_access_attach(struct iommufd_request *req, bool replace)
 static int test_access_detach(struct iommufd_request *req)
 {
 	struct test_access *ta = get_access(req);
+	int ret;
 
 	if (IS_ERR(ta))
 		return PTR_ERR(ta);
-	iommufd_access_detach(ta->access);
-	WRITE_ONCE(ta->ioas_id, 0);
+	ret = iommufd_access_detach(ta->access);
+	if (!ret)
+		WRITE_ONCE(ta->ioas_id, 0);
 	fput(ta->file);
-	return 0;
+	return ret;
 }
 
 static int test_access_set(struct iommufd_request *req)

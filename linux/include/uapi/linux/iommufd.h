@@ -52,6 +52,7 @@ enum {
 	IOMMUFD_CMD_IOAS_MAP = 0x85,
 	IOMMUFD_CMD_IOAS_UNMAP = 0x86,
 	IOMMUFD_CMD_OPTION = 0x87,
+	IOMMUFD_CMD_VFIO_IOAS = 0x88,
 	IOMMUFD_CMD_HWPT_ALLOC = 0x89,
 	IOMMUFD_CMD_GET_HW_INFO = 0x8a,
 	IOMMUFD_CMD_IOAS_MAP_FILE = 0x8f,
@@ -346,6 +347,42 @@ struct iommu_option {
 };
 
 #define IOMMU_OPTION _IO(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
+
+/**
+ * enum iommufd_vfio_ioas_op - what struct iommu_vfio_ioas does
+ * @IOMMU_VFIO_IOAS_GET: ask which IOAS it is
+ * @IOMMU_VFIO_IOAS_SET: choose one
+ * @IOMMU_VFIO_IOAS_CLEAR: have none
+ */
+enum iommufd_vfio_ioas_op {
+	IOMMU_VFIO_IOAS_GET = 0,
+	IOMMU_VFIO_IOAS_SET = 1,
+	IOMMU_VFIO_IOAS_CLEAR = 2,
+};
+
+/**
+ * struct iommu_vfio_ioas - ioctl(IOMMU_VFIO_IOAS)
+ * @size: sizeof(struct iommu_vfio_ioas)
+ * @ioas_id: in for IOMMU_VFIO_IOAS_SET; out for IOMMU_VFIO_IOAS_GET
+ * @op: one of enum iommufd_vfio_ioas_op
+ * @__reserved: must be 0
+ *
+ * The IOAS that the requests of a VFIO container go to, and that the group
+ * interface of VFIO attaches devices to. It is made when the file is first given
+ * to a group as a container, unless one was chosen. Devices that are attached
+ * already stay where they are.
+ *
+ * Errors: EOPNOTSUPP no such operation, ENODEV there is none, or it was destroyed;
+ * ENOENT no such IOAS; EINVAL groups without an IOMMU were given to the file.
+ */
+struct iommu_vfio_ioas {
+	__u32 size;
+	__u32 ioas_id;
+	__u16 op;
+	__u16 __reserved;
+};
+
+#define IOMMU_VFIO_IOAS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
 
 /**
  * enum iommu_hwpt_data_type - what is handed to the IOMMU driver with a new table

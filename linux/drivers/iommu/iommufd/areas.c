@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Areas: how they are made, shared, cut and removed.
+ *
+ * A MAP takes its place in the IOVA space first, then pins the memory with no
+ * lock held, however long page faults take, and then maps it in the tables that
+ * there are. An UNMAP goes the same way back. Between the steps the area has an
+ * owner, which keeps other requests from touching it, and everything else can
+ * go on.
+ */
+#include <linux/file.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "iommufd_private.h"
+
+/* Areas that an UNMAP takes out with one flush */
+#define UNMAP_BATCH 32
+
+/* An area that shares pages that were mapped before */
+struct copied_area {
+	struct iommufd_area area;
+	struct interval_tree_node part;
+};
+
+static void free_area(struct iommufd_area *area)
+{
+	struct iommufd_pages *pages = area->pages;
+
+	if (area != &pages->area)
+		kfree(area);
+	iommufd_pages_put(pages);
+}
+
+static void free_batch(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area, *next;
+
+	list_for_each_entry_safe(area, next, batch, batch) {
+		free_area(area);
+		atomic_long_dec(&ioas->ctx->nr_areas);
+		cond_resched();
+	}
+}
+
+static int map_prot(u32 flags)
+{
+	return IOMMU_CACHE |
+	       (flags & IOMMU_IOAS_MAP_READABLE ? IOMMU_READ : 0) |
+	       (flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0);
+}
+
+/*
+ * What others have begun and ended
+ */
+
+/**
+ * iommufd_ioas_changed - tell those who wait that an UNMAP or an access has ended
+ * @ioas: the IOAS; the caller holds iova_space::lock
+ */
+void iommufd_ioas_changed(struct iommufd_ioas *ioas)
+{
+	lockdep_assert_held(&ioas->space.lock);
+
+	ioas->nr_changes++;
+	if (wq_has_sleeper(&ioas->changed))
+		wake_up_all(&ioas->changed);
+}
+
+/**
+ * iommufd_ioas_wait - wait for something to end
+ * @ioas: the IOAS
+ * @changes: iommufd_ioas::nr_changes when the caller saw that it has to wait
+ *
+ * Return: 0, or -ERESTARTSYS on a fatal signal.
+ */
+int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes)
+{
+	return wait_event_killable(ioas->changed,
+				   READ_ONCE(ioas->nr_changes) != changes);
+}
+
+static void unpin_area(struct iommufd_area *area)
+{
+	if (area->pinned) {
+		area->pinned = false;
+		iommufd_pages_unpin(area->pages, area->part);
+	}
+}
+
+/* Map an area in all tables; domains_lock is held for read */
+static int map_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	struct iommufd_hwpt *hwpt;
+	int ret;
+
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
+		ret = iommufd_hwpt_map(hwpt, area);
+		if (ret)
+			goto err_unmap;
+	}
+	area->filled = true;
+	return 0;
+
+err_unmap:
+	list_for_each_entry_continue_reverse(hwpt, &ioas->hwpts, ioas_item) {
+		struct iommu_iotlb_gather gather;
+
+		iommu_iotlb_gather_init(&gather);
+		iommufd_hwpt_unmap(hwpt, area, &gather);
+		iommu_iotlb_sync(hwpt->domain, &gather);
+	}
+	return ret;
+}
+
+/* Give a new area what the tables need; whether there are any can change */
+static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	int ret;
+
+	for (;;) {
+		ret = down_read_killable(&ioas->domains_lock);
+		if (ret)
+			break;
+		if (area->pinned == !list_empty(&ioas->hwpts)) {
+			ret = map_in_tables(ioas, area);
+			up_read(&ioas->domains_lock);
+			break;
+		}
+		up_read(&ioas->domains_lock);
+
+		/* Pin without a lock, or unpin what nobody needs any more */
+		if (area->pinned) {
+			unpin_area(area);
+			continue;
+		}
+		ret = iommufd_pages_pin(area->pages, area->part);
+		if (ret)
+			break;
+		area->pinned = true;
+	}
+	if (ret)
+		unpin_area(area);
+	return ret;
+}
+
+static void unmap_from_tables(struct iommufd_ioas *ioas,
+			      struct list_head *batch)
+{
+	struct iommu_iotlb_gather gather;
+	struct iommufd_hwpt *hwpt;
+	struct iommufd_area *area;
+
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
+		iommu_iotlb_gather_init(&gather);
+		list_for_each_entry(area, batch, batch)
+			iommufd_hwpt_unmap(hwpt, area, &gather);
+		iommu_iotlb_sync(hwpt->domain, &gather);
+	}
+	list_for_each_entry(area, batch, batch)
+		area->filled = false;
+}
+
+/*
+ * Make areas: give them their place, fill them, and let others see them. Those that
+ * can't be made are freed.
+ */
+static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
+		      unsigned long *iova, unsigned long length,
+		      unsigned long uva, bool fixed)
+{
+	struct iommufd_area *area, *next;
+	LIST_HEAD(filled);
+	int ret;
+
+	ret = iova_space_insert(&ioas->space, batch, iova, length, uva, fixed);
+	if (ret)
+		goto out_free;
+	list_for_each_entry(area, batch, batch) {
+		ret = fill_area(ioas, area);
+		if (ret)
+			goto out_undo;
+	}
+	list_for_each_entry_safe(area, next, batch, batch)
+		area_give_back(area);
+	return 0;
+
+out_undo:
+	list_cut_before(&filled, batch, &area->batch);
+	if (!list_empty(&filled)) {
+		down_read(&ioas->domains_lock);
+		unmap_from_tables(ioas, &filled);
+		up_read(&ioas->domains_lock);
+		list_for_each_entry(area, &filled, batch)
+			unpin_area(area);
+	}
+	list_splice(&filled, batch);
+	mutex_lock(&ioas->space.lock);
+	iova_space_erase(&ioas->space, batch);
+	mutex_unlock(&ioas->space.lock);
+out_free:
+	free_batch(ioas, batch);
+	return ret;
+}
+
+/**
+ * iommufd_areas_map - map memory
+ * @ioas: the IOAS
+ * @map: what is to be mapped, and where; the directions were checked. Tells where
+ *       it is if that was left open
+ *
+ * Context: sleeps as long as page faults take.
+ *
+ * Return: 0, or an errno with nothing mapped; the checks have the order that
+ * userspace knows from IOMMU_IOAS_MAP.
+ */
+int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
+{
+	bool fixed = map->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
+	unsigned long iova = map->iova, end;
+	struct iommufd_pages *pages;
+	struct file *file = NULL;
+	LIST_HEAD(batch);
+	int ret;
+
+	if (!map->length || map->length >= ULONG_MAX - PAGE_SIZE)
+		return -EINVAL;
+	if (map->start > ULONG_MAX ||
+	    check_add_overflow((unsigned long)map->start,
+			       (unsigned long)map->length, &end))
+		return -EOVERFLOW;
+
+	if (map->fd) {
+		file = fget(*map->fd);
+		if (!file)
+			return -EBADF;
+	}
+	ret = iommufd_count_area(ioas->ctx);
+	if (ret)
+		goto out_put;
+	pages = iommufd_pages_alloc(ioas->ctx, file, map);
+	if (IS_ERR(pages)) {
+		ret = PTR_ERR(pages);
+		atomic_long_dec(&ioas->ctx->nr_areas);
+		goto out_put;
+	}
+	pages->area.prot = map_prot(map->flags);
+	list_add(&pages->area.batch, &batch);
+	ret = make_areas(ioas, &batch, &iova, map->length, map->start, fixed);
+	map->iova = iova;
+out_put:
+	if (file)
+		fput(file);
+	return ret;
+}
+
+/* Describe what is mapped in [start, last] of an area as an area of its own */
+static void share_pages(struct copied_area *copy, struct iommufd_area *from,
+			unsigned long start, unsigned long last)
+{
+	unsigned long offset = from->page_offset + (start - from->start);
+	struct iommufd_pages *pages = from->pages;
+	struct iommufd_area *area = &copy->area;
+
+	refcount_inc(&pages->refs);
+	area->start = start;
+	area->last = last;
+	area->pages = pages;
+	area->index = from->index + (offset >> PAGE_SHIFT);
+	area->page_offset = offset_in_page(offset);
+	copy->part.start = area->index;
+	copy->part.last = area->index +
+			  PFN_DOWN(area->page_offset + (last - start));
+	if (copy->part.start || copy->part.last != pages->npages - 1)
+		area->part = &copy->part;
+}
+
+/*
+ * Make an area that shares what is mapped at @start, as far as the area there and
+ * @last go
+ */
+static struct iommufd_area *share_area(struct iommufd_ioas *dst,
+				       struct iommufd_ioas *src,
+				       unsigned long start, unsigned long last,
+				       u32 flags)
+{
+	struct iommufd_area *from;
+	struct copied_area *copy;
+	int ret;
+
+	ret = iommufd_count_area(dst->ctx);
+	if (ret)
+		return ERR_PTR(ret);
+	copy = kzalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);
+	if (!copy) {
+		ret = -ENOMEM;
+		goto err_count;
+	}
+
+	mutex_lock(&src->space.lock);
+	from = iova_space_first(&src->space, start);
+	if (!from || from->start > start)
+		ret = -ENOENT;
+	else if (area_owner(from) != IOMMUFD_AREA_FREE)
+		ret = -EBUSY;
+	if (ret)
+		goto err_unlock;
+	share_pages(copy, from, start, min(from->last, last));
+	mutex_unlock(&src->space.lock);
+
+	copy->area.owner = IOMMUFD_AREA_MAP;
+	copy->area.prot = map_prot(flags);
+	return &copy->area;
+
+err_unlock:
+	mutex_unlock(&src->space.lock);
+	kfree(copy);
+err_count:
+	atomic_long_dec(&dst->ctx->nr_areas);
+	return ERR_PTR(ret);
+}
+
+/* Make areas that share all that is mapped in a range, numbered from 0 */
+static int share_areas(struct iommufd_ioas *dst, struct iommufd_ioas *src,
+		       unsigned long start, unsigned long last, u32 flags,
+		       struct list_head *batch)
+{
+	unsigned long at = start;
+	int ret = 0;
+
+	for (;;) {
+		struct iommufd_area *area;
+
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		if (ret)
+			break;
+		cond_resched();
+		area = share_area(dst, src, at, last, flags);
+		if (IS_ERR(area)) {
+			ret = PTR_ERR(area);
+			break;
+		}
+		list_add_tail(&area->batch, batch);
+		at = area->last + 1;
+		area->start -= start;
+		area->last -= start;
+		if (area->last == last - start)
+			return 0;
+	}
+	free_batch(dst, batch);
+	return ret;
+}
+
+/**
+ * iommufd_areas_copy - map what is mapped already
+ * @dst: where to
+ * @src: where from; may be the same
+ * @first: first IOVA in @src
+ * @last: last IOVA; all of it has to be mapped
+ * @map: flags, length and place in @dst, as for iommufd_areas_map()
+ *
+ * Return: 0, or an errno with nothing mapped; the checks have the order that
+ * userspace knows from IOMMU_IOAS_COPY.
+ */
+int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
+		       unsigned long first, unsigned long last,
+		       struct iommufd_mapping *map)
+{
+	bool fixed = map->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
+	unsigned long iova = map->iova, uva;
+	struct iommufd_area *area;
+	LIST_HEAD(batch);
+	int ret;
+
+	ret = share_areas(dst, src, first, last, map->flags, &batch);
+	if (ret)
+		return ret;
+	area = list_first_entry(&batch, struct iommufd_area, batch);
+	uva = area->pages->uva + (area->index << PAGE_SHIFT) +
+	      area->page_offset;
+	ret = make_areas(dst, &batch, &iova, map->length, uva, fixed);
+	map->iova = iova;
+	return ret;
+}
+
+/*
+ * Take the next areas inside [first, last] in hand, from @start on. -ENOENT: one is
+ * cut. -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the next is
+ * being removed by others; @changes tells when to look again
+ */
+static int collect(struct iommufd_ioas *ioas, unsigned long first,
+		   unsigned long *start, unsigned long last,
+		   struct list_head *batch, unsigned long *changes)
+{
+	struct iommufd_area *area;
+	unsigned int nr = 0;
+	int ret = 0;
+
+	mutex_lock(&ioas->space.lock);
+	*changes = ioas->nr_changes;
+	area = iova_space_first(&ioas->space, *start);
+	/* What reaches over a place that was come to is new there: pass by it */
+	if (area && area->start < *start && *start != first) {
+		*start = area->last + 1;
+		area = iova_space_next(area);
+	}
+	for (; area && area->start <= last && nr < UNMAP_BATCH; nr++) {
+		if (area->start < *start || area->last > last) {
+			ret = -ENOENT;
+			break;
+		}
+		switch (area_owner(area)) {
+		case IOMMUFD_AREA_FREE:
+			break;
+		case IOMMUFD_AREA_MAP:
+			ret = -EBUSY;
+			goto out_unlock;
+		case IOMMUFD_AREA_UNMAP:
+			ret = nr ? 0 : -EAGAIN;
+			goto out_unlock;
+		}
+		area->owner = IOMMUFD_AREA_UNMAP;
+		list_add_tail(&area->batch, batch);
+		*start = area->last + 1;
+		if (area->last == last)
+			break;
+		area = iova_space_next(area);
+	}
+out_unlock:
+	mutex_unlock(&ioas->space.lock);
+	return ret;
+}
+
+/* Have those who access areas let go of them; nobody can begin to access them */
+static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area;
+	int ret;
+
+	list_for_each_entry(area, batch, batch) {
+		/* It only goes down */
+		ret = READ_ONCE(area->accessed) ?
+			iommufd_access_evict(ioas, area) : 0;
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Leave areas that can't be removed as they were */
+static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
+{
+	struct iommufd_area *area, *next;
+
+	mutex_lock(&ioas->space.lock);
+	list_for_each_entry_safe(area, next, batch, batch)
+		area_give_back(area);
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+}
+
+/* Remove areas that were taken in hand, and count their bytes; or none of them */
+static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
+			unsigned long *removed)
+{
+	struct iommufd_area *area;
+	int ret;
+
+	ret = evict(ioas, batch);
+	if (!ret)
+		ret = down_read_killable(&ioas->domains_lock);
+	if (ret) {
+		give_back(ioas, batch);
+		return ret;
+	}
+	unmap_from_tables(ioas, batch);
+	up_read(&ioas->domains_lock);
+
+	list_for_each_entry(area, batch, batch) {
+		unpin_area(area);
+		*removed += area_length(area);
+	}
+
+	mutex_lock(&ioas->space.lock);
+	iova_space_erase(&ioas->space, batch);
+	iommufd_ioas_changed(ioas);
+	mutex_unlock(&ioas->space.lock);
+	free_batch(ioas, batch);
+	return 0;
+}
+
+/**
+ * iommufd_areas_unmap - remove all areas inside a range
+ * @ioas: the IOAS
+ * @first: first IOVA
+ * @last: last IOVA
+ * @going: the IOAS is being released, so no signal ends it early: there is nobody
+ *         else to do it
+ * @unmapped: bytes removed, also if that was not all
+ *
+ * Context: asks accesses to let go, and waits for other UNMAPs.
+ *
+ * Return: 0 also if there is nothing; or -ENOENT an area is cut by the range,
+ * -EBUSY one is half-built, -EDEADLOCK an access does not let go, -EINTR or
+ * -ERESTARTSYS on a fatal signal.
+ */
+int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
+			unsigned long last, bool going, unsigned long *unmapped)
+{
+	unsigned long start = first, changes;
+	int ret, err;
+
+	*unmapped = 0;
+	for (;;) {
+		LIST_HEAD(batch);
+
+		ret = collect(ioas, first, &start, last, &batch, &changes);
+		if (ret == -EAGAIN) {
+			ret = iommufd_ioas_wait(ioas, changes);
+			if (ret)
+				return ret;
+			continue;
+		}
+		if (list_empty(&batch))
+			return ret;
+		err = remove_batch(ioas, &batch, unmapped);
+		if (err)
+			return err;
+
+		/* Zero when the highest IOVA was in an area */
+		if (ret || !start || start > last)
+			return ret;
+		if (!going && fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+}
+
+/*
+ * Take the area in hand that two neighbours are in, NULL if there is none. It is cut
+ * between them only while nobody accesses it
+ */
+static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
+					unsigned long at)
+{
+	struct iommufd_area *area;
+
+	mutex_lock(&ioas->space.lock);
+	area = iova_space_first(&ioas->space, at);
+	if (!area || area->start >= at)
+		area = NULL;
+	else if (area_owner(area) != IOMMUFD_AREA_FREE)
+		area = ERR_PTR(-EBUSY);
+	else if (area->accessed || (at & (ioas->space.alignment - 1)))
+		area = ERR_PTR(-EINVAL);
+	else
+		area->owner = IOMMUFD_AREA_UNMAP;
+	mutex_unlock(&ioas->space.lock);
+	return area;
+}
+
+static int make_half(struct iommufd_area *area, unsigned long start,
+		     unsigned long last, struct list_head *halves)
+{
+	struct copied_area *half = kzalloc(sizeof(*half), GFP_KERNEL_ACCOUNT);
+
+	if (!half)
+		return -ENOMEM;
+	share_pages(half, area, start, last);
+	half->area.owner = IOMMUFD_AREA_UNMAP;
+	half->area.prot = area->prot;
+	list_add_tail(&half->area.batch, halves);
+	return 0;
+}
+
+/*
+ * Put the halves in the place of an area. Its pages are pinned if it is filled, so
+ * the halves only have to say that they need them. domains_lock is held for read
+ */
+static int exchange(struct iommufd_ioas *ioas, struct iommufd_area *area,
+		    struct list_head *halves)
+{
+	struct iommufd_area *half;
+	int ret = 0;
+
+	/* Tables have it in large pages, of which there are no halves */
+	if (!ioas->small_pages)
+		return -EINVAL;
+	list_for_each_entry(half, halves, batch) {
+		if (area->pinned)
+			ret = iommufd_pages_pin(half->pages, half->part);
+		if (ret)
+			goto err_unpin;
+		half->pinned = area->pinned;
+		half->filled = area->filled;
+	}
+	mutex_lock(&ioas->space.lock);
+	iova_space_replace(&ioas->space, area, halves);
+	mutex_unlock(&ioas->space.lock);
+	unpin_area(area);
+	return 0;
+
+err_unpin:
+	list_for_each_entry(half, halves, batch)
+		unpin_area(half);
+	return ret;
+}
+
+/**
+ * iommufd_areas_cut - make two of the area that has both an IOVA and the one below
+ * @ioas: the IOAS
+ * @at: IOVA; 0 has none below
+ *
+ * Return: 0 also if there is no such area; or with nothing changed -EBUSY the area
+ * is being made or removed; -EINVAL @at is not aligned, an access uses the area,
+ * or page tables can have it in large pages; -ENOSPC, -ENOMEM, -EINTR.
+ */
+int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
+{
+	struct iommufd_area *area, *next;
+	LIST_HEAD(halves);
+	LIST_HEAD(whole);
+	struct list_head *gone = &halves, *kept = &whole;
+	int ret;
+
+	area = hold_to_cut(ioas, at);
+	if (IS_ERR_OR_NULL(area))
+		return PTR_ERR_OR_ZERO(area);
+	list_add(&area->batch, &whole);
+
+	ret = iommufd_count_area(ioas->ctx);
+	if (ret)
+		goto out_give_back;
+	ret = make_half(area, area->start, at - 1, &halves);
+	if (!ret)
+		ret = make_half(area, at, area->last, &halves);
+	if (!ret)
+		ret = down_read_killable(&ioas->domains_lock);
+	if (!ret) {
+		ret = exchange(ioas, area, &halves);
+		up_read(&ioas->domains_lock);
+	}
+	if (ret)
+		atomic_long_dec(&ioas->ctx->nr_areas);
+	else
+		swap(gone, kept);
+	list_for_each_entry_safe(area, next, gone, batch)
+		free_area(area);
+out_give_back:
+	give_back(ioas, kept);
+	return ret;
+}

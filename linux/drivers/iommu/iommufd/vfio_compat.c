@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The type1 container of VFIO on a context.
+ *
+ * One IOAS of the context, which the user can choose, stands for the address
+ * space of the container: it gets what is mapped through the container's
+ * requests, and the groups attach their devices to it. A context to which groups
+ * without an IOMMU were given has no such IOAS.
+ */
+#include <linux/capability.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <uapi/linux/vfio.h>
+
+#include "iommufd_private.h"
+
+/*
+ * Return the IOAS of the container, to be given back, or an ERR_PTR of -ENODEV. As
+ * long as it is set its id finds it, which is a reference.
+ */
+static struct iommufd_ioas *get_container(struct iommufd_ctx *ctx)
+{
+	struct iommufd_object *obj;
+
+	xa_lock(&ctx->objects);
+	obj = ctx->container;
+	if (obj)
+		refcount_inc(&obj->refs);
+	xa_unlock(&ctx->objects);
+	return obj ? to_ioas(obj) : ERR_PTR(-ENODEV);
+}
+
+/* Set it, unless the context is one without translation, or DESTROY was faster */
+static int set_container(struct iommufd_ctx *ctx, struct iommufd_object *obj)
+{
+	int ret = 0;
+
+	xa_lock(&ctx->objects);
+	if (ctx->noiommu)
+		ret = -EINVAL;
+	else if (xa_load(&ctx->objects, obj->id) != obj)
+		ret = -ENOENT;
+	else
+		ctx->container = obj;
+	xa_unlock(&ctx->objects);
+	return ret;
+}
+
+/**
+ * iommufd_vfio_ioas - IOMMU_VFIO_IOAS
+ * @req: struct iommu_vfio_ioas
+ *
+ * Return: 0, -EOPNOTSUPP, -ENODEV none is set, -ENOENT, -EINVAL the context is
+ * one without translation, -EFAULT.
+ */
+int iommufd_vfio_ioas(struct iommufd_request *req)
+{
+	struct iommu_vfio_ioas *cmd = req->cmd;
+	struct iommufd_ctx *ctx = req->ctx;
+	struct iommufd_ioas *ioas;
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	switch (cmd->op) {
+	case IOMMU_VFIO_IOAS_GET:
+		ioas = get_container(ctx);
+		if (IS_ERR(ioas))
+			return PTR_ERR(ioas);
+		cmd->ioas_id = ioas->obj.id;
+		iommufd_object_put(&ioas->obj);
+		return iommufd_answer(req, sizeof(*cmd));
+	case IOMMU_VFIO_IOAS_SET:
+		ioas = iommufd_ioas_get(ctx, cmd->ioas_id);
+		if (IS_ERR(ioas))
+			return PTR_ERR(ioas);
+		ret = set_container(ctx, &ioas->obj);
+		iommufd_object_put(&ioas->obj);
+		return ret;
+	case IOMMU_VFIO_IOAS_CLEAR:
+		xa_lock(&ctx->objects);
+		ctx->container = NULL;
+		xa_unlock(&ctx->objects);
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/**
+ * iommufd_container_prepare - see that groups can attach their devices
+ * @ctx: context that a group was given to
+ *
+ * Makes an IOAS for the container if the user has chosen none.
+ *
+ * Return: 0, -ENOMEM, or -EINVAL the context is one without translation.
+ */
+int iommufd_container_prepare(struct iommufd_ctx *ctx)
+{
+	struct iommufd_ioas *ioas;
+	int ret = 0;
+
+	ioas = iommufd_ioas_create(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	xa_lock(&ctx->objects);
+	if (ctx->noiommu) {
+		ret = -EINVAL;
+	} else if (!ctx->container) {
+		/* Its id is reserved, so this is an entry that exists */
+		__xa_store(&ctx->objects, ioas->obj.id, ioas, 0);
+		ctx->container = &ioas->obj;
+		ioas = NULL;
+	}
+	xa_unlock(&ctx->objects);
+
+	if (ioas)
+		iommufd_object_abort(ctx, &ioas->obj);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_container_prepare, IOMMUFD);
+
+/**
+ * iommufd_container_set_noiommu - make a context one without translation
+ * @ctx: context that a group without an IOMMU was given to
+ *
+ * Return: 0, or -EINVAL if it has an IOAS for a container.
+ */
+int iommufd_container_set_noiommu(struct iommufd_ctx *ctx)
+{
+	int ret = 0;
+
+	xa_lock(&ctx->objects);
+	if (ctx->container)
+		ret = -EINVAL;
+	else
+		ctx->noiommu = true;
+	xa_unlock(&ctx->objects);
+	return ret;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_container_set_noiommu, IOMMUFD);
+
+/**
+ * iommufd_container_ioas - where a group attaches its devices
+ * @ctx: context that a group was given to
+ * @id: the id of the IOAS, for iommufd_attach() and iommufd_access_attach()
+ *
+ * Return: 0, or -ENODEV if the user has taken it away.
+ */
+int iommufd_container_ioas(struct iommufd_ctx *ctx, u32 *id)
+{
+	struct iommufd_ioas *ioas = get_container(ctx);
+
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	*id = ioas->obj.id;
+	iommufd_object_put(&ioas->obj);
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_container_ioas, IOMMUFD);
+
+/* No device can bypass the CPU caches, whatever the table */
+static int is_coherent(struct iommufd_ctx *ctx)
+{
+	struct iommufd_ioas *ioas = get_container(ctx);
+	struct iommufd_hwpt *hwpt;
+	int ret = 1;
+
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	down_read(&ioas->domains_lock);
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
+		if (!hwpt->coherent)
+			ret = 0;
+	up_read(&ioas->domains_lock);
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+static int check_extension(struct iommufd_ctx *ctx, unsigned long extension)
+{
+	switch (extension) {
+	case VFIO_TYPE1_IOMMU:
+	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_UNMAP_ALL:
+		return !READ_ONCE(ctx->noiommu);
+	case VFIO_NOIOMMU_IOMMU:
+		return IS_ENABLED(CONFIG_VFIO_NOIOMMU);
+	case VFIO_DMA_CC_IOMMU:
+		return is_coherent(ctx);
+	default:
+		return 0;
+	}
+}
+
+static int set_iommu(struct iommufd_ctx *ctx, unsigned long type)
+{
+	bool noiommu = READ_ONCE(ctx->noiommu);
+	struct iommufd_ioas *ioas;
+	int ret = 0;
+
+	if (type == VFIO_NOIOMMU_IOMMU && noiommu)
+		return capable(CAP_SYS_RAWIO) ? 0 : -EPERM;
+	if ((type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU) || noiommu)
+		return -EINVAL;
+
+	ioas = get_container(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	/* Its users can unmap a part of what they have mapped */
+	if (type == VFIO_TYPE1_IOMMU)
+		ret = iommufd_ioas_set_huge_pages(ioas, 0);
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+static int map_dma(struct iommufd_ctx *ctx, void __user *arg)
+{
+	struct vfio_iommu_type1_dma_map cmd;
+	struct iommufd_mapping map = {
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA,
+		.charge_mm = true,
+	};
+	struct iommufd_ioas *ioas;
+	int ret = -EINVAL;
+
+	if (copy_from_user(&cmd, arg, sizeof(cmd)))
+		return -EFAULT;
+	if (cmd.argsz < sizeof(cmd) ||
+	    (cmd.flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+		return -EINVAL;
+	ioas = get_container(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	if (cmd.flags & VFIO_DMA_MAP_FLAG_READ)
+		map.flags |= IOMMU_IOAS_MAP_READABLE;
+	if (cmd.flags & VFIO_DMA_MAP_FLAG_WRITE)
+		map.flags |= IOMMU_IOAS_MAP_WRITEABLE;
+	map.start = cmd.vaddr;
+	map.length = cmd.size;
+	map.iova = cmd.iova;
+	if (cmd.iova >= ULONG_MAX || cmd.size >= ULONG_MAX)
+		ret = -EOVERFLOW;
+	else if (cmd.flags)
+		ret = iommufd_areas_map(ioas, &map);
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/* Version 1 lets a range begin and end inside of what was mapped */
+static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
+		    unsigned long last)
+{
+	int ret = iommufd_areas_cut(ioas, first);
+
+	if (!ret && last != ULONG_MAX)
+		ret = iommufd_areas_cut(ioas, last + 1);
+	return ret;
+}
+
+static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_unmap, size);
+	unsigned long last = ULONG_MAX, unmapped = 0;
+	struct vfio_iommu_type1_dma_unmap __user *user = arg;
+	struct vfio_iommu_type1_dma_unmap cmd;
+	struct iommufd_ioas *ioas;
+	int ret = -EINVAL;
+	bool all;
+
+	if (copy_from_user(&cmd, arg, minsz))
+		return -EFAULT;
+	if (cmd.argsz < minsz || (cmd.flags & ~VFIO_DMA_UNMAP_FLAG_ALL))
+		return -EINVAL;
+	ioas = get_container(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL;
+	if (all ? cmd.iova || cmd.size : !cmd.size)
+		goto out_put;
+	ret = -EOVERFLOW;
+	if (!all && (cmd.iova >= ULONG_MAX || cmd.size >= ULONG_MAX ||
+		     check_add_overflow((unsigned long)cmd.iova,
+					(unsigned long)cmd.size - 1, &last)))
+		goto out_put;
+	ret = 0;
+	if (!all && READ_ONCE(ioas->small_pages))
+		ret = cut_ends(ioas, cmd.iova, last);
+	if (ret)
+		goto out_put;
+
+	ret = iommufd_areas_unmap(ioas, cmd.iova, last, false, &unmapped);
+	/* Also of a failure, so that the caller knows what is left */
+	if (put_user((u64)unmapped, &user->size))
+		ret = -EFAULT;
+out_put:
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/* Sizes of pages that all tables have. Smaller ones than the CPU's are of no use */
+static u64 page_sizes(struct iommufd_ioas *ioas)
+{
+	struct iommufd_hwpt *hwpt;
+	u64 sizes = PAGE_MASK;
+
+	down_read(&ioas->domains_lock);
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
+		sizes &= hwpt->domain->pgsize_bitmap | PAGE_SIZE;
+	up_read(&ioas->domains_lock);
+	return sizes;
+}
+
+/* What is written from where the chain of capabilities begins */
+struct info_caps {
+	struct vfio_iommu_type1_info_dma_avail avail;
+	u32 pad;
+	struct vfio_iommu_type1_info_cap_iova_range iovas;
+	struct vfio_iova_range ranges[];
+};
+
+static_assert(offsetof(struct info_caps, iovas) % 8 == 0);
+
+/* Ranges that can be used; at most @max are written, all are counted */
+static u32 usable_ranges(struct iommufd_ioas *ioas,
+			 struct vfio_iova_range *ranges, u32 max)
+{
+	unsigned long alignment, from = 0;
+	struct iova_range range;
+	u32 nr = 0;
+
+	while (iova_space_usable(&ioas->space, from, &range, &alignment)) {
+		if (nr < max)
+			ranges[nr] = (struct vfio_iova_range){
+				.start = range.start,
+				.end = range.last,
+			};
+		nr++;
+		from = range.last + 1;
+		if (!from)
+			break;
+	}
+	return nr;
+}
+
+static struct info_caps *info_caps(struct iommufd_ioas *ioas, u32 offset,
+				   size_t *size)
+{
+	u32 nr = usable_ranges(ioas, NULL, 0), now;
+	struct info_caps *caps;
+
+	for (;;) {
+		*size = struct_size(caps, ranges, nr);
+		caps = kvzalloc(*size, GFP_KERNEL_ACCOUNT);
+		if (!caps)
+			return NULL;
+		now = usable_ranges(ioas, caps->ranges, nr);
+		if (now <= nr)
+			break;
+		/* Another device was attached meanwhile */
+		kvfree(caps);
+		nr = now;
+	}
+	*size = struct_size(caps, ranges, now);
+
+	caps->avail.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL;
+	caps->avail.header.version = 1;
+	caps->avail.header.next = offset + offsetof(struct info_caps, iovas);
+	caps->avail.avail = U32_MAX;
+	caps->iovas.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
+	caps->iovas.header.version = 1;
+	caps->iovas.nr_iovas = now;
+	return caps;
+}
+
+/* As far as there is room; all of the chain of capabilities, or none of it */
+static int get_info(struct iommufd_ctx *ctx, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_iommu_type1_info,
+					 iova_pgsizes);
+	/* Programs of 32 bit know of no padding at the end: the chain is after it */
+	const u32 offset = ALIGN(sizeof(struct vfio_iommu_type1_info), 8);
+	struct vfio_iommu_type1_info info;
+	struct iommufd_ioas *ioas;
+	struct info_caps *caps;
+	size_t room, size;
+	int ret = 0;
+
+	memset(&info, 0, sizeof(info));
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	room = info.argsz;
+	if (room < minsz)
+		return -EINVAL;
+	ioas = get_container(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+
+	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
+	info.iova_pgsizes = page_sizes(ioas);
+	caps = info_caps(ioas, offset, &size);
+	iommufd_object_put(&ioas->obj);
+	if (!caps)
+		return -ENOMEM;
+
+	info.argsz = offset + size;
+	if (room >= info.argsz) {
+		info.cap_offset = offset;
+		if (copy_to_user(arg + offset, caps, size))
+			ret = -EFAULT;
+	}
+	if (copy_to_user(arg, &info, min(room, sizeof(info))))
+		ret = -EFAULT;
+	kvfree(caps);
+	return ret;
+}
+
+/**
+ * iommufd_container_ioctl - a request of a container
+ * @ctx: the context
+ * @word: request, of any kind
+ * @arg: its argument
+ *
+ * Return: 0 or more, or an errno as the type1 container has it, -ENOTTY for what it
+ * has and a context has not, and for all else.
+ */
+long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
+			     unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+
+	switch (word) {
+	case VFIO_GET_API_VERSION:
+		return VFIO_API_VERSION;
+	case VFIO_CHECK_EXTENSION:
+		return check_extension(ctx, arg);
+	case VFIO_SET_IOMMU:
+		return set_iommu(ctx, arg);
+	case VFIO_IOMMU_GET_INFO:
+		return get_info(ctx, user);
+	case VFIO_IOMMU_MAP_DMA:
+		return map_dma(ctx, user);
+	case VFIO_IOMMU_UNMAP_DMA:
+		return unmap_dma(ctx, user);
+	default:
+		return -ENOTTY;
+	}
+}
