@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Real DMA, byte for byte, through either way to a device: its node with an
- * iommufd, or its group with a type1 container. One body proves both.
+ * Real DMA, byte for byte, through each way to a device: its node with an
+ * iommufd, its group with /dev/vfio/vfio as a container, or its group with an
+ * iommufd in its place. One body proves them all.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,19 +41,25 @@ FIXTURE(dma)
 	struct edu edu;
 };
 
+/* @container: node of the container, for a group */
 FIXTURE_VARIANT(dma)
 {
-	bool cdev;
+	const char *container;
 };
 
 FIXTURE_VARIANT_ADD(dma, cdev)
 {
-	.cdev = true,
+	.container = NULL,
 };
 
 FIXTURE_VARIANT_ADD(dma, group)
 {
-	.cdev = false,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(dma, group_with_iommufd)
+{
+	.container = "/dev/iommu",
 };
 
 FIXTURE_SETUP(dma)
@@ -62,7 +69,10 @@ FIXTURE_SETUP(dma)
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	way->cdev = variant->cdev;
+	way->cdev = !variant->container;
+	if (variant->container && strcmp(variant->container, CONTAINER) &&
+	    !has_nodes())
+		SKIP_TEST("no device node in this kernel");
 	if (way->cdev) {
 		self->device = open_cdev(&self->dev);
 		if (self->device < 0)
@@ -73,7 +83,8 @@ FIXTURE_SETUP(dma)
 		ASSERT_EQ(0, bind_iommufd(self->device, way->iommufd, NULL));
 		ASSERT_EQ(0, attach_pt(self->device, way->ioas, NULL));
 	} else {
-		ASSERT_EQ(0, legacy_open(&way->legacy, &self->dev));
+		ASSERT_EQ(0, legacy_open_in(&way->legacy, &self->dev,
+					    variant->container));
 		self->device = way->legacy.device;
 	}
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));

@@ -26,6 +26,7 @@ FIXTURE(fault)
 {
 	struct pci_dev dev;
 	int device;
+	int group;
 	int iommufd;
 	__u32 ioas, other;
 	__u32 dev_id;
@@ -182,6 +183,73 @@ static int stays_attached(void *arg)
 }
 
 static const struct request hwpt = { make_hwpt, undo_hwpt, stays_attached };
+
+/* Keeps errno */
+static void close_quietly(int fd)
+{
+	int err = errno;
+
+	close(fd);
+	errno = err;
+}
+
+static int make_open(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	self->group = open_group(&self->dev);
+	if (self->group < 0 ||
+	    ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->iommufd))
+		goto err_close;
+	self->device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
+			     self->dev.bdf);
+	if (self->device < 0)
+		goto err_close;
+	return 0;
+
+err_close:
+	close_quietly(self->group);
+	return -1;
+}
+
+static int undo_open(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	int ret = ioctl(self->device, VFIO_DEVICE_GET_INFO, &info);
+
+	close(self->device);
+	close(self->group);
+	return ret;
+}
+
+/* The node can be bound, and the memory is as it was */
+static int node_binds(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	int node = open_cdev(&self->dev);
+	int ret = bind_iommufd(node, self->iommufd, NULL);
+
+	close(node);
+	return ret || is_as_before(self);
+}
+
+static const struct request open_ = { make_open, undo_open, node_binds };
+
+/* A group and its device on an iommufd (traps E2, E3, E11) */
+TEST_F(fault, open_by_group)
+{
+	ASSERT_EQ(0, make_map(self));
+	close(self->device);
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET,
+			       &self->ioas));
+	EXPECT_LT(5, sweep(self, &open_));
+	EXPECT_EQ(self->pinned + (long)self->length / 1024,
+		  status_kb("VmPin"));
+	EXPECT_EQ(0, undo_open(self));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	self->device = -1;
+}
 
 /* Ids of what failed are free again */
 TEST_F(fault, ioas_alloc)

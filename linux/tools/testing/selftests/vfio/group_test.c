@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The old way to a device, by its group and a type1 container. It must be the same
- * with the device nodes, without them, and before there were any.
+ * The old way to a device, by its group and a container. It must be the same with
+ * the device nodes, without them, and before there were any; and whether the
+ * container is VFIO's or an iommufd.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -20,14 +27,32 @@ FIXTURE(group)
 	int container;
 };
 
+/* @path: node of the container */
+FIXTURE_VARIANT(group)
+{
+	const char *path;
+};
+
+FIXTURE_VARIANT_ADD(group, container)
+{
+	.path = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(group, iommufd)
+{
+	.path = "/dev/iommu",
+};
+
 FIXTURE_SETUP(group)
 {
+	if (strcmp(variant->path, CONTAINER) && !has_nodes())
+		SKIP_TEST("no device node in this kernel");
 	if (find_edu_pair(&self->a, &self->b))
 		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
 	self->group = open_group(&self->a);
-	self->container = open("/dev/vfio/vfio", O_RDWR);
+	self->container = open(variant->path, O_RDWR);
 	ASSERT_LE(0, self->group);
 	ASSERT_LE(0, self->container);
 }
@@ -85,15 +110,26 @@ TEST_F(group, container_of_wrong_kind_fails)
 	EXPECT_ERRNO(EFAULT, ioctl(self->group, VFIO_GROUP_SET_CONTAINER, NULL));
 }
 
-/* No device without a container, no container without an IOMMU */
+/*
+ * No device without a container, and if that is VFIO's without an IOMMU; an iommufd
+ * has that from the start
+ */
 TEST_F(group, device_needs_a_container)
 {
+	int device;
+
 	EXPECT_ERRNO(EINVAL, ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
 				   self->a.bdf));
 	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_SET_CONTAINER,
 			   &self->container));
-	EXPECT_ERRNO(EINVAL, ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
-				   self->a.bdf));
+	device = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->a.bdf);
+	if (is_iommufd(self->container)) {
+		EXPECT_LE(0, device);
+		close(device);
+	} else {
+		EXPECT_EQ(-1, device);
+		EXPECT_EQ(EINVAL, errno);
+	}
 }
 
 /* All devices of the group, by name, and as often as one likes */
@@ -208,6 +244,296 @@ TEST_F(group, container_maps_and_unmaps)
 					0));
 	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * SZ_4K));
 	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * SZ_4K));
+}
+
+/* The number of a node with this name among the misc devices; -1 if not just one */
+static int misc_minor(const char *name)
+{
+	FILE *file = fopen("/proc/misc", "r");
+	int minor, found = -1, nr = 0;
+	char line[64];
+
+	while (file && fscanf(file, "%d %63s", &minor, line) == 2) {
+		if (!strcmp(line, name)) {
+			found = minor;
+			nr++;
+		}
+	}
+	if (file)
+		fclose(file);
+	return nr == 1 ? found : -1;
+}
+
+/*
+ * The container's node has one owner, who the environment can say, and is open to
+ * all. Who comes through it is charged as containers do it (trap I8)
+ */
+TEST(container_node_has_one_owner)
+{
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_RLIMIT_MODE,
+		.op = IOMMU_OPTION_OP_GET,
+	};
+	const char *owner = getenv("CONTAINER_OWNER");
+	int container = open(CONTAINER, O_RDWR), iommufd;
+	struct stat st;
+
+	ASSERT_LE(0, container);
+	EXPECT_EQ(196, misc_minor("vfio"));
+	ASSERT_EQ(0, stat(CONTAINER, &st));
+	EXPECT_EQ(makedev(10, 196), st.st_rdev);
+	EXPECT_EQ(S_IFCHR | 0666, st.st_mode);
+	if (owner)
+		EXPECT_EQ(!strcmp(owner, "iommufd"), is_iommufd(container));
+	if (is_iommufd(container)) {
+		EXPECT_EQ(0, ioctl(container, IOMMU_OPTION, &option));
+		EXPECT_EQ(1, option.val64);
+		iommufd = open("/dev/iommu", O_RDWR);
+		EXPECT_EQ(0, ioctl(iommufd, IOMMU_OPTION, &option));
+		EXPECT_EQ(0, option.val64);
+		close(iommufd);
+	}
+	EXPECT_EQ(VFIO_API_VERSION, ioctl(container, VFIO_GET_API_VERSION));
+	close(container);
+}
+
+/*
+ * What only an iommufd has: one IOAS of it stands for the container
+ */
+FIXTURE(stand_in)
+{
+	struct pci_dev a, b;
+	int iommufd;
+	int group;
+	long pinned, locked;
+};
+
+FIXTURE_SETUP(stand_in)
+{
+	if (!has_nodes())
+		SKIP_TEST("no device node in this kernel");
+	if (find_edu_pair(&self->a, &self->b))
+		SKIP_TEST("no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	self->group = open_group(&self->a);
+	ASSERT_LE(0, self->group);
+	self->pinned = status_kb("VmPin");
+	self->locked = status_kb("VmLck");
+}
+
+FIXTURE_TEARDOWN(stand_in)
+{
+	close(self->group);
+	close(self->iommufd);
+}
+
+static int give_iommufd(struct _test_data_stand_in *self)
+{
+	return ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->iommufd);
+}
+
+static int get_device(struct _test_data_stand_in *self, struct pci_dev *dev)
+{
+	return ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+}
+
+/* It is made with the first group, and an object as others are */
+TEST_F(stand_in, ioas_is_made_for_the_first_group)
+{
+	__u32 ioas = 0, again = 0;
+	int device;
+
+	EXPECT_ERRNO(ENODEV, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
+	ASSERT_EQ(0, give_iommufd(self));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
+	EXPECT_NE(0, ioas);
+	EXPECT_TRUE(is_usable(self->iommufd, ioas, 0, ~0UL));
+
+	device = get_device(self, &self->a);
+	ASSERT_LE(0, device);
+	EXPECT_FALSE(is_usable(self->iommufd, ioas, MSI_START, MSI_LAST));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, ioas));
+	close(device);
+	EXPECT_TRUE(is_usable(self->iommufd, ioas, 0, ~0UL));
+
+	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+	ASSERT_EQ(0, give_iommufd(self));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_GET, &again));
+	EXPECT_EQ(ioas, again);
+}
+
+/* One that was chosen before is used; a device needs one (trap B10) */
+TEST_F(stand_in, chosen_ioas_is_used)
+{
+	__u32 other, ioas;
+	int device;
+
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	ASSERT_EQ(0, give_iommufd(self));
+	device = get_device(self, &self->a);
+	ASSERT_LE(0, device);
+	EXPECT_FALSE(is_usable(self->iommufd, ioas, MSI_START, MSI_LAST));
+	EXPECT_TRUE(is_usable(self->iommufd, other, 0, ~0UL));
+	close(device);
+
+	ASSERT_EQ(0, iommufd_destroy(self->iommufd, ioas));
+	EXPECT_ERRNO(ENODEV, get_device(self, &self->a));
+	/* The number is given out again, for another IOAS */
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
+	EXPECT_ERRNO(ENODEV, get_device(self, &self->a));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &other));
+	device = get_device(self, &self->a);
+	EXPECT_LE(0, device);
+	close(device);
+}
+
+/* To choose another one moves nobody, and its group can't be in two */
+TEST_F(stand_in, devices_stay_where_they_are)
+{
+	__u32 ioas, other;
+	int a, b;
+
+	ASSERT_EQ(0, give_iommufd(self));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
+	a = get_device(self, &self->a);
+	ASSERT_LE(0, a);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &other));
+	EXPECT_FALSE(is_usable(self->iommufd, ioas, MSI_START, MSI_LAST));
+	/* Nor does to open it once more */
+	b = get_device(self, &self->a);
+	EXPECT_LE(0, b);
+	EXPECT_TRUE(is_usable(self->iommufd, other, 0, ~0UL));
+	close(b);
+	EXPECT_ERRNO(EINVAL, get_device(self, &self->b));
+
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	b = get_device(self, &self->b);
+	EXPECT_LE(0, b);
+	close(b);
+	close(a);
+}
+
+/* Memory is pinned from the first open to the last close, and charged as type1 does */
+TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
+{
+	char *buf = map_anon(4 * SZ_4K);
+	int first, second;
+
+	ASSERT_EQ(0, give_iommufd(self));
+	ASSERT_EQ(0, drop_cap(CAP_IPC_LOCK));
+	ASSERT_EQ(0, legacy_map(self->iommufd, buf, 4 * SZ_4K, SZ_2M,
+				VFIO_DMA_MAP_FLAG_READ));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	first = get_device(self, &self->a);
+	second = get_device(self, &self->a);
+	ASSERT_LE(0, first);
+	ASSERT_LE(0, second);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->locked + 16, status_kb("VmLck"));
+	close(first);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	close(second);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+}
+
+/* What is mapped can't be pinned: nothing is open or taken (traps E2, E3) */
+TEST_F(stand_in, open_that_fails_is_undone)
+{
+	void *hole = mmap(NULL, SZ_4K, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u32 id;
+	int device;
+
+	ASSERT_EQ(0, give_iommufd(self));
+	ASSERT_EQ(0, legacy_map(self->iommufd, hole, SZ_4K, SZ_2M,
+				VFIO_DMA_MAP_FLAG_READ));
+	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
+	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
+	for (id = 2; id < 8; id++)
+		EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, id));
+
+	ASSERT_EQ(0, legacy_unmap(self->iommufd, SZ_2M, SZ_4K));
+	device = get_device(self, &self->a);
+	EXPECT_LE(0, device);
+	close(device);
+	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+}
+
+/* The group is one user, who has the DMA of all of it from the first open on */
+TEST_F(stand_in, node_and_group_exclude_each_other)
+{
+	int device, node, other;
+
+	node = open_cdev(&self->b);
+	ASSERT_LE(0, node);
+	other = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, give_iommufd(self));
+	device = get_device(self, &self->a);
+	ASSERT_LE(0, device);
+	EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->iommufd, NULL));
+	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
+	/* The device file keeps the group's */
+	close(self->group);
+	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
+	EXPECT_ERRNO(EBUSY, open_group(&self->a));
+	close(device);
+	EXPECT_EQ(0, bind_iommufd(node, other, NULL));
+	EXPECT_ERRNO(EBUSY, open_group(&self->a));
+	close(node);
+	self->group = open_group(&self->a);
+	EXPECT_LE(0, self->group);
+	close(other);
+}
+
+/* Closed in any order, with what is mapped (trap B13) */
+TEST_F(stand_in, files_can_be_closed_in_any_order)
+{
+	char *buf = map_anon(SZ_4K);
+	int order, device, file[3], i;
+	static const int orders[6][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+		{ 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+
+	for (order = 0; order < 6; order++) {
+		ASSERT_EQ(0, give_iommufd(self));
+		device = get_device(self, &self->a);
+		ASSERT_LE(0, device);
+		ASSERT_EQ(0, legacy_map(self->iommufd, buf, SZ_4K, SZ_2M,
+					VFIO_DMA_MAP_FLAG_READ));
+		file[0] = self->group;
+		file[1] = self->iommufd;
+		file[2] = device;
+		for (i = 0; i < 3; i++)
+			close(file[orders[order][i]]);
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+		self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+		self->group = open_group(&self->a);
+		ASSERT_LE(0, self->group);
+	}
+}
+
+/* A device that was opened by its group is the driver's but for BIND */
+TEST_F(stand_in, requests_of_the_node_fail)
+{
+	__u32 id = 1;
+	int device;
+
+	ASSERT_EQ(0, give_iommufd(self));
+	device = get_device(self, &self->a);
+	ASSERT_LE(0, device);
+	EXPECT_ERRNO(EINVAL, bind_iommufd(device, self->iommufd, NULL));
+	EXPECT_ERRNO(ENOTTY, attach_pt(device, id, NULL));
+	EXPECT_ERRNO(ENOTTY, detach_pt(device));
+	close(device);
 }
 
 TEST_HARNESS_MAIN

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -18,8 +20,26 @@ FIXTURE(noiommu)
 	char group[64];
 };
 
+/* @path: node of the container */
+FIXTURE_VARIANT(noiommu)
+{
+	const char *path;
+};
+
+FIXTURE_VARIANT_ADD(noiommu, container)
+{
+	.path = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(noiommu, iommufd)
+{
+	.path = "/dev/iommu",
+};
+
 FIXTURE_SETUP(noiommu)
 {
+	if (strcmp(variant->path, CONTAINER) && !has_nodes())
+		SKIP_TEST("no device node in this kernel");
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device");
 	if (self->dev.group >= 0 && !is_bound(&self->dev, "vfio-pci"))
@@ -54,7 +74,7 @@ TEST_F(noiommu, group_opens_the_device)
 
 	group = open(self->group, O_RDWR);
 	ASSERT_LE(0, group);
-	container = open("/dev/vfio/vfio", O_RDWR);
+	container = open(variant->path, O_RDWR);
 	ASSERT_LE(0, container);
 	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	ASSERT_EQ(0, ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
@@ -74,7 +94,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	iommufd = open("/dev/iommu", O_RDWR);
 	ASSERT_TRUE(iommufd >= 0 || !has_nodes());
 	group = open(self->group, O_RDWR);
-	container = open("/dev/vfio/vfio", O_RDWR);
+	container = open(variant->path, O_RDWR);
 	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	ASSERT_EQ(0, ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
@@ -84,6 +104,61 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	close(device);
 	close(group);
 	close(container);
+	close(iommufd);
+}
+
+static int extension(int container, unsigned long which)
+{
+	return ioctl(container, VFIO_CHECK_EXTENSION, which);
+}
+
+/*
+ * An iommufd that has such a group translates nothing, and one that translates can't
+ * have such a group (trap I7)
+ */
+TEST_F(noiommu, does_not_mix_with_translation)
+{
+	int group, iommufd;
+	char buf[16];
+	__u32 ioas;
+
+	iommufd = open(variant->path, O_RDWR);
+	group = open(self->group, O_RDWR);
+	ASSERT_LE(0, group);
+	if (!is_iommufd(iommufd)) {
+		/* VFIO's own container has an IOMMU of this kind */
+		ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
+		EXPECT_ERRNO(ENODEV, ioctl(iommufd, VFIO_SET_IOMMU,
+					   VFIO_TYPE1v2_IOMMU));
+		goto out_close;
+	}
+	ASSERT_EQ(0, ioas_alloc(iommufd, &ioas));
+	ASSERT_EQ(0, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	EXPECT_EQ(1, extension(iommufd, VFIO_TYPE1v2_IOMMU));
+	EXPECT_ERRNO(EINVAL, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	EXPECT_ERRNO(EINVAL, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
+
+	ASSERT_EQ(0, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
+	EXPECT_EQ(0, extension(iommufd, VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, extension(iommufd, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, extension(iommufd, VFIO_UNMAP_ALL));
+	EXPECT_EQ(1, extension(iommufd, VFIO_NOIOMMU_IOMMU));
+	EXPECT_ERRNO(EINVAL, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	EXPECT_ERRNO(ENODEV, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
+	EXPECT_ERRNO(EINVAL, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	EXPECT_ERRNO(ENODEV, legacy_map(iommufd, buf, SZ_4K, 0,
+					VFIO_DMA_MAP_FLAG_READ));
+	EXPECT_ERRNO(ENODEV, legacy_unmap(iommufd, 0, SZ_4K));
+	EXPECT_EQ(0, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	ASSERT_EQ(0, drop_cap(CAP_SYS_RAWIO));
+	EXPECT_ERRNO(EPERM, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	EXPECT_ERRNO(EPERM, ioctl(group, VFIO_GROUP_GET_DEVICE_FD,
+				  self->dev.bdf));
+	EXPECT_EQ(0, ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
+	EXPECT_ERRNO(EPERM, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
+out_close:
+	close(group);
 	close(iommufd);
 }
 

@@ -343,7 +343,7 @@ static void *take_over(void *arg)
 }
 
 /* A mapping that is still being made can't change hands (change_2) */
-TEST_F(race, change_of_process_while_files_are_mapped)
+TEST_F_TIMEOUT(race, change_of_process_while_files_are_mapped, ANY_TIME)
 {
 	pthread_t threads[2];
 
@@ -516,6 +516,7 @@ FIXTURE(stalled)
 {
 	struct pci_dev dev;
 	int device, other;
+	int group;
 	int iommufd;
 	int faults;
 	__u32 ioas;
@@ -590,6 +591,52 @@ static int give_pages(struct _test_data_stalled *self)
 	};
 
 	return ioctl(self->faults, UFFDIO_COPY, &copy);
+}
+
+static void *open_by_group(void *arg)
+{
+	struct _test_data_stalled *self = arg;
+
+	self->other = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
+			    self->dev.bdf);
+	CHECK(self->other >= 0);
+	return NULL;
+}
+
+/*
+ * A device that is opened by its group has its memory pinned with no lock held: the
+ * group, and the set that the device is in, go on
+ */
+TEST_F(stalled, open_by_group_stops_nobody)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	__u32 ioas = self->ioas;
+	pthread_t thread;
+
+	close(self->device);
+	self->group = open_group(&self->dev);
+	ASSERT_LE(0, self->group);
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_SET_CONTAINER,
+			   &self->iommufd));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
+			      4 * SZ_4K, SZ_2M, MAP_RW));
+
+	START(&thread, open_by_group);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_GET_STATUS, &status));
+	EXPECT_ERRNO(EBUSY, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	EXPECT_ERRNO(EBUSY, bind_iommufd(self->device, self->iommufd, NULL));
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	close(self->other);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(self->group);
 }
 
 /* It keeps nobody from mapping, unmapping and asking, and then it is done */

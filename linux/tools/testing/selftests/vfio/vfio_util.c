@@ -346,6 +346,20 @@ int iommufd_destroy(int iommufd, __u32 id)
 	return ioctl(iommufd, IOMMU_DESTROY, &destroy);
 }
 
+/* IOMMU_VFIO_IOAS_SET takes the id, IOMMU_VFIO_IOAS_GET tells it */
+int vfio_ioas(int iommufd, __u16 op, __u32 *id)
+{
+	struct iommu_vfio_ioas cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = *id,
+		.op = op,
+	};
+	int ret = ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd);
+
+	*id = cmd.ioas_id;
+	return ret;
+}
+
 int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id)
 {
 	struct iommu_hwpt_alloc alloc = {
@@ -380,11 +394,30 @@ bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last)
 	return false;
 }
 
+/* Whether a container is an iommufd, which also knows requests of its own */
+bool is_iommufd(int container)
+{
+	struct iommu_option option = {
+		.size = sizeof(option),
+		.option_id = IOMMU_OPTION_RLIMIT_MODE,
+		.op = IOMMU_OPTION_OP_GET,
+	};
+
+	return !ioctl(container, IOMMU_OPTION, &option);
+}
+
 int legacy_open(struct legacy *l, const struct pci_dev *dev)
+{
+	return legacy_open_in(l, dev, CONTAINER);
+}
+
+/* @container: node of the container, which can be an iommufd */
+int legacy_open_in(struct legacy *l, const struct pci_dev *dev,
+		   const char *container)
 {
 	l->device = -1;
 	l->group = open_group(dev);
-	l->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	l->container = open(container, O_RDWR | O_CLOEXEC);
 	if (l->group < 0 || l->container < 0 ||
 	    ioctl(l->group, VFIO_GROUP_SET_CONTAINER, &l->container) ||
 	    ioctl(l->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))

@@ -72,11 +72,12 @@ int ioas_map_auto(int iommufd, __u32 ioas, void *va, size_t length,
 		  __u64 *iova, __u32 flags);
 int ioas_unmap(int iommufd, __u32 ioas, __u64 iova, __u64 length);
 int iommufd_destroy(int iommufd, __u32 id);
+int vfio_ioas(int iommufd, __u16 op, __u32 *id);
 int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id);
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last);
 
 /*
- * struct legacy - a device opened through its group and a type1 container
+ * struct legacy - a device opened through its group and a container
  */
 struct legacy {
 	int container;
@@ -84,7 +85,13 @@ struct legacy {
 	int device;
 };
 
+/* What programs open that know nothing else, whoever provides it */
+#define CONTAINER "/dev/vfio/vfio"
+
+bool is_iommufd(int container);
 int legacy_open(struct legacy *l, const struct pci_dev *dev);
+int legacy_open_in(struct legacy *l, const struct pci_dev *dev,
+		   const char *container);
 void legacy_close(struct legacy *l);
 int legacy_map(int container, void *va, size_t length, __u64 iova, __u32 flags);
 int legacy_unmap(int container, __u64 iova, __u64 length);
