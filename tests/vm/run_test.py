@@ -2,7 +2,7 @@
 
 The verdicts are as guests give them; tests/vm/boot boots guests that really end so.
 """
-import importlib.machinery, importlib.util, os, tempfile, unittest
+import argparse, contextlib, importlib.machinery, importlib.util, io, os, tempfile, unittest, unittest.mock
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 loader = importlib.machinery.SourceFileLoader('run', os.path.join(TOP, 'vm/run'))
@@ -81,6 +81,45 @@ class Judge(unittest.TestCase):
 
     def test_the_worst_counts(self):
         self.outcome(run.LOST, 'a: exit 1', GOOD.replace('ok 1 a\n', 'not ok 1 a # exit 1\n').replace('# end\n', ''))
+
+
+class Choose(unittest.TestCase):
+    PLAN = 'a x/a default 10 0 cdev\nb x/b default 10 0 cdev,asked\nc x/c default 10 0 !cdev\n'
+
+    def chosen(self, tests, have):
+        with tempfile.NamedTemporaryFile('w') as f:
+            f.write(self.PLAN)
+            f.flush()
+            options = argparse.Namespace(plan=f.name, tests=tests, v='plain')
+            with unittest.mock.patch.object(run, 'features', lambda v: {'-', *have}), contextlib.redirect_stdout(io.StringIO()) as said:
+                return ''.join(r.name for r in run.choose(options)), said.getvalue()
+
+    def test_what_the_kernel_has_not_is_left_out(self):
+        self.assertEqual('a', self.chosen(None, ['cdev'])[0])
+        self.assertEqual('c', self.chosen(None, ['!cdev'])[0])
+
+    def test_what_has_to_be_asked_for(self):
+        names, said = self.chosen(None, ['cdev'])
+        self.assertEqual('a', names)
+        self.assertIn('b                left out: runs when it is asked for', said)
+        self.assertEqual('ab', self.chosen('a,b', ['cdev'])[0])
+
+    def test_to_ask_is_not_enough(self):
+        names, said = self.chosen('b,c', ['!cdev'])
+        self.assertEqual('c', names)
+        self.assertIn('kernel plain has no cdev', said)
+
+
+class Show(unittest.TestCase):
+    def shown(self, text):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            run.Progress(PLAN)(text)
+        return said.getvalue()
+
+    def test_notes_are_shown_of_what_passes(self):
+        text = GOOD.replace('  ok 2 a.two\n', '  # note: of interest\n  # of none\n  ok 2 a.two\n')
+        self.assertIn('       of interest\n', self.shown(text))
+        self.assertNotIn('of none', self.shown(text))
 
 
 class Splats(unittest.TestCase):
