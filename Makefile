@@ -49,7 +49,12 @@ kernel: tree
 guest: kernel
 	@vm/initrd $(V)
 
-test: guest
+# What the guest of the guest is given: when all tests run, or those that QEMU in the guest is for
+inner: guest
+	@$(if $(if $(T),$(findstring qemu,$(T)),all),$(if $(filter debug,$(V)),vm/kernel plain &&) vm/qemu $(V))
+	@$(if $(findstring qemu10,$(T)),vm/qemu $(V) 10)
+
+test: inner
 	@$(if $(T)$(filter-out plain,$(V)),,tests/vm/boot)
 	@vm/run $(V) $(if $(T),--tests $(T))
 
@@ -90,6 +95,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest test race demo shell check matrix bisect bench case profile budget clean
+.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

@@ -25,8 +25,8 @@ def lines_of(path):
 
 
 def read_machine(name):
-    """QEMU's arguments and the kernel's parameters."""
-    args, append, use, known = [], [], False, set()
+    """QEMU's arguments, the kernel's parameters, and the archive that it boots from."""
+    args, append, initrd, use, known = [], [], 'initrd.cpio', False, set()
     for line in lines_of(os.path.join(TOP, 'vm/machine.args')):
         if line.startswith('['):
             names = line.strip('[]').split()
@@ -36,11 +36,13 @@ def read_machine(name):
             words = shlex.split(line, comments=True)
             if words[0] == 'append':
                 append += words[1:]
+            elif words[0] == 'initrd':
+                initrd = words[1]
             else:
                 args += words
     if name not in known:
         raise HarnessError(f'vm/machine.args has no machine {name}')
-    return args, append
+    return args, append, initrd
 
 
 def read(path):
@@ -59,26 +61,27 @@ class Guest:
         self.verdict = os.path.join(results, f'{tag}.ktap')
         self.said = os.path.join(results, f'{tag}.qemu')
         self.out = os.path.join(TOP, 'build/out', options.v)
-        self.machine, self.append = read_machine(machine)
+        self.machine, self.append, initrd = read_machine(machine)
+        self.initrd = os.path.join(self.out, initrd)
         self.accel, self.more = options.accel, more
         for f in (self.console, self.verdict, self.said):
             open(f, 'w').close()
 
     def command(self, append, serial):
         kernel = os.path.join(self.out, 'arch/x86/boot/bzImage')
-        initrd = os.path.join(self.out, 'initrd.cpio')
-        for f in (kernel, initrd):
+        for f in (kernel, self.initrd):
             if not os.path.exists(f):
-                raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make kernel V={os.path.basename(self.out)}')
+                raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make guest V={os.path.basename(self.out)}')
         append = ('console=ttyS0 intel_iommu=on panic=-1 oops=panic tsc=reliable no_timer_check '
                   + ' '.join([*self.append, append]))
         # QEMU takes the first accelerator that works
         return ['qemu-system-x86_64', *self.accel, *self.machine, *self.more, *serial,
-                '-kernel', kernel, '-initrd', initrd, '-append', append]
+                '-kernel', kernel, '-initrd', self.initrd, '-append', append]
 
     def spawn(self, append, serial, **how):
         try:
-            return subprocess.Popen(self.command(append, serial), **how)
+            # In machine.args a file of ours has its path from the top
+            return subprocess.Popen(self.command(append, serial), cwd=TOP, **how)
         except FileNotFoundError:
             raise HarnessError('qemu-system-x86_64 is missing; run: tools/setup')
 

@@ -3,7 +3,7 @@
  * The guest's whole userland: run the programs that the kernel command line names
  * and tell the host, on a channel of its own, how each of them ended.
  *
- *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these
+ *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these, with SECONDS in their environment
  *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
  *	vm.shell				give a shell on the console
  *
@@ -230,6 +230,7 @@ static void run_plan(char *plan)
 		snprintf(note, sizeof(note), "vm: run %s\n", name);
 		write_file("/dev/kmsg", note);
 		say("# run %s\n", name);
+		setenv("SECONDS", seconds, 1);
 		status = run_program(argv, atoi(seconds), "  ");
 		scan_for_leaks(name);
 
