@@ -37,6 +37,7 @@ static const struct way {
 	const char *device;
 } ways[] = {
 	{ "qemu7", "group", "-device vfio-pci,host=%s" },
+	{ "qemu7-iommufd", "container", "-device vfio-pci,host=%s" },
 	{ "qemu10", "group", "-device vfio-pci,host=%s" },
 	{ "qemu10", "node", "-object iommufd,id=i0 -device vfio-pci,host=%s,iommufd=i0" },
 };
@@ -225,6 +226,11 @@ int main(int argc, char **argv)
 	ksft_test_result(!sum_outside(outside) && !strcmp(outside, host),
 			 "this kernel reads what the host wrote\n");
 	ksft_print_msg("note: outside  %s\n", outside);
+
+	/* A program that only knows the container is given an iommufd in its place */
+	if (strstr(program, "-iommufd") &&
+	    (unlink("/dev/vfio/vfio") || symlink("/dev/iommu", "/dev/vfio/vfio")))
+		ksft_exit_fail_msg("/dev/vfio/vfio can't be a link\n");
 
 	/* Of what the plan gives, as much as leaves time to tell why it was not enough */
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
