@@ -25,6 +25,7 @@ help:
 	@echo "make check           all that needs no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
 	@echo "make bisect          build what each patch of the series gives"
+	@echo "make cross           compile every driver on VFIO, for x86-64, i386, arm64, s390x and powerpc64le"
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
 	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
@@ -76,6 +77,10 @@ matrix: tree
 bisect: tree
 	@tools/bisect
 
+cross: tree
+	@tools/setup cross
+	@tools/cross
+
 bench: guest
 	@tools/setup bench
 	@vm/kernel peer && vm/initrd peer
@@ -95,6 +100,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect bench case profile budget clean
+.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect cross bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup bench'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup bench or cross'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -147,6 +147,66 @@ class Verbs(unittest.TestCase):
 
     def test_initrd_without_a_kernel(self):
         self.refused(['no kernel is built for plain', 'make kernel V=plain'], 'vm/initrd', 'plain')
+
+    # cross
+
+    def toy(self, build=':', config='@cp $(O)/../wanted $(O)/.config\n', nm=''):
+        """A target of one object, and a kernel tree that does as told."""
+        shutil.rmtree(os.path.join(self.repo, 'tools/cross.d'))
+        self.put('tools/cross.d/common.config', 'CONFIG_VFIO=y\n')
+        self.put('tools/cross.d/toy.config', '# A toy\n# arch: toy toy-\n# make: dir/\n# objects: dir/toy.o\n# CONFIG_OFF is not set\n')
+        self.put('build/cross/wanted', 'CONFIG_VFIO=y\n')
+        self.put('build/linux/Makefile', f'allnoconfig:\n\t@mkdir -p $(O)\nolddefconfig:\n\t{config}\ndir/:\n\t@{build}\n.PHONY: dir/\n')
+        self.program('toy-gcc-12', '')
+        self.program('toy-nm', nm)
+        self.program('ccache', '')
+
+    BUILDS = 'mkdir -p $(O)/dir; >$(O)/dir/toy.o'
+
+    def test_cross_of_unknown_target(self):
+        self.refused(['no target is called vax', 'arm64', 's390x'], 'tools/cross', 'vax')
+
+    def test_cross_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'tools/cross')
+
+    def test_cross_without_a_compiler(self):
+        self.toy()
+        os.remove(os.path.join(self.bin, 'toy-gcc-12'))
+        self.refused(['toy-gcc-12 is missing', 'tools/setup cross'], 'tools/cross')
+
+    def test_cross_with_an_option_that_is_not_to_be_had(self):
+        self.toy(self.BUILDS, config='@echo "# CONFIG_VFIO is not set" >$(O)/.config\n')
+        self.refused(['toy: asked for "CONFIG_VFIO=y"', 'got "# CONFIG_VFIO is not set"'], 'tools/cross')
+
+    def test_cross_with_an_option_that_is_on_and_is_to_be_off(self):
+        self.toy(self.BUILDS)
+        self.put('build/cross/wanted', 'CONFIG_VFIO=y\nCONFIG_OFF=m\n')
+        self.refused(['asked for "# CONFIG_OFF is not set"', 'got "CONFIG_OFF=m"'], 'tools/cross')
+
+    def test_cross_that_does_not_build(self):
+        self.toy('echo "toy.c:1:1: error: unused variable" >&2; false')
+        r = subprocess.run([os.path.join(self.repo, 'tools/cross')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual((1, ''), (r.returncode, r.stdout))
+        self.assertIn('toy does not build, see build/cross/toy.log', r.stderr)
+        self.assertIn('error: unused variable', r.stderr)
+
+    def test_cross_takes_no_object_of_an_earlier_run(self):
+        self.toy()
+        self.put('build/cross/toy/dir/toy.o')
+        self.refused(['toy: dir/toy.o was not built'], 'tools/cross')
+
+    def test_cross_with_a_function_that_nothing_exports(self):
+        self.toy(self.BUILDS, nm='echo "                 U vfio_gone"; echo "                 U vfio_there";'
+                 ' echo "0000000000000000 r __ksymtab_vfio_there"')
+        self.refused(['toy: nothing exports vfio_gone'], 'tools/cross')
+
+    def test_cross_names_what_was_built(self):
+        self.toy(self.BUILDS)
+        r = subprocess.run([os.path.join(self.repo, 'tools/cross')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual(0, r.returncode, r.stderr)
+        self.assertRegex(r.stdout, r'^  toy, \d+ s: dir/toy.o\nevery driver compiles\n$')
 
     # run
 
