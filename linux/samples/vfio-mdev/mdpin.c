@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A mediated device for tests, which pins and copies the memory that is mapped for
+ * it as a program tells it to, see mdpin.h. It also does what a driver should not:
+ * ignore that memory is unmapped, or forget what it has pinned.
+ *
+ * Three types of it differ in what they do when memory is unmapped:
+ *
+ *	mdpin-locked	unpins it, with a mutex held that is held around pinning too
+ *	mdpin-unlocked	unpins it; so for one thread only. A type1 container calls
+ *			it with a lock held that pinning waits for, so that a mutex
+ *			as above would be a deadlock
+ *	mdpin-deaf	has not asked to be told
+ */
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/highmem.h>
+#include <linux/iommu.h>
+#include <linux/mdev.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+#include <linux/workqueue.h>
+
+#include "mdpin.h"
+
+#define MAX_PINS 1024
+
+/* One for each time that a page is pinned */
+struct mdpin_pin {
+	unsigned long index;
+	struct page *page;
+};
+
+/*
+ * @lock: held around pinning and unpinning, unless the type has none. Protects what
+ *        is below it
+ * @found: what is being pinned
+ */
+struct mdpin {
+	struct vfio_device vdev;
+	bool locked;
+	bool open;
+	u8 data[MDPIN_DATA_SIZE];
+	unsigned int sleep;
+
+	struct mutex lock;
+	unsigned int ignore;
+	struct mdpin_state state;
+	struct mdpin_pin pins[MAX_PINS];
+	struct page *found[VFIO_PIN_PAGES_MAX_ENTRIES];
+};
+
+struct mdpin_type {
+	struct mdev_type type;
+	const struct vfio_device_ops *ops;
+	bool locked;
+};
+
+struct mdpin_work {
+	struct work_struct work;
+	struct mdpin *mdpin;
+	const struct mdpin_cmd *cmd;
+	int ret;
+};
+
+static struct mdpin *to_mdpin(struct vfio_device *vdev)
+{
+	return container_of(vdev, struct mdpin, vdev);
+}
+
+static void mdpin_lock(struct mdpin *mdpin)
+{
+	if (mdpin->locked)
+		mutex_lock(&mdpin->lock);
+}
+
+static void mdpin_unlock(struct mdpin *mdpin)
+{
+	if (mdpin->locked)
+		mutex_unlock(&mdpin->lock);
+}
+
+static struct mdpin_pin *find_pin(struct mdpin *mdpin, unsigned long first,
+				  unsigned long last)
+{
+	struct mdpin_pin *pin;
+
+	for (pin = mdpin->pins; pin < mdpin->pins + mdpin->state.pins; pin++)
+		if (pin->index >= first && pin->index <= last)
+			return pin;
+	return NULL;
+}
+
+static void forget_pin(struct mdpin *mdpin, struct mdpin_pin *pin)
+{
+	*pin = mdpin->pins[--mdpin->state.pins];
+}
+
+/* Unpin what is pinned in a range, as often as it is */
+static void unpin_range(struct mdpin *mdpin, u64 iova, u64 last)
+{
+	struct mdpin_pin *pin;
+
+	while ((pin = find_pin(mdpin, iova >> PAGE_SHIFT,
+			       last >> PAGE_SHIFT))) {
+		vfio_unpin_pages(&mdpin->vdev,
+				 (dma_addr_t)pin->index << PAGE_SHIFT, 1);
+		forget_pin(mdpin, pin);
+	}
+}
+
+static int do_pin(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	int prot = IOMMU_READ;
+	int i, ret;
+
+	if (cmd->count > MAX_PINS - mdpin->state.pins)
+		return -ENOSPC;
+	if (cmd->flags & MDPIN_FLAG_WRITE)
+		prot |= IOMMU_WRITE;
+	ret = vfio_pin_pages(&mdpin->vdev, cmd->iova, cmd->count, prot,
+			     mdpin->found);
+	for (i = 0; i < ret; i++)
+		mdpin->pins[mdpin->state.pins++] = (struct mdpin_pin) {
+			.index = (cmd->iova >> PAGE_SHIFT) + i,
+			.page = mdpin->found[i],
+		};
+	return ret < 0 ? ret : 0;
+}
+
+/* Here VFIO is told of pages that are not pinned as well */
+static int do_unpin(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	unsigned long index = cmd->iova >> PAGE_SHIFT;
+	struct mdpin_pin *pin;
+	u32 i;
+
+	if (!cmd->count || cmd->count > VFIO_PIN_PAGES_MAX_ENTRIES)
+		return -EINVAL;
+	if (cmd->op == MDPIN_UNPIN)
+		vfio_unpin_pages(&mdpin->vdev, cmd->iova, cmd->count);
+	for (i = 0; i < cmd->count; i++) {
+		pin = find_pin(mdpin, index + i, index + i);
+		if (pin)
+			forget_pin(mdpin, pin);
+	}
+	return 0;
+}
+
+static int do_copy_pinned(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	unsigned long index = cmd->iova >> PAGE_SHIFT;
+	size_t offset = offset_in_page(cmd->iova);
+	struct mdpin_pin *pin = find_pin(mdpin, index, index);
+
+	if (!pin)
+		return -ENOENT;
+	if (cmd->count > min_t(size_t, PAGE_SIZE - offset, MDPIN_DATA_SIZE))
+		return -EINVAL;
+	if (cmd->op == MDPIN_LOAD)
+		memcpy_from_page(mdpin->data, pin->page, offset, cmd->count);
+	else
+		memcpy_to_page(pin->page, offset, mdpin->data, cmd->count);
+	return 0;
+}
+
+static int do_locked(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	switch (cmd->op) {
+	case MDPIN_PIN:
+		return do_pin(mdpin, cmd);
+	case MDPIN_UNPIN:
+	case MDPIN_FORGET:
+		return do_unpin(mdpin, cmd);
+	case MDPIN_LOAD:
+	case MDPIN_STORE:
+		return do_copy_pinned(mdpin, cmd);
+	case MDPIN_IGNORE:
+		mdpin->ignore = cmd->count;
+		return 0;
+	case MDPIN_SLEEP:
+		WRITE_ONCE(mdpin->sleep, cmd->count);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int do_cmd(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	int ret;
+
+	if (cmd->op == MDPIN_READ || cmd->op == MDPIN_WRITE) {
+		if (cmd->count > MDPIN_DATA_SIZE)
+			return -EINVAL;
+		return vfio_dma_rw(&mdpin->vdev, cmd->iova, mdpin->data,
+				   cmd->count, cmd->op == MDPIN_WRITE);
+	}
+
+	mdpin_lock(mdpin);
+	ret = do_locked(mdpin, cmd);
+	mdpin_unlock(mdpin);
+	return ret;
+}
+
+static void do_work(struct work_struct *arg)
+{
+	struct mdpin_work *work = container_of(arg, struct mdpin_work, work);
+
+	work->ret = do_cmd(work->mdpin, work->cmd);
+}
+
+static int do_cmd_in_worker(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	struct mdpin_work work = { .mdpin = mdpin, .cmd = cmd };
+
+	INIT_WORK_ONSTACK(&work.work, do_work);
+	queue_work(system_unbound_wq, &work.work);
+	flush_work(&work.work);
+	destroy_work_on_stack(&work.work);
+	return work.ret;
+}
+
+static ssize_t mdpin_write(struct vfio_device *vdev, const char __user *buf,
+			   size_t count, loff_t *ppos)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+	struct mdpin_cmd cmd;
+	int ret = 0;
+
+	if (*ppos == MDPIN_CMD && count == sizeof(cmd)) {
+		if (copy_from_user(&cmd, buf, count))
+			return -EFAULT;
+		if (cmd.flags & MDPIN_FLAG_WORKER)
+			ret = do_cmd_in_worker(mdpin, &cmd);
+		else
+			ret = do_cmd(mdpin, &cmd);
+	} else if (*ppos < MDPIN_DATA_SIZE &&
+		   count <= MDPIN_DATA_SIZE - *ppos) {
+		if (copy_from_user(mdpin->data + *ppos, buf, count))
+			return -EFAULT;
+	} else {
+		return -EINVAL;
+	}
+	if (ret)
+		return ret;
+	*ppos += count;
+	return count;
+}
+
+static ssize_t mdpin_read(struct vfio_device *vdev, char __user *buf,
+			  size_t count, loff_t *ppos)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+	struct mdpin_state state;
+
+	if (*ppos == MDPIN_STATE && count == sizeof(state)) {
+		mdpin_lock(mdpin);
+		state = mdpin->state;
+		mdpin_unlock(mdpin);
+		if (copy_to_user(buf, &state, count))
+			return -EFAULT;
+	} else if (*ppos < MDPIN_DATA_SIZE &&
+		   count <= MDPIN_DATA_SIZE - *ppos) {
+		if (copy_to_user(buf, mdpin->data + *ppos, count))
+			return -EFAULT;
+	} else {
+		return -EINVAL;
+	}
+	*ppos += count;
+	return count;
+}
+
+static long get_info(void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_device_info, num_irqs);
+	struct vfio_device_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+	info.flags = VFIO_DEVICE_FLAGS_PLATFORM;
+	info.num_regions = 1;
+	info.num_irqs = 0;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static long get_region_info(void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_region_info, offset);
+	struct vfio_region_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz || info.index)
+		return -EINVAL;
+	info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+	info.cap_offset = 0;
+	info.size = MDPIN_REGION_SIZE;
+	info.offset = 0;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static long mdpin_ioctl(struct vfio_device *vdev, unsigned int cmd,
+			unsigned long arg)
+{
+	switch (cmd) {
+	case VFIO_DEVICE_GET_INFO:
+		return get_info((void __user *)arg);
+	case VFIO_DEVICE_GET_REGION_INFO:
+		return get_region_info((void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+
+	/* Drivers have nothing to look for it in before and after */
+	WARN_ON(!READ_ONCE(mdpin->open));
+	if (READ_ONCE(mdpin->sleep))
+		msleep(mdpin->sleep);
+
+	mdpin_lock(mdpin);
+	mdpin->state.notices++;
+	mdpin->state.iova = iova;
+	mdpin->state.length = length;
+	if (mdpin->ignore)
+		mdpin->ignore--;
+	else
+		unpin_range(mdpin, iova, iova + length - 1);
+	mdpin_unlock(mdpin);
+}
+
+static int mdpin_open_device(struct vfio_device *vdev)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+
+	mdpin->sleep = 0;
+	mdpin->ignore = 0;
+	memset(&mdpin->state, 0, sizeof(mdpin->state));
+	memset(mdpin->data, 0, sizeof(mdpin->data));
+	WRITE_ONCE(mdpin->open, true);
+	return 0;
+}
+
+static void mdpin_close_device(struct vfio_device *vdev)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+
+	mdpin_lock(mdpin);
+	unpin_range(mdpin, 0, U64_MAX);
+	mdpin_unlock(mdpin);
+	WRITE_ONCE(mdpin->open, false);
+}
+
+static const struct vfio_device_ops mdpin_ops = {
+	.name = "vfio-mdpin",
+	.release = vfio_free_device,
+	.open_device = mdpin_open_device,
+	.close_device = mdpin_close_device,
+	.read = mdpin_read,
+	.write = mdpin_write,
+	.ioctl = mdpin_ioctl,
+	.dma_unmap = mdpin_dma_unmap,
+};
+
+static const struct vfio_device_ops mdpin_deaf_ops = {
+	.name = "vfio-mdpin",
+	.release = vfio_free_device,
+	.open_device = mdpin_open_device,
+	.close_device = mdpin_close_device,
+	.read = mdpin_read,
+	.write = mdpin_write,
+	.ioctl = mdpin_ioctl,
+};
+
+static int mdpin_probe(struct mdev_device *mdev)
+{
+	struct mdpin_type *type =
+		container_of(mdev->type, struct mdpin_type, type);
+	struct mdpin *mdpin;
+	int ret;
+
+	mdpin = vfio_alloc_device(mdpin, vdev, &mdev->dev, type->ops);
+	if (IS_ERR(mdpin))
+		return PTR_ERR(mdpin);
+	mutex_init(&mdpin->lock);
+	mdpin->locked = type->locked;
+
+	ret = vfio_register_emulated_iommu_dev(&mdpin->vdev);
+	if (ret) {
+		vfio_put_device(&mdpin->vdev);
+		return ret;
+	}
+	dev_set_drvdata(&mdev->dev, mdpin);
+	return 0;
+}
+
+static void mdpin_remove(struct mdev_device *mdev)
+{
+	struct mdpin *mdpin = dev_get_drvdata(&mdev->dev);
+
+	vfio_unregister_group_dev(&mdpin->vdev);
+	vfio_put_device(&mdpin->vdev);
+}
+
+static struct mdpin_type mdpin_types[] = {
+	{ .type.sysfs_name = "locked", .ops = &mdpin_ops, .locked = true },
+	{ .type.sysfs_name = "unlocked", .ops = &mdpin_ops },
+	{ .type.sysfs_name = "deaf", .ops = &mdpin_deaf_ops, .locked = true },
+};
+
+static struct mdev_type *mdpin_mdev_types[] = {
+	&mdpin_types[0].type, &mdpin_types[1].type, &mdpin_types[2].type,
+};
+
+static struct mdev_driver mdpin_driver = {
+	.device_api = VFIO_DEVICE_API_PLATFORM_STRING,
+	.max_instances = 16,
+	.driver = {
+		.name = "mdpin",
+		.owner = THIS_MODULE,
+		.mod_name = KBUILD_MODNAME,
+	},
+	.probe = mdpin_probe,
+	.remove = mdpin_remove,
+};
+
+/* The name of the class begins that of the types */
+static struct class *mdpin_class;
+static struct device *mdpin_dev;
+static struct mdev_parent mdpin_parent;
+
+static int __init mdpin_init(void)
+{
+	int ret;
+
+	ret = mdev_register_driver(&mdpin_driver);
+	if (ret)
+		return ret;
+
+	mdpin_class = class_create(THIS_MODULE, "mdpin");
+	ret = PTR_ERR_OR_ZERO(mdpin_class);
+	if (ret)
+		goto err_driver;
+	mdpin_dev = device_create(mdpin_class, NULL, 0, NULL, "mdpin");
+	ret = PTR_ERR_OR_ZERO(mdpin_dev);
+	if (ret)
+		goto err_class;
+
+	ret = mdev_register_parent(&mdpin_parent, mdpin_dev, &mdpin_driver,
+				   mdpin_mdev_types,
+				   ARRAY_SIZE(mdpin_mdev_types));
+	if (ret)
+		goto err_device;
+	return 0;
+
+err_device:
+	device_unregister(mdpin_dev);
+err_class:
+	class_destroy(mdpin_class);
+err_driver:
+	mdev_unregister_driver(&mdpin_driver);
+	return ret;
+}
+module_init(mdpin_init);
+
+static void __exit mdpin_exit(void)
+{
+	mdev_unregister_parent(&mdpin_parent);
+	device_unregister(mdpin_dev);
+	class_destroy(mdpin_class);
+	mdev_unregister_driver(&mdpin_driver);
+}
+module_exit(mdpin_exit);
+
+MODULE_DESCRIPTION("Mediated device for tests, which pins memory");
+MODULE_LICENSE("GPL");
