@@ -33,11 +33,7 @@ struct mdpin_pin {
 	struct page *page;
 };
 
-/*
- * @lock: held around pinning and unpinning, unless the type has none. Protects what
- *        is below it
- * @found: what is being pinned
- */
+/* @found: what is being pinned */
 struct mdpin {
 	struct vfio_device vdev;
 	bool locked;
@@ -45,6 +41,7 @@ struct mdpin {
 	u8 data[MDPIN_DATA_SIZE];
 	unsigned int sleep;
 
+	/* Held around pinning, if the type has it. Protects what is below */
 	struct mutex lock;
 	unsigned int ignore;
 	struct mdpin_state state;

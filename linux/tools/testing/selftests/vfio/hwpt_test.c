@@ -81,21 +81,6 @@ static bool copies(struct edu *edu, char *page, __u64 iova, unsigned int seed)
 	       is_pattern(page + 2048, 100, seed);
 }
 
-static __u32 alignment(int iommufd, __u32 ioas)
-{
-	struct iommu_iova_range range[8];
-	struct iommu_ioas_iova_ranges ranges = {
-		.size = sizeof(ranges),
-		.ioas_id = ioas,
-		.num_iovas = 8,
-		.allowed_iovas = (uintptr_t)range,
-	};
-
-	if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges))
-		return 0;
-	return ranges.out_iova_alignment;
-}
-
 /* It has what was mapped before, and what is mapped after, attached or not */
 TEST_F(hwpt, has_what_the_address_space_has)
 {
@@ -250,11 +235,11 @@ TEST_F(hwpt, limits_the_address_space)
 	__u32 hwpt, second;
 
 	EXPECT_TRUE(USABLE(0, ~0UL));
-	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	EXPECT_TRUE(USABLE(0, REACH - 1));
 	EXPECT_FALSE(USABLE(REACH, REACH));
-	EXPECT_EQ(SZ_4K, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(SZ_4K, iova_alignment(self->iommufd, self->ioas));
 	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, REACH));
 	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, IOVA));
 
@@ -266,10 +251,10 @@ TEST_F(hwpt, limits_the_address_space)
 	ASSERT_EQ(0, HWPT_ALLOC(&second));
 	ASSERT_EQ(0, DESTROY(hwpt));
 	EXPECT_FALSE(USABLE(REACH, REACH));
-	EXPECT_EQ(SZ_4K, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(SZ_4K, iova_alignment(self->iommufd, self->ioas));
 	ASSERT_EQ(0, DESTROY(second));
 	EXPECT_TRUE(USABLE(0, ~0UL));
-	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
 }
 
 /* While the device is attached its DMA goes on, and the limits are the same */
@@ -379,7 +364,7 @@ TEST_F(hwpt, unsuitable_mapping_is_refused)
 	EXPECT_ERRNO(EFAULT, HWPT_ALLOC(&hwpt));
 	EXPECT_EQ(0, PINNED());
 	EXPECT_TRUE(USABLE(0, ~0UL));
-	EXPECT_EQ(1, alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
 	EXPECT_EQ(0, DESTROY(self->ioas));
 }
 

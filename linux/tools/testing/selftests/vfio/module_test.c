@@ -58,8 +58,8 @@ TEST_F(module, open_node_keeps_the_driver)
 TEST_F(module, everything_can_be_unloaded)
 {
 	static const char * const modules[] = {
-		"vfio_pci", "vfio_pci_core", "vfio_iommu_type1", "vfio_virqfd",
-		"vfio", "iommufd",
+		"mdpin", "mtty", "mdev", "vfio_pci", "vfio_pci_core",
+		"vfio_iommu_type1", "vfio_virqfd", "vfio", "iommufd",
 	};
 	int i;
 

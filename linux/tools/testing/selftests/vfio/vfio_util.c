@@ -60,11 +60,18 @@ static int link_name(const char *path, char *name, size_t size)
 	return 0;
 }
 
-static int group_of(const char *bdf)
+static void sysfs_path(const struct pci_dev *dev, const char *leaf,
+		       char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "/sys/bus/%s/devices/%s/%s",
+		 dev->mdev ? "mdev" : "pci", dev->bdf, leaf);
+}
+
+static int group_of(const struct pci_dev *dev)
 {
 	char path[PATH_MAX], name[32];
 
-	snprintf(path, sizeof(path), PCI "/%s/iommu_group", bdf);
+	sysfs_path(dev, "iommu_group", path);
 	if (link_name(path, name, sizeof(name)))
 		return -1;
 	return atoi(name);
@@ -87,8 +94,10 @@ static int find_edus(struct pci_dev *found, int max)
 			snprintf(path, sizeof(path), PCI "/%s/device", bdf);
 			if (!read_line(path, device, sizeof(device)) &&
 			    !strcmp(device, "0x11e8")) {
-				if (sscanf(bdf, "%15s", found[n].bdf) == 1)
-					found[n++].group = group_of(bdf);
+				if (sscanf(bdf, "%15s", found[n].bdf) == 1) {
+					found[n].group = group_of(&found[n]);
+					n++;
+				}
 			}
 		}
 		free(list[i]);
@@ -160,7 +169,7 @@ int bind_vfio_pci(struct pci_dev *dev)
 	int ret = bind_driver(dev, "vfio-pci");
 
 	/* A device without an IOMMU has a group only now */
-	dev->group = group_of(dev->bdf);
+	dev->group = group_of(dev);
 	return ret;
 }
 
@@ -185,6 +194,36 @@ int unbind_driver(const struct pci_dev *dev)
 	return write_line(path, dev->bdf);
 }
 
+/* A device of one of the samples, whose module is loaded if it is not there yet */
+int mdev_create(struct pci_dev *dev, const char *driver, const char *type)
+{
+	char path[PATH_MAX], modprobe[64];
+	static int nr;
+
+	memset(dev, 0, sizeof(*dev));
+	dev->mdev = true;
+	snprintf(dev->bdf, sizeof(dev->bdf), "%08x-0000-4000-8000-%012x",
+		 getpid(), nr++);
+	snprintf(path, sizeof(path),
+		 "/sys/class/mdev_bus/%s/mdev_supported_types/%s-%s/create",
+		 driver, driver, type);
+	snprintf(modprobe, sizeof(modprobe), "modprobe %s", driver);
+	if ((access(path, F_OK) && system(modprobe)) ||
+	    write_line(path, dev->bdf))
+		return -1;
+	dev->group = group_of(dev);
+	return 0;
+}
+
+/* Waits until it is not used any more */
+int mdev_remove(const struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	sysfs_path(dev, "remove", path);
+	return write_line(path, "1");
+}
+
 /* Does this kernel give devices a node, whether or not one has it? */
 bool has_nodes(void)
 {
@@ -207,7 +246,7 @@ int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size)
 	int nr = 0;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), PCI "/%s/vfio-dev", dev->bdf);
+	sysfs_path(dev, "vfio-dev", path);
 	dir = opendir(path);
 	if (!dir)
 		return -1;
@@ -404,6 +443,23 @@ bool is_iommufd(int container)
 	};
 
 	return !ioctl(container, IOMMU_OPTION, &option);
+}
+
+/* What IOVAs and lengths must be multiples of, 0 if that can't be asked */
+__u64 iova_alignment(int iommufd, __u32 ioas)
+{
+	struct iommu_iova_range range;
+	struct iommu_ioas_iova_ranges ranges = {
+		.size = sizeof(ranges),
+		.ioas_id = ioas,
+		.num_iovas = 1,
+		.allowed_iovas = (uintptr_t)&range,
+	};
+
+	if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges) &&
+	    errno != EMSGSIZE)
+		return 0;
+	return ranges.out_iova_alignment;
 }
 
 int legacy_open(struct legacy *l, const struct pci_dev *dev)

@@ -40,13 +40,15 @@
 #define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
 
 /*
- * struct pci_dev - a PCI device in sysfs
- * @bdf: address, as in 0000:00:04.0
+ * struct pci_dev - a device in sysfs
+ * @bdf: PCI address, as in 0000:00:04.0, or UUID of a mediated device
  * @group: number of its IOMMU group, -1 for none
+ * @mdev: it is a mediated device
  */
 struct pci_dev {
-	char bdf[16];
+	char bdf[40];
 	int group;
+	bool mdev;
 };
 
 int find_edu_alone(struct pci_dev *dev);
@@ -55,6 +57,8 @@ int bind_driver(const struct pci_dev *dev, const char *driver);
 int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
 bool is_bound(const struct pci_dev *dev, const char *driver);
+int mdev_create(struct pci_dev *dev, const char *driver, const char *type);
+int mdev_remove(const struct pci_dev *dev);
 
 bool has_nodes(void);
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
@@ -75,6 +79,7 @@ int iommufd_destroy(int iommufd, __u32 id);
 int vfio_ioas(int iommufd, __u16 op, __u32 *id);
 int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id);
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last);
+__u64 iova_alignment(int iommufd, __u32 ioas);
 
 /*
  * struct legacy - a device opened through its group and a container

@@ -1,0 +1,1102 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mediated devices, which reach memory by calling VFIO: by their group and a type1
+ * container, and by their node and an address space of /dev/iommu. They are of the
+ * samples mdpin, which does what a test tells it to, and mtty.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/serial_reg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "../../../../samples/vfio-mdev/mdpin.h"
+#include "vfio_util.h"
+
+#define PAGE SZ_4K
+#define NR_PAGES 16
+#define MEM_SIZE (NR_PAGES * PAGE)
+
+/* Where memory is mapped, and where nothing is */
+#define IOVA SZ_2M
+#define OTHER (2 * SZ_2M)
+#define NOWHERE (3 * SZ_2M)
+
+/* More notices than the kernel has patience for */
+#define FOREVER 1000000
+
+/* One command for mdpin */
+static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
+{
+	struct mdpin_cmd cmd = {
+		.op = op,
+		.flags = flags,
+		.iova = iova,
+		.count = count,
+	};
+	ssize_t ret = pwrite(device, &cmd, sizeof(cmd), MDPIN_CMD);
+
+	return ret == sizeof(cmd) ? 0 : -1;
+}
+
+#define PIN(_iova, _nr) command(self->device, MDPIN_PIN, 0, _iova, _nr)
+#define PIN_WRITE(_iova, _nr)                                                  \
+	command(self->device, MDPIN_PIN, MDPIN_FLAG_WRITE, _iova, _nr)
+#define UNPIN(_iova, _nr) command(self->device, MDPIN_UNPIN, 0, _iova, _nr)
+#define FORGET(_iova, _nr) command(self->device, MDPIN_FORGET, 0, _iova, _nr)
+#define IGNORE(_nr) command(self->device, MDPIN_IGNORE, 0, 0, _nr)
+#define DMA_READ(_flags, _iova, _nr)                                           \
+	command(self->device, MDPIN_READ, _flags, _iova, _nr)
+#define DMA_WRITE(_flags, _iova, _nr)                                          \
+	command(self->device, MDPIN_WRITE, _flags, _iova, _nr)
+
+static int set_data(int device, unsigned int seed)
+{
+	char data[MDPIN_DATA_SIZE];
+
+	fill_pattern(data, sizeof(data), seed);
+	return pwrite(device, data, sizeof(data), MDPIN_DATA) == sizeof(data) ?
+		0 : -1;
+}
+
+/* Do the first @length bytes of the device's data have this pattern? */
+static bool data_is(int device, size_t length, unsigned int seed)
+{
+	char data[MDPIN_DATA_SIZE];
+
+	return pread(device, data, length, MDPIN_DATA) == (ssize_t)length &&
+	       is_pattern(data, length, seed);
+}
+
+/* Does a read by the device find the page of that pattern? */
+static bool reads(int device, __u64 iova, unsigned int seed)
+{
+	return !set_data(device, seed + 1) &&
+	       !command(device, MDPIN_READ, 0, iova, PAGE) &&
+	       data_is(device, PAGE, seed);
+}
+
+/* Does what it has pinned there have that pattern? */
+static bool holds(int device, __u64 iova, unsigned int seed)
+{
+	return !set_data(device, seed + 1) &&
+	       !command(device, MDPIN_LOAD, 0, iova, PAGE) &&
+	       data_is(device, PAGE, seed);
+}
+
+static struct mdpin_state state_of(int device)
+{
+	struct mdpin_state state;
+
+	if (pread(device, &state, sizeof(state), MDPIN_STATE) != sizeof(state))
+		memset(&state, 0xff, sizeof(state));
+	return state;
+}
+
+#define STATE() state_of(self->device)
+
+/* Both ways */
+
+/*
+ * struct way - a mediated device that memory can be mapped for
+ * @legacy: by its group, if iommufd is -1
+ */
+struct way {
+	struct pci_dev dev;
+	struct legacy legacy;
+	int device;
+	int iommufd;
+	__u32 ioas;
+};
+
+static int open_way(struct way *w, bool node, const char *driver,
+		    const char *type)
+{
+	w->iommufd = -1;
+	if (mdev_create(&w->dev, driver, type))
+		return -1;
+	if (!node) {
+		if (legacy_open(&w->legacy, &w->dev))
+			return -1;
+		w->device = w->legacy.device;
+		return 0;
+	}
+	w->device = open_cdev(&w->dev);
+	w->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	return bind_iommufd(w->device, w->iommufd, NULL) ||
+	       ioas_alloc(w->iommufd, &w->ioas) ||
+	       attach_pt(w->device, w->ioas, NULL) ? -1 : 0;
+}
+
+static int close_way(struct way *w)
+{
+	if (w->iommufd >= 0) {
+		close(w->device);
+		close(w->iommufd);
+	} else {
+		legacy_close(&w->legacy);
+	}
+	return mdev_remove(&w->dev);
+}
+
+/* @flags: those of iommufd */
+static int map_at(struct way *w, void *va, size_t length, __u64 iova,
+		  __u32 flags)
+{
+	__u32 legacy = 0;
+
+	if (w->iommufd >= 0)
+		return ioas_map(w->iommufd, w->ioas, va, length, iova, flags);
+	if (flags & IOMMU_IOAS_MAP_READABLE)
+		legacy |= VFIO_DMA_MAP_FLAG_READ;
+	if (flags & IOMMU_IOAS_MAP_WRITEABLE)
+		legacy |= VFIO_DMA_MAP_FLAG_WRITE;
+	return legacy_map(w->legacy.container, va, length, iova, legacy);
+}
+
+static int unmap_at(struct way *w, __u64 iova, size_t length)
+{
+	if (w->iommufd >= 0)
+		return ioas_unmap(w->iommufd, w->ioas, iova, length);
+	return legacy_unmap(w->legacy.container, iova, length);
+}
+
+/* Each page has a pattern, whose seed is its number */
+static void *map_patterns(void)
+{
+	void *mem = map_anon(MEM_SIZE);
+	int i;
+
+	for (i = 0; mem && i < NR_PAGES; i++)
+		fill_pattern(mem + i * PAGE, PAGE, i);
+	return mem;
+}
+
+FIXTURE(mdpin)
+{
+	struct way way;
+	int device;
+	void *mem;
+};
+
+/*
+ * @type: the mdpin that can be used
+ * @node: use the node and an IOAS
+ * @absent: errno where nothing is mapped
+ * @pinned: what in /proc/self/status counts pinned pages
+ */
+FIXTURE_VARIANT(mdpin)
+{
+	const char *type;
+	bool node;
+	int absent;
+	const char *pinned;
+};
+
+FIXTURE_VARIANT_ADD(mdpin, group)
+{
+	.type = "unlocked",
+	.absent = EINVAL,
+	.pinned = "VmLck",
+};
+
+FIXTURE_VARIANT_ADD(mdpin, node)
+{
+	.type = "locked",
+	.node = true,
+	.absent = ENOENT,
+	.pinned = "VmPin",
+};
+
+FIXTURE_SETUP(mdpin)
+{
+	if (variant->node && !has_nodes())
+		SKIP_TEST("no device nodes");
+	ASSERT_EQ(0, open_way(&self->way, variant->node, "mdpin",
+			      variant->type));
+	self->device = self->way.device;
+	self->mem = map_patterns();
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(mdpin)
+{
+	EXPECT_EQ(0, close_way(&self->way));
+}
+
+#define MAP(_va, _length, _iova, _flags)                                       \
+	map_at(&self->way, _va, _length, _iova, _flags)
+#define MAP_ALL() MAP(self->mem, MEM_SIZE, IOVA, MAP_RW)
+#define UNMAP_ALL() unmap_at(&self->way, IOVA, MEM_SIZE)
+
+/* Pages that the process is charged for */
+#define CHARGED() (status_kb(variant->pinned) * 1024 / PAGE)
+
+/* A page is charged once, and goes when it was unpinned as often as pinned */
+TEST_F(mdpin, pins_are_counted)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_EQ(0, CHARGED());
+	ASSERT_EQ(0, PIN(IOVA, 4));
+	EXPECT_EQ(4, CHARGED());
+	ASSERT_EQ(0, PIN(IOVA + 2 * PAGE, 2));
+	EXPECT_EQ(4, CHARGED());
+	EXPECT_EQ(6, STATE().pins);
+
+	ASSERT_EQ(0, UNPIN(IOVA, 4));
+	EXPECT_EQ(2, CHARGED());
+	EXPECT_EQ(2, STATE().pins);
+	/* Of other pieces, and with pages that are not pinned */
+	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 2));
+	EXPECT_EQ(1, CHARGED());
+	ASSERT_EQ(0, UNPIN(IOVA, NR_PAGES));
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, STATE().notices);
+}
+
+/* As gvt does: pages pinned one by one, in any order, and unpinned in one go */
+TEST_F(mdpin, pins_of_one_page_are_unpinned_in_a_block)
+{
+	int i;
+
+	ASSERT_EQ(0, MAP_ALL());
+	for (i = 0; i < NR_PAGES; i++)
+		ASSERT_EQ(0, PIN(IOVA + (i * 5) % NR_PAGES * PAGE, 1));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	ASSERT_EQ(0, UNPIN(IOVA, NR_PAGES));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* Some drivers give the address of a byte */
+TEST_F(mdpin, address_need_not_be_of_a_page)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, PIN(IOVA + 5 * PAGE + 0x123, 1));
+	EXPECT_EQ(1, CHARGED());
+	EXPECT_TRUE(holds(self->device, IOVA + 5 * PAGE, 5));
+	ASSERT_EQ(0, UNPIN(IOVA + 5 * PAGE + 0x123, 1));
+	EXPECT_EQ(0, CHARGED());
+}
+
+TEST_F(mdpin, number_of_pages_has_limits)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_ERRNO(EINVAL, PIN(IOVA, 0));
+	EXPECT_ERRNO(E2BIG, PIN(IOVA, PAGE / sizeof(long) + 1));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* After what can be pinned, so that there is something to undo */
+TEST_F(mdpin, pin_of_too_much_pins_nothing)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_ERRNO(variant->absent, PIN(NOWHERE, 1));
+	EXPECT_ERRNO(variant->absent, PIN(IOVA, NR_PAGES + 1));
+	EXPECT_EQ(0, CHARGED());
+	/* Memory that the process has not got any more */
+	ASSERT_EQ(0, munmap(self->mem + 8 * PAGE, PAGE));
+	EXPECT_ERRNO(EFAULT, PIN(IOVA, NR_PAGES));
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, PIN(IOVA, 8));
+	EXPECT_EQ(8, CHARGED());
+}
+
+/* trap D5 */
+TEST_F(mdpin, pin_to_write_needs_permission)
+{
+	ASSERT_EQ(0, MAP(self->mem, 4 * PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, MAP(self->mem, 4 * PAGE, IOVA + 4 * PAGE,
+			 IOMMU_IOAS_MAP_READABLE));
+	EXPECT_ERRNO(EPERM, PIN_WRITE(IOVA + 4 * PAGE, 1));
+	EXPECT_ERRNO(EPERM, PIN_WRITE(IOVA, 8));
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, PIN_WRITE(IOVA, 4));
+	EXPECT_EQ(0, PIN(IOVA + 4 * PAGE, 4));
+}
+
+/* It is not a copy; and it stays when the program has other memory there */
+TEST_F(mdpin, pinned_page_is_the_programs)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, PIN_WRITE(IOVA + PAGE, 2));
+	fill_pattern(self->mem + PAGE, PAGE, 11);
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 11));
+	ASSERT_EQ(0, set_data(self->device, 12));
+	ASSERT_EQ(0, command(self->device, MDPIN_STORE, 0, IOVA + 2 * PAGE,
+			     PAGE));
+	EXPECT_TRUE(is_pattern(self->mem + 2 * PAGE, PAGE, 12));
+
+	ASSERT_EQ(self->mem + PAGE,
+		  mmap(self->mem + PAGE, PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	fill_pattern(self->mem + PAGE, PAGE, 13);
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 11));
+	/* Pinned once more it is the same still */
+	ASSERT_EQ(0, PIN_WRITE(IOVA + PAGE, 1));
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 11));
+	/* When it was given back, it is what the program has now */
+	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 1));
+	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 1));
+	ASSERT_EQ(0, PIN_WRITE(IOVA + PAGE, 1));
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 13));
+}
+
+/* Of any bytes, by the thread that asks and by one of the kernel */
+TEST_F(mdpin, copies_any_bytes)
+{
+	__u32 flags;
+
+	ASSERT_EQ(0, MAP(self->mem, 4 * PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, MAP(self->mem + 4 * PAGE, 4 * PAGE, IOVA + 4 * PAGE,
+			 MAP_RW));
+	for (flags = 0; flags <= MDPIN_FLAG_WORKER; flags += MDPIN_FLAG_WORKER) {
+		/* From one mapping to the next */
+		memset(self->mem, 0, MEM_SIZE);
+		fill_pattern(self->mem + 4 * PAGE - 99, 1000, 21);
+		ASSERT_EQ(0, DMA_READ(flags, IOVA + 4 * PAGE - 99, 1000));
+		EXPECT_TRUE(data_is(self->device, 1000, 21));
+
+		ASSERT_EQ(0, set_data(self->device, 22));
+		ASSERT_EQ(0, DMA_WRITE(flags, IOVA + 4 * PAGE - 999, PAGE));
+		EXPECT_TRUE(is_pattern(self->mem + 4 * PAGE - 999, PAGE, 22));
+		EXPECT_TRUE(is_byte(self->mem, 4 * PAGE - 999, 0));
+		EXPECT_TRUE(is_byte(self->mem + 5 * PAGE - 999, 999, 0));
+	}
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* trap D4 */
+TEST_F(mdpin, copy_has_its_errors)
+{
+	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA + PAGE,
+			 IOMMU_IOAS_MAP_READABLE));
+	EXPECT_ERRNO(EINVAL, DMA_READ(0, IOVA, 0));
+	EXPECT_ERRNO(variant->absent, DMA_READ(0, NOWHERE, 1));
+	EXPECT_ERRNO(variant->absent, DMA_WRITE(0, NOWHERE, 1));
+	EXPECT_ERRNO(variant->absent, DMA_READ(0, IOVA + 2 * PAGE - 1, 2));
+	EXPECT_ERRNO(EPERM, DMA_WRITE(0, IOVA + PAGE, 1));
+	EXPECT_EQ(0, DMA_READ(0, IOVA + PAGE, 1));
+	ASSERT_EQ(0, munmap(self->mem, PAGE));
+	EXPECT_ERRNO(EFAULT, DMA_READ(0, IOVA, 1));
+	EXPECT_ERRNO(EFAULT, DMA_READ(MDPIN_FLAG_WORKER, IOVA, 1));
+}
+
+/*
+ * A child asks, and means the memory of its parent, who has mapped it. A type1
+ * container refuses that
+ */
+TEST_F(mdpin, copies_for_another_process)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, set_data(self->device, 31));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		memset(self->mem, 0, MEM_SIZE);
+		if (!variant->node)
+			_exit(DMA_WRITE(0, IOVA + 50, 2000) != -1 ||
+			      errno != EFAULT);
+		_exit(DMA_WRITE(0, IOVA + 50, 2000) ||
+		      !reads(self->device, IOVA + PAGE, 1) ||
+		      !is_byte(self->mem, MEM_SIZE, 0));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	if (variant->node)
+		EXPECT_TRUE(is_pattern(self->mem + 50, 2000, 31));
+}
+
+/* The same for pins: it is the one who has mapped it that counts */
+TEST_F(mdpin, pins_for_another_process)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, MAP_ALL());
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		memset(self->mem, 0, MEM_SIZE);
+		_exit(PIN_WRITE(IOVA, 2) || CHARGED());
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(2, CHARGED());
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 1));
+	ASSERT_EQ(0, command(self->device, MDPIN_UNPIN, MDPIN_FLAG_WORKER,
+			     IOVA, 2));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* Who holds nothing is not asked */
+TEST_F(mdpin, unmap_asks_for_what_is_pinned)
+{
+	struct mdpin_state state;
+
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, MAP(self->mem, PAGE, OTHER, MAP_RW));
+	ASSERT_EQ(0, PIN(IOVA + 3 * PAGE, 3));
+	/* Some of it more than once */
+	ASSERT_EQ(0, PIN(IOVA + 4 * PAGE, 1));
+	EXPECT_EQ(3, CHARGED());
+	EXPECT_EQ(0, unmap_at(&self->way, OTHER, PAGE));
+	EXPECT_EQ(0, STATE().notices);
+
+	EXPECT_EQ(0, UNMAP_ALL());
+	state = STATE();
+	EXPECT_EQ(1, state.notices);
+	EXPECT_EQ(0, state.pins);
+	/* A type1 container tells the mapping, and not what is pinned of it */
+	EXPECT_EQ(variant->node ? IOVA + 3 * PAGE : IOVA, state.iova);
+	EXPECT_EQ(variant->node ? 3 * PAGE : MEM_SIZE, state.length);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_ERRNO(variant->absent, PIN(IOVA + 3 * PAGE, 1));
+	/* The place is free */
+	EXPECT_EQ(0, MAP_ALL());
+}
+
+TEST_F(mdpin, ignored_notice_is_asked_again)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, PIN(IOVA + PAGE, 1));
+	ASSERT_EQ(0, IGNORE(1));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* The driver unpins when it is closed */
+TEST_F(mdpin, close_unpins)
+{
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, PIN(IOVA, NR_PAGES));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	self->way.device = -1;
+	self->way.legacy.device = -1;
+	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+/* trap D6: else it would have pages that were unmapped long ago */
+TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
+{
+	ASSERT_EQ(0, close_way(&self->way));
+	ASSERT_EQ(0, open_way(&self->way, variant->node, "mdpin", "deaf"));
+	self->device = self->way.device;
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_ERRNO(EINVAL, PIN(IOVA, 1));
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_TRUE(reads(self->device, IOVA + PAGE, 1));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_ERRNO(variant->absent, DMA_READ(0, IOVA, 1));
+}
+
+/* By the node only */
+
+FIXTURE(node)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 id;
+	__u32 ioas;
+	void *mem;
+};
+
+#undef MAP
+#undef CHARGED
+
+#define ATTACH(_id) attach_pt(self->device, _id, NULL)
+#define DETACH() detach_pt(self->device)
+#define MAP(_va, _length, _iova)                                               \
+	ioas_map(self->iommufd, self->ioas, _va, _length, _iova, MAP_RW)
+#define UNMAP(_iova, _length)                                                  \
+	ioas_unmap(self->iommufd, self->ioas, _iova, _length)
+#define CHARGED() (status_kb("VmPin") * 1024 / PAGE)
+
+FIXTURE_SETUP(node)
+{
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	self->device = open_cdev(&self->dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	self->mem = map_patterns();
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_EQ(0, MAP(self->mem, MEM_SIZE, IOVA));
+}
+
+FIXTURE_TEARDOWN(node)
+{
+	close(self->device);
+	close(self->iommufd);
+	EXPECT_EQ(0, mdev_remove(&self->dev));
+}
+
+/* A second address space, whose page at IOVA is page 1 of the memory */
+static int make_other(int iommufd, void *mem, __u32 *ioas)
+{
+	if (ioas_alloc(iommufd, ioas))
+		return -1;
+	return ioas_map(iommufd, *ioas, mem + PAGE, PAGE, IOVA, MAP_RW);
+}
+
+TEST_F(node, comes_and_goes_with_the_device)
+{
+	char path[64];
+
+	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
+	EXPECT_EQ(0, access(path, F_OK));
+	close(self->device);
+	ASSERT_EQ(0, mdev_remove(&self->dev));
+	EXPECT_ERRNO(ENOENT, access(path, F_OK));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	self->device = open_cdev(&self->dev);
+	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+}
+
+TEST_F(node, excludes_the_group_and_other_files)
+{
+	int other = open_cdev(&self->dev);
+
+	ASSERT_LE(0, other);
+	EXPECT_ERRNO(EINVAL, bind_iommufd(other, self->iommufd, NULL));
+	EXPECT_ERRNO(EINVAL, command(other, MDPIN_IGNORE, 0, 0, 0));
+	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	close(self->device);
+	self->device = open_group(&self->dev);
+	ASSERT_LE(0, self->device);
+	EXPECT_ERRNO(EBUSY, bind_iommufd(other, self->iommufd, NULL));
+	close(self->device);
+	self->device = other;
+	EXPECT_EQ(0, bind_iommufd(other, self->iommufd, NULL));
+}
+
+/* It has an id as other devices have, but is none whose DMA can be translated */
+TEST_F(node, id_is_an_access)
+{
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = self->id,
+	};
+	__u32 hwpt;
+
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, self->id));
+	EXPECT_ERRNO(ENOENT, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
+	EXPECT_ERRNO(ENOENT, hwpt_alloc(self->iommufd, self->id, self->ioas,
+					&hwpt));
+	close(self->device);
+	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, self->id));
+	self->device = -1;
+}
+
+TEST_F(node, attach_gives_the_ioas_back)
+{
+	__u32 id = 0;
+
+	EXPECT_EQ(0, attach_pt(self->device, self->ioas, &id));
+	EXPECT_EQ(self->ioas, id);
+	EXPECT_TRUE(reads(self->device, IOVA, 0));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+TEST_F(node, attach_has_its_errors)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach) - 1,
+		.pt_id = self->ioas,
+	};
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+		.flags = 1,
+	};
+
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   &attach));
+	attach.argsz = sizeof(attach);
+	attach.flags = 2;
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   &attach));
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_DETACH_IOMMUFD_PT,
+				   &detach));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+}
+
+TEST_F(node, nothing_is_reached_before_attach)
+{
+	EXPECT_ERRNO(ENOENT, PIN(IOVA, 1));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+	EXPECT_ERRNO(ENOENT, DMA_WRITE(MDPIN_FLAG_WORKER, IOVA, 1));
+	EXPECT_EQ(0, UNPIN(IOVA, 1));
+	EXPECT_EQ(0, DETACH());
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, STATE().notices);
+}
+
+TEST_F(node, nothing_is_reached_after_detach)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_TRUE(reads(self->device, IOVA, 0));
+	ASSERT_EQ(0, PIN(IOVA, 3));
+	EXPECT_EQ(0, DETACH());
+	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_ERRNO(ENOENT, PIN(IOVA, 1));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+	EXPECT_EQ(0, DETACH());
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+/* trap D8: the next user begins with a device that is not attached */
+TEST_F(node, bind_after_close_is_not_attached)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA, 1));
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	EXPECT_EQ(0, DETACH());
+	EXPECT_ERRNO(ENOENT, PIN(IOVA, 1));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_TRUE(reads(self->device, IOVA, 0));
+	EXPECT_EQ(0, PIN(IOVA, 1));
+}
+
+TEST_F(node, second_attach_moves)
+{
+	__u32 other;
+
+	ASSERT_EQ(0, make_other(self->iommufd, self->mem, &other));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA + 2 * PAGE, 2));
+	EXPECT_EQ(2, CHARGED());
+	ASSERT_EQ(0, ATTACH(other));
+	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(IOVA + 2 * PAGE, STATE().iova);
+	EXPECT_EQ(2 * PAGE, STATE().length);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_TRUE(reads(self->device, IOVA, 1));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA + PAGE, 1));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+TEST_F(node, attach_to_the_same_changes_nothing)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA, 1));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(1, CHARGED());
+	EXPECT_EQ(0, DETACH());
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+}
+
+/* Whole pages are what can be pinned */
+TEST_F(node, attach_raises_the_alignment)
+{
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(PAGE, iova_alignment(self->iommufd, self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP(self->mem, PAGE / 2, OTHER));
+	ASSERT_EQ(0, DETACH());
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(0, MAP(self->mem, PAGE / 2, OTHER));
+}
+
+/* trap D1: the next moves and the end find the device where it was */
+TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
+{
+	__u32 other;
+
+	ASSERT_EQ(0, make_other(self->iommufd, self->mem, &other));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->mem, PAGE / 2, OTHER,
+			      MAP_RW));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA, 1));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
+	EXPECT_TRUE(reads(self->device, IOVA, 0));
+	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(1, CHARGED());
+	EXPECT_EQ(1, iova_alignment(self->iommufd, other));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, other, OTHER, PAGE / 2));
+	EXPECT_EQ(0, ATTACH(other));
+	EXPECT_TRUE(reads(self->device, IOVA, 1));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* Nobody can know that it worked, so it did not */
+TEST_F(node, attach_without_an_answer_is_undone)
+{
+	struct vfio_device_attach_iommufd_pt *attach = map_anon(PAGE);
+	__u32 other;
+
+	ASSERT_NE(NULL, attach);
+	attach->argsz = sizeof(*attach);
+	attach->pt_id = self->ioas;
+	ASSERT_EQ(0, mprotect(attach, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
+
+	ASSERT_EQ(0, make_other(self->iommufd, self->mem, &other));
+	ASSERT_EQ(0, ATTACH(other));
+	ASSERT_EQ(0, PIN(IOVA, 1));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_TRUE(reads(self->device, IOVA, 1));
+	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(1, CHARGED());
+	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
+}
+
+/* Of each run, the lowest first, and of nothing between and behind */
+TEST_F(node, each_run_is_asked_for)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA + MEM_SIZE));
+	ASSERT_EQ(0, PIN(IOVA + 9 * PAGE, 1));
+	ASSERT_EQ(0, PIN(IOVA + 3 * PAGE, 2));
+	/* The last page, and the first one of the next mapping */
+	ASSERT_EQ(0, PIN(IOVA + 15 * PAGE, 2));
+	ASSERT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_EQ(3, STATE().notices);
+	EXPECT_EQ(IOVA + 15 * PAGE, STATE().iova);
+	EXPECT_EQ(PAGE, STATE().length);
+	EXPECT_EQ(1, STATE().pins);
+	EXPECT_EQ(1, CHARGED());
+	EXPECT_TRUE(holds(self->device, IOVA + 16 * PAGE, 0));
+}
+
+/* It goes on as if nothing had been asked */
+TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
+	ASSERT_EQ(0, IGNORE(FOREVER));
+	EXPECT_ERRNO(EDEADLOCK, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_GT(1000, STATE().notices);
+	EXPECT_EQ(2, STATE().pins);
+	EXPECT_EQ(2, CHARGED());
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 1));
+	EXPECT_TRUE(reads(self->device, IOVA + 3 * PAGE, 3));
+	EXPECT_ERRNO(EEXIST, MAP(self->mem, PAGE, IOVA));
+	EXPECT_EQ(0, PIN(IOVA, NR_PAGES));
+
+	ASSERT_EQ(0, IGNORE(0));
+	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* DETACH can't be refused: what the driver keeps is taken from it */
+TEST_F(node, detach_of_what_is_kept_ends)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
+	ASSERT_EQ(0, FORGET(IOVA + PAGE, 2));
+	EXPECT_EQ(2, CHARGED());
+	EXPECT_EQ(0, DETACH());
+	EXPECT_LT(1, STATE().notices);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+}
+
+TEST_F(node, forgotten_pin_ends_with_the_device)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA + PAGE, 4));
+	ASSERT_EQ(0, FORGET(IOVA + 2 * PAGE, 1));
+	EXPECT_ERRNO(EDEADLOCK, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(1, CHARGED());
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+
+	self->device = open_cdev(&self->dev);
+	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	EXPECT_EQ(0, ATTACH(self->ioas));
+}
+
+/* Also when the iommufd is closed first, with the memory still mapped */
+TEST_F(node, last_close_unpins)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA, 4));
+	ASSERT_EQ(0, FORGET(IOVA, 1));
+	close(self->iommufd);
+	EXPECT_EQ(4, CHARGED());
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 1));
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	self->iommufd = -1;
+	self->device = -1;
+}
+
+/* Two devices in one address space: each is asked for its own */
+TEST_F(node, each_device_is_asked_for_its_own)
+{
+	struct pci_dev dev;
+	int other;
+
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "locked"));
+	other = open_cdev(&dev);
+	ASSERT_EQ(0, bind_iommufd(other, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(other, self->ioas, NULL));
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN(IOVA, 4));
+	ASSERT_EQ(0, command(other, MDPIN_PIN, 0, IOVA + 2 * PAGE, 4));
+	/* What both have counts once */
+	EXPECT_EQ(6, CHARGED());
+	ASSERT_EQ(0, UNPIN(IOVA, 3));
+	EXPECT_EQ(4, CHARGED());
+	EXPECT_TRUE(holds(other, IOVA + 2 * PAGE, 2));
+	ASSERT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(IOVA + 3 * PAGE, STATE().iova);
+	EXPECT_EQ(PAGE, STATE().length);
+	EXPECT_EQ(1, state_of(other).notices);
+	EXPECT_EQ(IOVA + 2 * PAGE, state_of(other).iova);
+	EXPECT_EQ(4 * PAGE, state_of(other).length);
+	EXPECT_EQ(0, CHARGED());
+	close(other);
+	EXPECT_EQ(0, mdev_remove(&dev));
+}
+
+/* With a device that does DMA in the same address space */
+
+FIXTURE(shared)
+{
+	struct pci_dev dev, edu_dev;
+	int device, edu_device;
+	int iommufd;
+	__u32 id, edu_id;
+	__u32 ioas;
+	__u32 hwpt;
+	struct edu edu;
+	void *mem;
+};
+
+FIXTURE_SETUP(shared)
+{
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	if (find_edu_alone(&self->edu_dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->edu_dev));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	self->device = open_cdev(&self->dev);
+	self->edu_device = open_cdev(&self->edu_dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
+	ASSERT_EQ(0, bind_iommufd(self->edu_device, self->iommufd,
+				  &self->edu_id));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, attach_pt(self->edu_device, self->ioas, &self->hwpt));
+	ASSERT_EQ(0, edu_open(&self->edu, self->edu_device));
+	self->mem = map_patterns();
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_EQ(0, MAP(self->mem, MEM_SIZE, IOVA));
+}
+
+FIXTURE_TEARDOWN(shared)
+{
+	edu_close(&self->edu);
+	close(self->edu_device);
+	close(self->device);
+	close(self->iommufd);
+	EXPECT_EQ(0, mdev_remove(&self->dev));
+}
+
+/* trap D10: nor is anything done by one that is refused */
+TEST_F(shared, only_an_ioas_can_be_attached)
+{
+	__u32 own, not[6];
+	int i, round;
+
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->edu_id, self->ioas, &own));
+	not[0] = own;
+	not[1] = self->hwpt;
+	not[2] = self->edu_id;
+	not[3] = self->id;
+	not[4] = 0;
+	not[5] = 1000;
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 6; i++)
+			EXPECT_ERRNO(ENOENT, ATTACH(not[i]));
+		if (!round) {
+			EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
+			ASSERT_EQ(0, ATTACH(self->ioas));
+			ASSERT_EQ(0, PIN(IOVA, 1));
+		}
+	}
+	EXPECT_EQ(0, STATE().notices);
+	EXPECT_TRUE(reads(self->device, IOVA, 0));
+}
+
+/* Each sees what the other has written; and the memory is charged once */
+TEST_F(shared, pinned_page_is_what_a_device_sees)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	ASSERT_EQ(0, PIN_WRITE(IOVA, 2));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + 7 * PAGE, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
+	ASSERT_EQ(0, command(self->device, MDPIN_LOAD, 0, IOVA, PAGE));
+	EXPECT_TRUE(data_is(self->device, EDU_MAX, 7));
+
+	ASSERT_EQ(0, set_data(self->device, 41));
+	ASSERT_EQ(0, command(self->device, MDPIN_STORE, 0, IOVA + PAGE, PAGE));
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 2 * PAGE, EDU_MAX));
+	EXPECT_TRUE(is_pattern(self->mem + 2 * PAGE, EDU_MAX, 41));
+	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* What the program has there now is another page: a pin is of what devices have */
+TEST_F(shared, pinned_page_is_what_a_device_sees_after_remap)
+{
+	ASSERT_EQ(self->mem, mmap(self->mem, MEM_SIZE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				  0));
+	memset(self->mem, 0, MEM_SIZE);
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN_WRITE(IOVA, 3));
+	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 1));
+
+	ASSERT_EQ(0, set_data(self->device, 42));
+	ASSERT_EQ(0, command(self->device, MDPIN_STORE, 0, IOVA, PAGE));
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 2 * PAGE, EDU_MAX));
+	ASSERT_EQ(0, command(self->device, MDPIN_LOAD, 0, IOVA + 2 * PAGE,
+			     PAGE));
+	EXPECT_TRUE(data_is(self->device, EDU_MAX, 42));
+	EXPECT_TRUE(is_byte(self->mem, MEM_SIZE, 0));
+}
+
+/* trap A3: a page that is pinned stays while devices come and go */
+TEST_F(shared, pinned_page_stays_when_devices_leave)
+{
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, PIN_WRITE(IOVA + 5 * PAGE, 3));
+	ASSERT_EQ(0, detach_pt(self->edu_device));
+	EXPECT_EQ(3, CHARGED());
+	ASSERT_EQ(self->mem, mmap(self->mem, MEM_SIZE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				  0));
+	fill_pattern(self->mem, PAGE, 51);
+	EXPECT_TRUE(holds(self->device, IOVA + 6 * PAGE, 6));
+
+	ASSERT_EQ(0, attach_pt(self->edu_device, self->ioas, NULL));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 5 * PAGE, EDU_MAX));
+	ASSERT_EQ(0, command(self->device, MDPIN_LOAD, 0, IOVA + 5 * PAGE,
+			     PAGE));
+	EXPECT_TRUE(data_is(self->device, EDU_MAX, 51));
+	ASSERT_EQ(0, UNPIN(IOVA + 5 * PAGE, 3));
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	ASSERT_EQ(0, detach_pt(self->edu_device));
+	EXPECT_EQ(0, CHARGED());
+}
+
+/* A UART, of a driver that knows nothing of memory */
+
+FIXTURE(mtty)
+{
+};
+
+FIXTURE_VARIANT(mtty)
+{
+	bool node;
+};
+
+FIXTURE_VARIANT_ADD(mtty, group)
+{
+	.node = false,
+};
+
+FIXTURE_VARIANT_ADD(mtty, node)
+{
+	.node = true,
+};
+
+FIXTURE_SETUP(mtty)
+{
+	if (variant->node && !has_nodes())
+		SKIP_TEST("no device nodes");
+}
+
+FIXTURE_TEARDOWN(mtty)
+{
+}
+
+/* What is sent comes back, in its order */
+static bool loops(int device)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	static const char text[] = "loop";
+	char c, status;
+	size_t i;
+
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region))
+		return false;
+	for (i = 0; i < sizeof(text); i++)
+		if (pwrite(device, text + i, 1, region.offset + UART_TX) != 1)
+			return false;
+	for (i = 0; i < sizeof(text); i++) {
+		if (pread(device, &status, 1, region.offset + UART_LSR) != 1 ||
+		    !(status & UART_LSR_DR) ||
+		    pread(device, &c, 1, region.offset + UART_RX) != 1 ||
+		    c != text[i])
+			return false;
+	}
+	return pread(device, &status, 1, region.offset + UART_LSR) == 1 &&
+	       !(status & UART_LSR_DR);
+}
+
+/* And does again, when it was given back */
+TEST_F(mtty, sends_and_receives)
+{
+	struct way way;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, open_way(&way, variant->node, "mtty", "1"));
+		EXPECT_TRUE(loops(way.device));
+		ASSERT_EQ(0, close_way(&way));
+	}
+}
+
+TEST_HARNESS_MAIN
