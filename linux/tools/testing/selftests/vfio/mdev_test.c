@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Mediated devices, which reach memory by calling VFIO: by their group and a type1
- * container, and by their node and an address space of /dev/iommu. They are of the
- * samples mdpin, which does what a test tells it to, and mtty.
+ * container, by their group and /dev/iommu in its place, and by their node and an
+ * address space of /dev/iommu. They are of the samples mdpin, which does what a
+ * test tells it to, and mtty.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -100,7 +101,7 @@ static struct mdpin_state state_of(int device)
 
 #define STATE() state_of(self->device)
 
-/* Both ways */
+/* All ways */
 
 /*
  * struct way - a mediated device that memory can be mapped for
@@ -114,14 +115,15 @@ struct way {
 	__u32 ioas;
 };
 
-static int open_way(struct way *w, bool node, const char *driver,
+/* @container: what to give to the group; NULL to use the node */
+static int open_way(struct way *w, const char *container, const char *driver,
 		    const char *type)
 {
 	w->iommufd = -1;
 	if (mdev_create(&w->dev, driver, type))
 		return -1;
-	if (!node) {
-		if (legacy_open(&w->legacy, &w->dev))
+	if (container) {
+		if (legacy_open_in(&w->legacy, &w->dev, container))
 			return -1;
 		w->device = w->legacy.device;
 		return 0;
@@ -186,14 +188,16 @@ FIXTURE(mdpin)
 
 /*
  * @type: the mdpin that can be used
- * @node: use the node and an IOAS
+ * @container: see open_way()
+ * @iommufd: the memory is mapped in an IOAS
  * @absent: errno where nothing is mapped
  * @pinned: what in /proc/self/status counts pinned pages
  */
 FIXTURE_VARIANT(mdpin)
 {
 	const char *type;
-	bool node;
+	const char *container;
+	bool iommufd;
 	int absent;
 	const char *pinned;
 };
@@ -201,23 +205,33 @@ FIXTURE_VARIANT(mdpin)
 FIXTURE_VARIANT_ADD(mdpin, group)
 {
 	.type = "unlocked",
+	.container = "/dev/vfio/vfio",
 	.absent = EINVAL,
 	.pinned = "VmLck",
+};
+
+FIXTURE_VARIANT_ADD(mdpin, group_of_iommufd)
+{
+	.type = "locked",
+	.container = "/dev/iommu",
+	.iommufd = true,
+	.absent = ENOENT,
+	.pinned = "VmPin",
 };
 
 FIXTURE_VARIANT_ADD(mdpin, node)
 {
 	.type = "locked",
-	.node = true,
+	.iommufd = true,
 	.absent = ENOENT,
 	.pinned = "VmPin",
 };
 
 FIXTURE_SETUP(mdpin)
 {
-	if (variant->node && !has_nodes())
+	if (variant->iommufd && !has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, open_way(&self->way, variant->node, "mdpin",
+	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
 			      variant->type));
 	self->device = self->way.device;
 	self->mem = map_patterns();
@@ -404,7 +418,7 @@ TEST_F(mdpin, copies_for_another_process)
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		memset(self->mem, 0, MEM_SIZE);
-		if (!variant->node)
+		if (!variant->iommufd)
 			_exit(DMA_WRITE(0, IOVA + 50, 2000) != -1 ||
 			      errno != EFAULT);
 		_exit(DMA_WRITE(0, IOVA + 50, 2000) ||
@@ -413,7 +427,7 @@ TEST_F(mdpin, copies_for_another_process)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	if (variant->node)
+	if (variant->iommufd)
 		EXPECT_TRUE(is_pattern(self->mem + 50, 2000, 31));
 }
 
@@ -458,8 +472,8 @@ TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 	EXPECT_EQ(1, state.notices);
 	EXPECT_EQ(0, state.pins);
 	/* A type1 container tells the mapping, and not what is pinned of it */
-	EXPECT_EQ(variant->node ? IOVA + 3 * PAGE : IOVA, state.iova);
-	EXPECT_EQ(variant->node ? 3 * PAGE : MEM_SIZE, state.length);
+	EXPECT_EQ(variant->iommufd ? IOVA + 3 * PAGE : IOVA, state.iova);
+	EXPECT_EQ(variant->iommufd ? 3 * PAGE : MEM_SIZE, state.length);
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_ERRNO(variant->absent, PIN(IOVA + 3 * PAGE, 1));
 	/* The place is free */
@@ -494,7 +508,8 @@ TEST_F(mdpin, close_unpins)
 TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 {
 	ASSERT_EQ(0, close_way(&self->way));
-	ASSERT_EQ(0, open_way(&self->way, variant->node, "mdpin", "deaf"));
+	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
+			      "deaf"));
 	self->device = self->way.device;
 	ASSERT_EQ(0, MAP_ALL());
 	EXPECT_ERRNO(EINVAL, PIN(IOVA, 1));
@@ -1036,22 +1051,29 @@ FIXTURE(mtty)
 
 FIXTURE_VARIANT(mtty)
 {
-	bool node;
+	const char *container;
+	bool iommufd;
 };
 
 FIXTURE_VARIANT_ADD(mtty, group)
 {
-	.node = false,
+	.container = "/dev/vfio/vfio",
+};
+
+FIXTURE_VARIANT_ADD(mtty, group_of_iommufd)
+{
+	.container = "/dev/iommu",
+	.iommufd = true,
 };
 
 FIXTURE_VARIANT_ADD(mtty, node)
 {
-	.node = true,
+	.iommufd = true,
 };
 
 FIXTURE_SETUP(mtty)
 {
-	if (variant->node && !has_nodes())
+	if (variant->iommufd && !has_nodes())
 		SKIP_TEST("no device nodes");
 }
 
@@ -1093,7 +1115,7 @@ TEST_F(mtty, sends_and_receives)
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(0, open_way(&way, variant->node, "mtty", "1"));
+		ASSERT_EQ(0, open_way(&way, variant->container, "mtty", "1"));
 		EXPECT_TRUE(loops(way.device));
 		ASSERT_EQ(0, close_way(&way));
 	}

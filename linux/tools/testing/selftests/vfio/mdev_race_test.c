@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver of a mediated device pins and copies memory, while that is unmapped
+ * and the device is moved from one address space to another.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "../iommu/race_util.h"
+#include "../../../../samples/vfio-mdev/mdpin.h"
+#include "vfio_util.h"
+
+#define PAGE SZ_4K
+#define NR_PAGES 16
+#define MEM_SIZE (NR_PAGES * PAGE)
+#define IOVA SZ_2M
+
+FIXTURE(race)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas[2];
+	void *mem;
+};
+
+FIXTURE_SETUP(race)
+{
+	int i;
+
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	self->device = open_cdev(&self->dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	self->mem = map_anon(MEM_SIZE);
+	ASSERT_NE(NULL, self->mem);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas[i]));
+		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas[i], self->mem,
+				      MEM_SIZE, IOVA, MAP_RW));
+	}
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas[0], NULL));
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	close(self->device);
+	close(self->iommufd);
+	EXPECT_EQ(0, mdev_remove(&self->dev));
+}
+
+static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
+{
+	struct mdpin_cmd cmd = {
+		.op = op,
+		.flags = flags,
+		.iova = iova,
+		.count = count,
+	};
+
+	return pwrite(device, &cmd, sizeof(cmd), MDPIN_CMD) == sizeof(cmd) ?
+		0 : -1;
+}
+
+static atomic_ulong nr_done[4];
+
+/* Not attached, not mapped, or being unmapped */
+static bool may_be(int ret)
+{
+	return !ret || errno == ENOENT || errno == EINVAL;
+}
+
+static void *pin_and_unpin(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u32 flags, nr, old_nr = 1;
+	__u64 iova, old = IOVA;
+	unsigned int seed = 1;
+	int ret;
+
+	while (!atomic_load(&stop)) {
+		iova = IOVA + rand_r(&seed) % 12 * PAGE;
+		nr = 1 + rand_r(&seed) % 4;
+		flags = rand_r(&seed) & MDPIN_FLAG_WORKER;
+		ret = command(self->device, MDPIN_PIN, flags, iova, nr);
+		CHECK(may_be(ret));
+		if (ret)
+			continue;
+		atomic_fetch_add(&nr_done[0], 1);
+		/* So that some are there whenever they are asked for */
+		CHECK(!command(self->device, MDPIN_UNPIN, 0, old, old_nr));
+		old = iova;
+		old_nr = nr;
+	}
+	return NULL;
+}
+
+static void *copy(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = 2;
+
+	while (!atomic_load(&stop)) {
+		int ret = command(self->device,
+				  rand_r(&seed) % 2 ? MDPIN_READ : MDPIN_WRITE,
+				  rand_r(&seed) & MDPIN_FLAG_WORKER,
+				  IOVA + rand_r(&seed) % (MEM_SIZE - PAGE),
+				  1 + rand_r(&seed) % PAGE);
+
+		CHECK(may_be(ret));
+		atomic_fetch_add(&nr_done[1], !ret);
+	}
+	return NULL;
+}
+
+static void *move(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = (uintptr_t)&self;
+
+	while (!atomic_load(&stop)) {
+		int where = rand_r(&seed) % 3;
+		int ret = where < 2 ?
+			attach_pt(self->device, self->ioas[where], NULL) :
+			detach_pt(self->device);
+
+		/* Another thread moves it */
+		CHECK(!ret || errno == EBUSY);
+		atomic_fetch_add(&nr_done[2], !ret);
+	}
+	return NULL;
+}
+
+static void *unmap_and_map(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = (uintptr_t)&self;
+
+	while (!atomic_load(&stop)) {
+		__u32 ioas = self->ioas[rand_r(&seed) % 2];
+		int ret = ioas_unmap(self->iommufd, ioas, IOVA, MEM_SIZE);
+
+		/* The other thread has; or it is at it, or at mapping */
+		CHECK(!ret || errno == ENOENT || errno == EBUSY);
+		atomic_fetch_add(&nr_done[3], !ret);
+		ret = ioas_map(self->iommufd, ioas, self->mem, MEM_SIZE, IOVA,
+			       MAP_RW);
+		CHECK(!ret || errno == EEXIST);
+	}
+	return NULL;
+}
+
+/*
+ * Nothing may be left pinned, and who unmaps is never refused. The driver holds
+ * its mutex around pinning and in the notice (trap D9), pins while it has no
+ * address space (trap D2), is moved by two (trap D3); and two unmap what a third
+ * has to let go of first (trap A1)
+ */
+TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
+{
+	struct mdpin_state state;
+	pthread_t threads[6];
+	int i;
+
+	ASSERT_EQ(0, command(self->device, MDPIN_SLEEP, 0, 0, 1));
+	START(&threads[0], pin_and_unpin);
+	START(&threads[1], copy);
+	START(&threads[2], move);
+	START(&threads[3], move);
+	START(&threads[4], unmap_and_map);
+	START(&threads[5], unmap_and_map);
+	run_for(8, threads, 6);
+	EXPECT_EQ(0, atomic_load(&wrong));
+	for (i = 0; i < 4; i++)
+		EXPECT_NE(0, atomic_load(&nr_done[i]));
+
+	ASSERT_EQ(sizeof(state), pread(self->device, &state, sizeof(state),
+				       MDPIN_STATE));
+	EXPECT_NE(0, state.notices);
+	EXPECT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(sizeof(state), pread(self->device, &state, sizeof(state),
+				       MDPIN_STATE));
+	EXPECT_EQ(0, state.pins);
+	EXPECT_EQ(0, status_kb("VmPin"));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas[i]));
+		EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas[i]));
+	}
+}
+
+TEST_HARNESS_MAIN
