@@ -69,6 +69,20 @@ static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
 		0 : -1;
 }
 
+/* Has the kernel found the driver to keep pages, or not to let go of them? */
+static bool blames_driver(int kmsg)
+{
+	char line[1024];
+	ssize_t len;
+
+	while ((len = read(kmsg, line, sizeof(line) - 1)) > 0) {
+		line[len] = 0;
+		if (strstr(line, "iommufd: a driver"))
+			return true;
+	}
+	return false;
+}
+
 static atomic_ulong nr_done[4];
 
 /* Not attached, not mapped, or being unmapped */
@@ -167,8 +181,10 @@ TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
 {
 	struct mdpin_state state;
 	pthread_t threads[6];
+	int kmsg = kmsg_open();
 	int i;
 
+	ASSERT_LE(0, kmsg);
 	ASSERT_EQ(0, command(self->device, MDPIN_SLEEP, 0, 0, 1));
 	START(&threads[0], pin_and_unpin);
 	START(&threads[1], copy);
@@ -189,6 +205,8 @@ TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
 				       MDPIN_STATE));
 	EXPECT_EQ(0, state.pins);
 	EXPECT_EQ(0, status_kb("VmPin"));
+	EXPECT_FALSE(blames_driver(kmsg));
+	close(kmsg);
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas[i]));
 		EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas[i]));
