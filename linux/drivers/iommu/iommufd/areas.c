@@ -539,7 +539,8 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 
 /*
  * Take the area in hand that two neighbours are in, NULL if there is none. It is cut
- * between them only while nobody accesses it
+ * between them only while nobody accesses it, and not if tables can have it in large
+ * pages, of which there are no halves. domains_lock is held for read
  */
 static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
 					unsigned long at)
@@ -552,7 +553,8 @@ static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
 		area = NULL;
 	else if (area_owner(area) != IOMMUFD_AREA_FREE)
 		area = ERR_PTR(-EBUSY);
-	else if (area->accessed || (at & (ioas->space.alignment - 1)))
+	else if (area->accessed || !ioas->small_pages ||
+		 (at & (ioas->space.alignment - 1)))
 		area = ERR_PTR(-EINVAL);
 	else
 		area->owner = IOMMUFD_AREA_UNMAP;
@@ -575,18 +577,14 @@ static int make_half(struct iommufd_area *area, unsigned long start,
 }
 
 /*
- * Put the halves in the place of an area. Its pages are pinned if it is filled, so
- * the halves only have to say that they need them. domains_lock is held for read
+ * Let halves need what the area needs. Its pages are pinned if it is filled, so this is
+ * only said
  */
-static int exchange(struct iommufd_ioas *ioas, struct iommufd_area *area,
-		    struct list_head *halves)
+static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 {
 	struct iommufd_area *half;
 	int ret = 0;
 
-	/* Tables have it in large pages, of which there are no halves */
-	if (!ioas->small_pages)
-		return -EINVAL;
 	list_for_each_entry(half, halves, batch) {
 		if (area->pinned)
 			ret = iommufd_pages_pin(half->pages, half->part);
@@ -595,10 +593,6 @@ static int exchange(struct iommufd_ioas *ioas, struct iommufd_area *area,
 		half->pinned = area->pinned;
 		half->filled = area->filled;
 	}
-	mutex_lock(&ioas->space.lock);
-	iova_space_replace(&ioas->space, area, halves);
-	mutex_unlock(&ioas->space.lock);
-	unpin_area(area);
 	return 0;
 
 err_unpin:
@@ -624,9 +618,15 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 	struct list_head *gone = &halves, *kept = &whole;
 	int ret;
 
+	/* What has been found out about tables and alignment stays so */
+	ret = down_read_killable(&ioas->domains_lock);
+	if (ret)
+		return ret;
 	area = hold_to_cut(ioas, at);
-	if (IS_ERR_OR_NULL(area))
-		return PTR_ERR_OR_ZERO(area);
+	if (IS_ERR_OR_NULL(area)) {
+		ret = PTR_ERR_OR_ZERO(area);
+		goto out_unlock;
+	}
 	list_add(&area->batch, &whole);
 
 	ret = iommufd_count_area(ioas->ctx);
@@ -636,18 +636,21 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 	if (!ret)
 		ret = make_half(area, at, area->last, &halves);
 	if (!ret)
-		ret = down_read_killable(&ioas->domains_lock);
-	if (!ret) {
-		ret = exchange(ioas, area, &halves);
-		up_read(&ioas->domains_lock);
-	}
-	if (ret)
+		ret = pin_halves(area, &halves);
+	if (ret) {
 		atomic_long_dec(&ioas->ctx->nr_areas);
-	else
+	} else {
+		mutex_lock(&ioas->space.lock);
+		iova_space_replace(&ioas->space, &whole, &halves);
+		mutex_unlock(&ioas->space.lock);
+		unpin_area(area);
 		swap(gone, kept);
+	}
 	list_for_each_entry_safe(area, next, gone, batch)
 		free_area(area);
 out_give_back:
 	give_back(ioas, kept);
+out_unlock:
+	up_read(&ioas->domains_lock);
 	return ret;
 }

@@ -406,8 +406,8 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
 		      unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
-void iova_space_replace(struct iova_space *space, struct iommufd_area *area,
-			struct list_head *batch);
+void iova_space_replace(struct iova_space *space, struct list_head *old,
+			struct list_head *new);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);

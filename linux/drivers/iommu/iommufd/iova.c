@@ -156,21 +156,19 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 }
 
 /**
- * iova_space_replace - put areas in the place of one
+ * iova_space_replace - put areas in the place of others
  * @space: the space, locked by the caller
- * @area: area that is taken out
- * @batch: list of areas by @batch, which have the same IOVA together
+ * @old: list of areas that are taken out, as for iova_space_erase()
+ * @new: list of areas by @batch, which have the same IOVA together
  */
-void iova_space_replace(struct iova_space *space, struct iommufd_area *area,
-			struct list_head *batch)
+void iova_space_replace(struct iova_space *space, struct list_head *old,
+			struct list_head *new)
 {
-	struct iommufd_area *new;
-	LIST_HEAD(old);
+	struct iommufd_area *area;
 
-	list_move(&area->batch, &old);
-	iova_space_erase(space, &old);
-	list_for_each_entry(new, batch, batch)
-		WARN_ON(insert_area(space, new));
+	iova_space_erase(space, old);
+	list_for_each_entry(area, new, batch)
+		WARN_ON(insert_area(space, area));
 }
 
 /*

@@ -224,7 +224,7 @@ static int map_dma(struct iommufd_ctx *ctx, void __user *arg)
 		.charge_mm = true,
 	};
 	struct iommufd_ioas *ioas;
-	int ret = -EINVAL;
+	int ret;
 
 	if (copy_from_user(&cmd, arg, sizeof(cmd)))
 		return -EFAULT;
@@ -242,9 +242,11 @@ static int map_dma(struct iommufd_ctx *ctx, void __user *arg)
 	map.start = cmd.vaddr;
 	map.length = cmd.size;
 	map.iova = cmd.iova;
-	if (cmd.iova >= ULONG_MAX || cmd.size >= ULONG_MAX)
+	if (!cmd.flags)
+		ret = -EINVAL;
+	else if (cmd.iova >= ULONG_MAX || cmd.size >= ULONG_MAX)
 		ret = -EOVERFLOW;
-	else if (cmd.flags)
+	else
 		ret = iommufd_areas_map(ioas, &map);
 	iommufd_object_put(&ioas->obj);
 	return ret;
@@ -261,6 +263,19 @@ static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
 	return ret;
 }
 
+/* The last IOVA to be unmapped, with errors in the order that UNMAP has */
+static int last_to_unmap(const struct vfio_iommu_type1_dma_unmap *cmd,
+			 unsigned long *last)
+{
+	if (cmd->iova >= ULONG_MAX || cmd->size >= ULONG_MAX)
+		return -EOVERFLOW;
+	if (!cmd->size)
+		return -EINVAL;
+	return check_add_overflow((unsigned long)cmd->iova,
+				  (unsigned long)cmd->size - 1, last) ?
+		-EOVERFLOW : 0;
+}
+
 static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_unmap, size);
@@ -268,7 +283,7 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 	struct vfio_iommu_type1_dma_unmap __user *user = arg;
 	struct vfio_iommu_type1_dma_unmap cmd;
 	struct iommufd_ioas *ioas;
-	int ret = -EINVAL;
+	int ret = 0;
 	bool all;
 
 	if (copy_from_user(&cmd, arg, minsz))
@@ -280,20 +295,20 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 		return PTR_ERR(ioas);
 
 	all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL;
-	if (all ? cmd.iova || cmd.size : !cmd.size)
+	if (all && (cmd.iova || cmd.size)) {
+		ret = -EINVAL;
 		goto out_put;
-	ret = -EOVERFLOW;
-	if (!all && (cmd.iova >= ULONG_MAX || cmd.size >= ULONG_MAX ||
-		     check_add_overflow((unsigned long)cmd.iova,
-					(unsigned long)cmd.size - 1, &last)))
-		goto out_put;
-	ret = 0;
-	if (!all && READ_ONCE(ioas->small_pages))
+	}
+	if (!all)
+		ret = last_to_unmap(&cmd, &last);
+	if (!ret && !all && READ_ONCE(ioas->small_pages)) {
 		ret = cut_ends(ioas, cmd.iova, last);
-	if (ret)
-		goto out_put;
-
-	ret = iommufd_areas_unmap(ioas, cmd.iova, last, false, &unmapped);
+		if (ret)
+			goto out_put;
+	}
+	if (!ret)
+		ret = iommufd_areas_unmap(ioas, cmd.iova, last, false,
+					  &unmapped);
 	/* Also of a failure, so that the caller knows what is left */
 	if (put_user((u64)unmapped, &user->size))
 		ret = -EFAULT;
