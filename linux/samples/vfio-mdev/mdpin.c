@@ -4,12 +4,9 @@
  * it as a program tells it to, see mdpin.h. It also does what a driver should not:
  * ignore that memory is unmapped, or forget what it has pinned.
  *
- * Three types of it differ in what they do when memory is unmapped:
+ * Two types of it differ in what they do when memory is unmapped:
  *
- *	mdpin-locked	unpins it, with a mutex held that is held around pinning too
- *	mdpin-unlocked	unpins it; so for one thread only. A type1 container calls
- *			it with a lock held that pinning waits for, so that a mutex
- *			as above would be a deadlock
+ *	mdpin-hearing	unpins it, with a mutex held that is held around pinning too
  *	mdpin-deaf	has not asked to be told
  */
 #include <linux/delay.h>
@@ -36,12 +33,11 @@ struct mdpin_pin {
 /* @found: what is being pinned */
 struct mdpin {
 	struct vfio_device vdev;
-	bool locked;
 	bool open;
 	u8 data[MDPIN_DATA_SIZE];
 	unsigned int sleep;
 
-	/* Held around pinning, if the type has it. Protects what is below */
+	/* Held around pinning. Protects what is below */
 	struct mutex lock;
 	unsigned int ignore;
 	struct mdpin_state state;
@@ -52,7 +48,6 @@ struct mdpin {
 struct mdpin_type {
 	struct mdev_type type;
 	const struct vfio_device_ops *ops;
-	bool locked;
 };
 
 struct mdpin_work {
@@ -65,18 +60,6 @@ struct mdpin_work {
 static struct mdpin *to_mdpin(struct vfio_device *vdev)
 {
 	return container_of(vdev, struct mdpin, vdev);
-}
-
-static void mdpin_lock(struct mdpin *mdpin)
-{
-	if (mdpin->locked)
-		mutex_lock(&mdpin->lock);
-}
-
-static void mdpin_unlock(struct mdpin *mdpin)
-{
-	if (mdpin->locked)
-		mutex_unlock(&mdpin->lock);
 }
 
 static struct mdpin_pin *find_pin(struct mdpin *mdpin, unsigned long first,
@@ -196,9 +179,9 @@ static int do_cmd(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 				   cmd->count, cmd->op == MDPIN_WRITE);
 	}
 
-	mdpin_lock(mdpin);
+	mutex_lock(&mdpin->lock);
 	ret = do_locked(mdpin, cmd);
-	mdpin_unlock(mdpin);
+	mutex_unlock(&mdpin->lock);
 	return ret;
 }
 
@@ -254,9 +237,9 @@ static ssize_t mdpin_read(struct vfio_device *vdev, char __user *buf,
 	struct mdpin_state state;
 
 	if (*ppos == MDPIN_STATE && count == sizeof(state)) {
-		mdpin_lock(mdpin);
+		mutex_lock(&mdpin->lock);
 		state = mdpin->state;
-		mdpin_unlock(mdpin);
+		mutex_unlock(&mdpin->lock);
 		if (copy_to_user(buf, &state, count))
 			return -EFAULT;
 	} else if (*ppos < MDPIN_DATA_SIZE &&
@@ -323,7 +306,7 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	if (READ_ONCE(mdpin->sleep))
 		msleep(mdpin->sleep);
 
-	mdpin_lock(mdpin);
+	mutex_lock(&mdpin->lock);
 	mdpin->state.notices++;
 	mdpin->state.iova = iova;
 	mdpin->state.length = length;
@@ -331,7 +314,7 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 		mdpin->ignore--;
 	else
 		unpin_range(mdpin, iova, iova + length - 1);
-	mdpin_unlock(mdpin);
+	mutex_unlock(&mdpin->lock);
 }
 
 static int mdpin_open_device(struct vfio_device *vdev)
@@ -350,9 +333,9 @@ static void mdpin_close_device(struct vfio_device *vdev)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
 
-	mdpin_lock(mdpin);
+	mutex_lock(&mdpin->lock);
 	unpin_range(mdpin, 0, U64_MAX);
-	mdpin_unlock(mdpin);
+	mutex_unlock(&mdpin->lock);
 	WRITE_ONCE(mdpin->open, false);
 }
 
@@ -388,7 +371,6 @@ static int mdpin_probe(struct mdev_device *mdev)
 	if (IS_ERR(mdpin))
 		return PTR_ERR(mdpin);
 	mutex_init(&mdpin->lock);
-	mdpin->locked = type->locked;
 
 	ret = vfio_register_emulated_iommu_dev(&mdpin->vdev);
 	if (ret) {
@@ -408,13 +390,12 @@ static void mdpin_remove(struct mdev_device *mdev)
 }
 
 static struct mdpin_type mdpin_types[] = {
-	{ .type.sysfs_name = "locked", .ops = &mdpin_ops, .locked = true },
-	{ .type.sysfs_name = "unlocked", .ops = &mdpin_ops },
-	{ .type.sysfs_name = "deaf", .ops = &mdpin_deaf_ops, .locked = true },
+	{ .type.sysfs_name = "hearing", .ops = &mdpin_ops },
+	{ .type.sysfs_name = "deaf", .ops = &mdpin_deaf_ops },
 };
 
 static struct mdev_type *mdpin_mdev_types[] = {
-	&mdpin_types[0].type, &mdpin_types[1].type, &mdpin_types[2].type,
+	&mdpin_types[0].type, &mdpin_types[1].type,
 };
 
 static struct mdev_driver mdpin_driver = {

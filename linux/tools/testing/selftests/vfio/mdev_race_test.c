@@ -35,7 +35,7 @@ FIXTURE_SETUP(race)
 
 	if (!has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));

@@ -195,7 +195,6 @@ FIXTURE(mdpin)
  */
 FIXTURE_VARIANT(mdpin)
 {
-	const char *type;
 	const char *container;
 	bool iommufd;
 	int absent;
@@ -204,7 +203,6 @@ FIXTURE_VARIANT(mdpin)
 
 FIXTURE_VARIANT_ADD(mdpin, group)
 {
-	.type = "unlocked",
 	.container = "/dev/vfio/vfio",
 	.absent = EINVAL,
 	.pinned = "VmLck",
@@ -212,7 +210,6 @@ FIXTURE_VARIANT_ADD(mdpin, group)
 
 FIXTURE_VARIANT_ADD(mdpin, group_of_iommufd)
 {
-	.type = "locked",
 	.container = "/dev/iommu",
 	.iommufd = true,
 	.absent = ENOENT,
@@ -221,7 +218,6 @@ FIXTURE_VARIANT_ADD(mdpin, group_of_iommufd)
 
 FIXTURE_VARIANT_ADD(mdpin, node)
 {
-	.type = "locked",
 	.iommufd = true,
 	.absent = ENOENT,
 	.pinned = "VmPin",
@@ -232,7 +228,7 @@ FIXTURE_SETUP(mdpin)
 	if (variant->iommufd && !has_nodes())
 		SKIP_TEST("no device nodes");
 	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
-			      variant->type));
+			      "hearing"));
 	self->device = self->way.device;
 	self->mem = map_patterns();
 	ASSERT_NE(NULL, self->mem);
@@ -546,7 +542,7 @@ FIXTURE_SETUP(node)
 {
 	if (!has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
@@ -580,7 +576,7 @@ TEST_F(node, comes_and_goes_with_the_device)
 	close(self->device);
 	ASSERT_EQ(0, mdev_remove(&self->dev));
 	EXPECT_ERRNO(ENOENT, access(path, F_OK));
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
 	self->device = open_cdev(&self->dev);
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 }
@@ -879,7 +875,7 @@ TEST_F(node, each_device_is_asked_for_its_own)
 	struct pci_dev dev;
 	int other;
 
-	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "locked"));
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "hearing"));
 	other = open_cdev(&dev);
 	ASSERT_EQ(0, bind_iommufd(other, self->iommufd, NULL));
 	ASSERT_EQ(0, attach_pt(other, self->ioas, NULL));
@@ -924,7 +920,7 @@ FIXTURE_SETUP(shared)
 	if (find_edu_alone(&self->edu_dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->edu_dev));
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "locked"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
 	self->device = open_cdev(&self->dev);
 	self->edu_device = open_cdev(&self->edu_dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
