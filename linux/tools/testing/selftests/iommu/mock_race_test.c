@@ -656,7 +656,7 @@ static void *move_access(void *arg)
 		if (rand_r(&seed) % 3) {
 			MAY_FAIL(access_attach(self->fd, access, id), EBUSY);
 		} else {
-			CHECK(!access_detach(self->fd, access));
+			MAY_FAIL(access_detach(self->fd, access), EBUSY);
 			MAY_FAIL(access_replace(self->fd, access, id), EBUSY,
 				 ENOENT);
 		}
