@@ -33,6 +33,14 @@
 		EXPECT_EQ(_errno, errno);                                      \
 	} while (0)
 
+/* In loops, where one is enough */
+#define ASSERT_ERRNO(_errno, _call)                                            \
+	do {                                                                   \
+		errno = 0;                                                     \
+		ASSERT_EQ(-1, _call);                                          \
+		ASSERT_EQ(_errno, errno);                                      \
+	} while (0)
+
 static inline int destroy(int fd, __u32 id)
 {
 	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };

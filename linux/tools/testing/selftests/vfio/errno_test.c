@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../iommu/iommufd_util.h"
+#include "../iommu/container_util.h"
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
@@ -124,6 +124,7 @@ struct attempt {
 		struct iommu_ioas_copy copy;
 		struct iommu_ioas_unmap unmap;
 		struct iommu_option option;
+		struct iommu_vfio_ioas vfio_ioas;
 		struct iommu_hwpt_alloc hwpt_alloc;
 		struct iommu_hw_info hw_info;
 		struct iommu_ioas_change_process change;
@@ -484,6 +485,32 @@ static const struct row option_huge_rows[] = {
 	{}
 };
 
+static const struct row vfio_ioas_set_rows[] = {
+	{ "vfio_ioas_set_1_reserved_is_EOPNOTSUPP", EOPNOTSUPP,
+	  { SET(vfio_ioas.__reserved, 1) } },
+	{ "vfio_ioas_set_3_id_0_is_ENOENT", ENOENT, { SET(vfio_ioas.ioas_id, 0) } },
+	{ "vfio_ioas_set_3_unknown_id_is_ENOENT", ENOENT,
+	  { SET(vfio_ioas.ioas_id, NO_ID) } },
+	{ "vfio_ioas_set_3_other_object_is_ENOENT", ENOENT,
+	  { SET(vfio_ioas.ioas_id, HWPT) } },
+	{ "vfio_ioas_set_3_id_that_is_gone_is_ENOENT", ENOENT,
+	  { SET(vfio_ioas.ioas_id, GONE) } },
+	/* Only SET looks at the id */
+	{ "vfio_ioas_set_5_unknown_op_is_EOPNOTSUPP", EOPNOTSUPP,
+	  { SET(vfio_ioas.op, 3), SET(vfio_ioas.ioas_id, NO_ID) },
+	  .alone = true },
+	{}
+};
+
+static const struct row vfio_ioas_get_rows[] = {
+	{ "vfio_ioas_get_1_reserved_is_EOPNOTSUPP", EOPNOTSUPP,
+	  { SET(vfio_ioas.__reserved, 1) } },
+	{ "vfio_ioas_get_2_none_is_ENODEV", ENODEV, { SET(file, FILE_NEW) } },
+	{ "vfio_ioas_get_3_unwritable_answer_is_EFAULT", EFAULT,
+	  { ON(no_answer, 1) } },
+	{}
+};
+
 static const struct row hwpt_alloc_rows[] = {
 	{ "hwpt_alloc_1_reserved_is_EOPNOTSUPP", EOPNOTSUPP,
 	  { SET(hwpt_alloc.__reserved, 1) } },
@@ -553,13 +580,6 @@ static const struct row change_rows[] = {
 };
 
 /* In loops, where one is enough */
-#define ASSERT_ERRNO(_errno, _call)                                            \
-	do {                                                                   \
-		errno = 0;                                                     \
-		ASSERT_EQ(-1, _call);                                          \
-		ASSERT_EQ(_errno, errno);                                      \
-	} while (0)
-
 /*
  * struct request - a good request
  * @min_size: that of its first version
@@ -651,6 +671,17 @@ static const struct request {
 				.val64 = 0,
 			},
 		},
+	}, {
+		"vfio_ioas_set", 0x3b88, 12, 12, false, vfio_ioas_set_rows,
+		{
+			.vfio_ioas = {
+				.ioas_id = SOURCES,
+				.op = IOMMU_VFIO_IOAS_SET,
+			},
+		},
+	}, {
+		"vfio_ioas_get", 0x3b88, 12, 12, true, vfio_ioas_get_rows,
+		{ .vfio_ioas = { .op = IOMMU_VFIO_IOAS_GET } },
 	}, {
 		"hwpt_alloc", 0x3b89, 24, 48, true, hwpt_alloc_rows,
 		{ .hwpt_alloc = { .dev_id = DEVICE, .pt_id = EMPTY } },
@@ -832,6 +863,7 @@ static void make_world(struct __test_metadata *_metadata, struct world *w)
 	for (id = SOURCES; id <= GONE; id++)
 		expect_id(_metadata, file, id);
 	ASSERT_EQ(0, destroy(file, GONE));
+	ASSERT_EQ(0, set_container(file, EMPTY));
 
 	ASSERT_EQ(0, edu_open(&w->edu, w->device));
 	w->edu.regs = mremap(w->edu.regs, PAGE, PAGE,
@@ -1239,11 +1271,11 @@ FIXTURE_TEARDOWN(answer)
 	end_world(&self->world);
 }
 
-/* Numbers of vfio, and those that no kernel has. Nothing is read */
+/* Numbers of vfio but for containers, and those that no kernel has. Nothing is read */
 TEST_F(answer, common_1_numbers_outside_are_ENOTTY)
 {
-	static const int numbers[] = { 0x00, 0x64, 0x6f, 0x70, 0x71, 0x72, 0x75,
-				       0x76, 0x77, 0x78, 0x7f, 0xb0, 0xff };
+	static const int numbers[] = { 0x00, 0x67, 0x6f, 0x73, 0x74, 0x75, 0x76,
+				       0x77, 0x78, 0x7f, 0xb0, 0xff };
 	__u64 cmd[16] = { sizeof(cmd) };
 	int i;
 
@@ -1258,7 +1290,7 @@ TEST_F(answer, common_1_numbers_outside_are_ENOTTY)
 /* Programs find out what a kernel has by this, so a hole is nothing but a hole */
 TEST_F(answer, common_3_holes_are_ENOTTY)
 {
-	static const int holes[] = { 0x88, 0x8b, 0x8c, 0x8d, 0x8e, 0x90, 0x91 };
+	static const int holes[] = { 0x8b, 0x8c, 0x8d, 0x8e, 0x90, 0x91 };
 	static const int above[] = { 0x93, 0x94, 0x95, 0x9f };
 	__u64 cmd[16] = { sizeof(cmd) };
 	int i;

@@ -1,0 +1,1568 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An open /dev/iommu as a type1 container: which IOAS stands for it, what its
+ * requests answer, in the order of errors, and what version 1 of type1 cuts. With
+ * the mock IOMMU. Also built as a 32-bit program.
+ */
+#define _GNU_SOURCE
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "container_util.h"
+#include "mock_util.h"
+
+#define MAX (~0ULL)
+#define START MOCK_APERTURE_START
+#define NR_PAGES 8
+#define LENGTH (NR_PAGES * PAGE)
+#define ALL_PAGES ((1U << NR_PAGES) - 1)
+#define AT(_page) (START + (_page) * PAGE)
+#define PAGE_KB ((long)PAGE / 1024)
+#define POISON 0x5a
+#define NOBODY 65534
+
+FIXTURE(container)
+{
+	int fd;
+	/* One for the container, and another */
+	__u32 ioas, other;
+	char *buf;
+	/* Memory of a file is held, but not pinned */
+	bool is_file;
+	struct mock mocks[4];
+	int nr_mocks;
+	long pinned, locked;
+};
+
+static void set_up(struct __test_metadata *_metadata,
+		   struct _test_data_container *self)
+{
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_TRUE(self->buf != MAP_FAILED);
+	fill_bytes(self->buf, LENGTH, 0);
+	self->is_file = false;
+	self->nr_mocks = 0;
+	self->pinned = status_kb("VmPin");
+	self->locked = status_kb("VmLck");
+}
+
+static void tear_down(struct __test_metadata *_metadata,
+		      struct _test_data_container *self)
+{
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(self->locked, status_kb("VmLck"));
+}
+
+FIXTURE_SETUP(container)
+{
+	set_up(_metadata, self);
+}
+
+FIXTURE_TEARDOWN(container)
+{
+	tear_down(_metadata, self);
+}
+
+/* Pages of the buffer, each at its place */
+static int map_pages(struct _test_data_container *self, int page, int nr)
+{
+	return map_dma(self->fd, self->buf + page * PAGE, nr * PAGE, AT(page));
+}
+
+#define MAP_DMA(_page, _nr) map_pages(self, _page, _nr)
+#define UNMAP_DMA(_page, _nr, _unmapped)                                       \
+	unmap_dma(self->fd, AT(_page), (_nr) * PAGE, _unmapped)
+#define CHECK_EXTENSION(_extension)                                            \
+	ioctl(self->fd, VFIO_CHECK_EXTENSION, _extension)
+#define SET_IOMMU(_type) ioctl(self->fd, VFIO_SET_IOMMU, _type)
+
+/* Each device of an IOMMU of its own, so that it has its own table */
+static int add_mock(struct _test_data_container *self, __u64 page_sizes)
+{
+	int nr = self->nr_mocks;
+	int ret = mock_device(self->fd, self->ioas,
+			      &MOCK_CONFIG(.unit = nr,
+					   .page_sizes = page_sizes),
+			      &self->mocks[nr]);
+
+	self->nr_mocks += !ret;
+	return ret;
+}
+
+static int remove_mock(struct _test_data_container *self)
+{
+	return destroy(self->fd, self->mocks[--self->nr_mocks].stdev);
+}
+
+static bool is_byte(const void *data, size_t length, unsigned char byte)
+{
+	const unsigned char *bytes = data;
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (bytes[i] != byte)
+			return false;
+	return true;
+}
+
+static bool is_mapped(struct _test_data_container *self, struct mock *mock,
+		      __u64 iova)
+{
+	char byte;
+
+	return !mock_dma(self->fd, mock->stdev, iova, &byte, 1, 0);
+}
+
+/* Each table has these pages of the buffer, and no others are pinned */
+static bool only_has(struct _test_data_container *self, unsigned int pages)
+{
+	long kb = __builtin_popcount(self->nr_mocks ? pages : 0) * PAGE_KB;
+	int i, m;
+
+	for (i = 0; i < NR_PAGES; i++) {
+		const char *va = self->buf + i * PAGE;
+		bool there = pages & (1U << i);
+
+		for (m = 0; m < self->nr_mocks; m++) {
+			struct mock *mock = &self->mocks[m];
+
+			if (is_mapped(self, mock, AT(i)) != there)
+				return false;
+			if (there && mock_check_map(self->fd, mock->hwpt,
+						    AT(i), va, PAGE))
+				return false;
+		}
+		if (mock_check_refs(self->fd, va, PAGE,
+				    there && m && !self->is_file))
+			return false;
+	}
+	return status_kb("VmPin") == self->pinned + kb &&
+	       status_kb("VmLck") == self->locked;
+}
+
+static unsigned int pages_in(int first, int nr)
+{
+	return ((1U << nr) - 1) << first;
+}
+
+/*
+ * Which IOAS it is
+ */
+
+static int container_of(int fd)
+{
+	__u32 id = 0;
+
+	return vfio_ioas(fd, IOMMU_VFIO_IOAS_GET, &id) ? -errno : (int)id;
+}
+
+TEST_F(container, ioas_is_set_and_cleared)
+{
+	int second = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	__u32 id = 77;
+
+	EXPECT_EQ(self->ioas, container_of(self->fd));
+	EXPECT_EQ(0, set_container(self->fd, self->other));
+	EXPECT_EQ(self->other, container_of(self->fd));
+	/* Each file has its own */
+	EXPECT_EQ(-ENODEV, container_of(second));
+	EXPECT_ERRNO(ENOENT, set_container(second, self->ioas));
+	EXPECT_EQ(0, clear_container(second));
+	close(second);
+	EXPECT_EQ(self->other, container_of(self->fd));
+	/* The id is not looked at, nor is there an answer */
+	EXPECT_EQ(0, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_CLEAR, &id));
+	EXPECT_EQ(77, id);
+	EXPECT_EQ(-ENODEV, container_of(self->fd));
+	EXPECT_EQ(0, clear_container(self->fd));
+	/* It was no more than chosen */
+	EXPECT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->buf, PAGE,
+			    START));
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+}
+
+/* In the order of errors */
+TEST_F(container, ioas_rules)
+{
+	struct iommu_vfio_ioas cmd = { .size = sizeof(cmd), .ioas_id = 99 };
+	int ops[] = { IOMMU_VFIO_IOAS_GET, IOMMU_VFIO_IOAS_SET,
+		      IOMMU_VFIO_IOAS_CLEAR, 3, 0xffff };
+	struct mock mock;
+	__u32 ids[4];
+	int i;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->other, &mock));
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		cmd.op = ops[i];
+		cmd.__reserved = 1;
+		EXPECT_ERRNO(EOPNOTSUPP,
+			     ioctl(self->fd, IOMMU_VFIO_IOAS, &cmd));
+		cmd.__reserved = 0;
+		if (cmd.op > IOMMU_VFIO_IOAS_CLEAR)
+			EXPECT_ERRNO(EOPNOTSUPP,
+				     ioctl(self->fd, IOMMU_VFIO_IOAS, &cmd));
+	}
+	/* What is no IOAS, and what was one, changes nothing */
+	ids[0] = 0;
+	ids[1] = 99;
+	ids[2] = mock.hwpt;
+	ids[3] = mock.idev;
+	for (i = 0; i < 4; i++)
+		EXPECT_ERRNO(ENOENT, set_container(self->fd, ids[i]));
+	EXPECT_EQ(0, alloc_ioas(self->fd, &ids[0]));
+	EXPECT_EQ(0, destroy(self->fd, ids[0]));
+	EXPECT_ERRNO(ENOENT, set_container(self->fd, ids[0]));
+	EXPECT_EQ(self->ioas, container_of(self->fd));
+}
+
+/* The rules that all requests of this file have in common */
+TEST_F(container, ioas_sizes)
+{
+	struct iommu_vfio_ioas *cmd;
+	__u8 *page = memory(2 * PAGE, MAP_PRIVATE);
+	__u32 size;
+	int i;
+
+	ASSERT_EQ(0, munmap(page + PAGE, PAGE));
+	cmd = (void *)page;
+	for (size = 0; size <= PAGE; size++) {
+		memset(page, 0, PAGE);
+		cmd->size = size;
+		if (size < 12) {
+			ASSERT_ERRNO(EINVAL,
+				     ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+			continue;
+		}
+		ASSERT_EQ(0, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+		ASSERT_EQ(size, cmd->size);
+		ASSERT_EQ(self->ioas, cmd->ioas_id);
+		ASSERT_TRUE(is_byte(page + 8, PAGE - 8, 0));
+	}
+	for (i = 12; i < 40; i++) {
+		memset(page, 0, PAGE);
+		cmd->size = 40;
+		page[i] = 1;
+		ASSERT_ERRNO(E2BIG, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+		cmd->size = i;
+		ASSERT_EQ(0, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+		ASSERT_EQ(1, page[i]);
+	}
+	memset(page, 0, PAGE);
+	cmd->size = PAGE + 1;
+	EXPECT_ERRNO(E2BIG, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+
+	cmd = (void *)(page + PAGE - sizeof(*cmd));
+	*cmd = (struct iommu_vfio_ioas){ .size = sizeof(*cmd) };
+	EXPECT_EQ(0, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+	cmd = (void *)(page + PAGE - 8);
+	cmd->size = 12;
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_VFIO_IOAS, NULL));
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOMMU_VFIO_IOAS | 1U << 16, page));
+
+	/* Only GET has an answer to write */
+	cmd = (void *)page;
+	*cmd = (struct iommu_vfio_ioas){ .size = sizeof(*cmd) };
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ | PROT_WRITE));
+	cmd->op = IOMMU_VFIO_IOAS_SET;
+	cmd->ioas_id = self->other;
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
+	EXPECT_EQ(0, ioctl(self->fd, IOMMU_VFIO_IOAS, cmd));
+	EXPECT_EQ(self->other, container_of(self->fd));
+}
+
+static void check_without_ioas(struct __test_metadata *_metadata,
+			       struct _test_data_container *self)
+{
+	char info[64];
+
+	EXPECT_EQ(-ENODEV, container_of(self->fd));
+	EXPECT_ERRNO(ENODEV, MAP_DMA(0, 1));
+	EXPECT_ERRNO(ENODEV, UNMAP_DMA(0, 1, NULL));
+	EXPECT_ERRNO(ENODEV, get_info(self->fd, info, sizeof(info)));
+	EXPECT_ERRNO(ENODEV, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_ERRNO(ENODEV, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	EXPECT_ERRNO(ENODEV, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	/* These don't need one */
+	EXPECT_EQ(VFIO_API_VERSION, ioctl(self->fd, VFIO_GET_API_VERSION));
+	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_TYPE1v2_IOMMU));
+	EXPECT_ERRNO(EINVAL, SET_IOMMU(VFIO_NOIOMMU_IOMMU));
+}
+
+/* As long as no IOAS is chosen, as before any group came (trap I7) */
+TEST_F(container, without_ioas_is_ENODEV)
+{
+	int fd = self->fd;
+
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	check_without_ioas(_metadata, self);
+	close(self->fd);
+	self->fd = fd;
+	ASSERT_EQ(0, clear_container(self->fd));
+	check_without_ioas(_metadata, self);
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, MAP_DMA(0, 1));
+}
+
+/* With DESTROY it is gone, also if another one gets its id (trap B10) */
+TEST_F(container, destroyed_ioas_is_ENODEV)
+{
+	struct mock mock;
+	__u64 unmapped;
+	__u32 id;
+
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	/* To be the container's keeps nobody from destroying it, a table does */
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
+	EXPECT_EQ(self->ioas, container_of(self->fd));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	check_without_ioas(_metadata, self);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &id));
+	ASSERT_EQ(self->ioas, id);
+	check_without_ioas(_metadata, self);
+	ASSERT_EQ(0, set_container(self->fd, id));
+	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	/* Another one's end does not matter */
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+	EXPECT_EQ(id, container_of(self->fd));
+}
+
+/* What is mapped in one stays there when another one is chosen */
+TEST_F(container, requests_go_to_the_ioas_that_is_set)
+{
+	__u64 unmapped;
+
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	ASSERT_EQ(0, set_container(self->fd, self->other));
+	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_EQ(0, MAP_DMA(0, 2));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, &unmapped));
+	EXPECT_EQ(LENGTH, unmapped);
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+}
+
+/*
+ * Extensions and types
+ */
+
+TEST_F(container, extensions)
+{
+	unsigned long extension;
+
+	for (extension = 0; extension < 100; extension++) {
+		int ret = CHECK_EXTENSION(extension);
+
+		switch (extension) {
+		case VFIO_TYPE1_IOMMU:
+		case VFIO_TYPE1v2_IOMMU:
+		case VFIO_DMA_CC_IOMMU:
+		case VFIO_UNMAP_ALL:
+			ASSERT_EQ(1, ret);
+			break;
+		case VFIO_NOIOMMU_IOMMU:
+			/* As the kernel was built */
+			ASSERT_TRUE(ret == 0 || ret == 1);
+			break;
+		default:
+			ASSERT_EQ(0, ret);
+		}
+	}
+	EXPECT_EQ(0, CHECK_EXTENSION(-1UL));
+	EXPECT_EQ(0, CHECK_EXTENSION(1UL << 31 | VFIO_TYPE1_IOMMU));
+}
+
+/* All tables have to keep devices from bypassing the caches */
+TEST_F(container, dma_is_coherent_if_all_tables_are)
+{
+	struct mock coherent, second, other;
+
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.flags = MOCK_DEVICE_ENFORCES),
+				 &coherent));
+	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 1),
+				 &second));
+	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	EXPECT_EQ(0, destroy(self->fd, coherent.stdev));
+	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	EXPECT_EQ(0, destroy(self->fd, second.stdev));
+	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	/* Those of another IOAS don't count */
+	ASSERT_EQ(0, mock_domain(self->fd, self->other, &other));
+	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+	EXPECT_EQ(0, set_container(self->fd, self->other));
+	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+}
+
+static __u64 huge_pages(struct _test_data_container *self)
+{
+	__u64 value = 77;
+
+	option(self->fd, IOMMU_OPTION_HUGE_PAGES, IOMMU_OPTION_OP_GET,
+	       self->ioas, &value);
+	return value;
+}
+
+TEST_F(container, types)
+{
+	static const unsigned long wrong[] = {
+		0, 2, 4, 5, 6, 7, VFIO_NOIOMMU_IOMMU, VFIO_UNMAP_ALL, 10, 99,
+		1UL << 31 | VFIO_TYPE1_IOMMU, -1UL,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++)
+		EXPECT_ERRNO(EINVAL, SET_IOMMU(wrong[i]));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, huge_pages(self));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, huge_pages(self));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	/* It wins over the IOAS that is missing */
+	ASSERT_EQ(0, clear_container(self->fd));
+	for (i = 0; i < ARRAY_SIZE(wrong); i++)
+		EXPECT_ERRNO(EINVAL, SET_IOMMU(wrong[i]));
+}
+
+/* Trap I5 */
+TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
+{
+	/* Mapped, and no table; a table, and nothing mapped */
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, huge_pages(self));
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				1));
+	ASSERT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
+	ASSERT_EQ(0, add_mock(self, PAGE | SZ_2M));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, huge_pages(self));
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				1));
+	/* Both */
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	EXPECT_ERRNO(EINVAL, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(1, huge_pages(self));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	EXPECT_TRUE(only_has(self, ALL_PAGES));
+	/* If it was chosen before it can be chosen again */
+	ASSERT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, huge_pages(self));
+}
+
+/* What the container of 6.1 has and this has not, and what no container has */
+TEST_F(container, all_else_is_ENOTTY)
+{
+	struct vfio_iommu_type1_dirty_bitmap dirty = {
+		.argsz = sizeof(dirty),
+		.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+	};
+	unsigned int nr;
+
+	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	for (nr = 0; nr < 256; nr++) {
+		switch (nr) {
+		/* Its own requests, and those of a container */
+		case _IOC_NR(IOMMU_DESTROY) ... _IOC_NR(IOMMU_DESTROY) + 0x20:
+		case _IOC_NR(VFIO_GET_API_VERSION):
+		case _IOC_NR(VFIO_CHECK_EXTENSION):
+		case _IOC_NR(VFIO_SET_IOMMU):
+		case _IOC_NR(VFIO_IOMMU_GET_INFO):
+		case _IOC_NR(VFIO_IOMMU_MAP_DMA):
+		case _IOC_NR(VFIO_IOMMU_UNMAP_DMA):
+			/* With another direction, or size */
+			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x40003b00 | nr,
+						   &dirty));
+			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x00083b00 | nr,
+						   &dirty));
+			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x00003a00 | nr,
+						   &dirty));
+			break;
+		default:
+			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x3b00 | nr,
+						   &dirty));
+			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x3b00 | nr,
+						   NULL));
+		}
+	}
+}
+
+/*
+ * Errors, in their order
+ */
+
+/* What can be wrong that is no field of the structure */
+enum { NO_STRUCTURE = 100, NO_IOAS };
+
+/*
+ * struct row - something that is wrong with a good request
+ * @error: what it gives
+ * @at: offset of a field, or one of the above
+ * @value: what is in that field
+ * @written: in the end the size says how much was unmapped, which is nothing
+ */
+struct row {
+	int error;
+	struct {
+		int at;
+		__u64 value;
+	};
+	bool written;
+};
+
+#define SET_MAP(_field, _value)                                                \
+	{ offsetof(struct vfio_iommu_type1_dma_map, _field), _value }
+#define SET_UNMAP(_field, _value)                                              \
+	{ offsetof(struct vfio_iommu_type1_dma_unmap, _field), _value }
+
+union cmd {
+	__u32 argsz;
+	struct vfio_iommu_type1_dma_map map;
+	struct vfio_iommu_type1_dma_unmap unmap;
+	char bytes[32];
+};
+
+/* Where no memory is */
+static void *hole;
+
+static void spoil(struct _test_data_container *self, union cmd *cmd,
+		  const struct row *row, void **user)
+{
+	switch (row->at) {
+	case NO_STRUCTURE:
+		*user = hole;
+		break;
+	case NO_IOAS:
+		clear_container(self->fd);
+		break;
+	default:
+		/* The first two fields are of 32 bits */
+		memcpy(cmd->bytes + row->at, &row->value, row->at < 8 ? 4 : 8);
+	}
+}
+
+/* The errno of a request with which one thing is wrong, or two */
+static int try(struct _test_data_container *self, unsigned long word,
+	       union cmd good, const struct row *row, const struct row *other)
+{
+	union cmd cmd = good, before;
+	void *user = &cmd;
+	int ret;
+
+	spoil(self, &cmd, row, &user);
+	if (other)
+		spoil(self, &cmd, other, &user);
+	before = cmd;
+	if (row->written)
+		before.unmap.size = 0;
+	ret = ioctl(self->fd, word, user) ? errno : 0;
+	set_container(self->fd, self->ioas);
+	return user == hole || !memcmp(&cmd, &before, sizeof(cmd)) ? ret : -1;
+}
+
+static void check_rows(struct __test_metadata *_metadata,
+		       struct _test_data_container *self, unsigned long word,
+		       union cmd good, const struct row *rows, int nr)
+{
+	int i, j;
+
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(rows[i].error, try(self, word, good, &rows[i], NULL)) {
+			TH_LOG("row %d", i);
+		}
+		for (j = i + 1; j < nr; j++) {
+			if (rows[i].at == rows[j].at)
+				continue;
+			EXPECT_EQ(rows[i].error,
+				  try(self, word, good, &rows[i], &rows[j])) {
+				TH_LOG("row %d with %d", i, j);
+			}
+		}
+	}
+}
+
+static void *make_hole(void)
+{
+	void *ret = memory(LENGTH, MAP_PRIVATE);
+
+	munmap(ret, LENGTH);
+	return ret;
+}
+
+/* Nothing is said about memory that can't be pinned before all else (trap I9) */
+TEST_F(container, map_dma_errors)
+{
+	const union cmd good = { .map = {
+		.argsz = sizeof(good.map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)self->buf,
+		.iova = START + 4 * LENGTH,
+		.size = LENGTH,
+	} };
+	struct row rows[] = {
+		{ EFAULT, { NO_STRUCTURE } },
+		{ EINVAL, SET_MAP(argsz, 0) },
+		{ EINVAL, SET_MAP(argsz, sizeof(good.map) - 1) },
+		{ EINVAL, SET_MAP(flags, VFIO_DMA_MAP_FLAG_VADDR) },
+		{ EINVAL, SET_MAP(flags, VFIO_DMA_MAP_FLAG_READ | 8) },
+		{ EINVAL, SET_MAP(flags, VFIO_DMA_MAP_FLAG_READ | 1U << 31) },
+		{ ENODEV, { NO_IOAS } },
+		{ EINVAL, SET_MAP(flags, 0) },
+		{ EOVERFLOW, SET_MAP(iova, MAX) },
+		{ EOVERFLOW, SET_MAP(size, MAX) },
+		{ EINVAL, SET_MAP(size, 0) },
+		{ EINVAL, SET_MAP(size, MAX - PAGE) },
+		{ EINVAL, SET_MAP(size, MAX - 1) },
+		{ EOVERFLOW, SET_MAP(vaddr, -PAGE) },
+		{ EINVAL, SET_MAP(size, LENGTH - 1) },
+		{ EINVAL, SET_MAP(iova, START + 1) },
+		{ EOVERFLOW, SET_MAP(iova, -PAGE) },
+		/* Reserved, and in use */
+		{ EINVAL, SET_MAP(iova, START - PAGE) },
+		{ EEXIST, SET_MAP(iova, START) },
+		{ EEXIST, SET_MAP(iova, START + LENGTH - PAGE) },
+		{ EINVAL, SET_MAP(vaddr, 0) },
+		{ EFAULT, SET_MAP(vaddr, 0) },
+	};
+
+	hole = make_hole();
+	rows[ARRAY_SIZE(rows) - 2].value = (uintptr_t)hole + 16;
+	rows[ARRAY_SIZE(rows) - 1].value = (uintptr_t)hole;
+	ASSERT_EQ(0, add_mock(self, PAGE / 2));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	check_rows(_metadata, self, VFIO_IOMMU_MAP_DMA, good, rows,
+		   ARRAY_SIZE(rows));
+	EXPECT_TRUE(only_has(self, ALL_PAGES));
+	EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &good));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt,
+				    good.map.iova, self->buf, LENGTH));
+}
+
+/* In either version; how much was unmapped is said if UNMAP would come to it */
+TEST_F(container, unmap_dma_errors)
+{
+	const union cmd good = { .unmap = {
+		.argsz = sizeof(good.unmap),
+		.iova = START,
+		.size = LENGTH,
+	} };
+	struct row rows[] = {
+		{ EFAULT, { NO_STRUCTURE } },
+		{ EINVAL, SET_UNMAP(argsz, 0) },
+		{ EINVAL, SET_UNMAP(argsz, sizeof(good.unmap) - 1) },
+		{ EINVAL, SET_UNMAP(flags,
+				    VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) },
+		{ EINVAL, SET_UNMAP(flags, VFIO_DMA_UNMAP_FLAG_VADDR) },
+		{ EINVAL, SET_UNMAP(flags, 1U << 31) },
+		{ ENODEV, { NO_IOAS } },
+		/* With an IOVA and a size */
+		{ EINVAL, SET_UNMAP(flags, VFIO_DMA_UNMAP_FLAG_ALL) },
+		{ EOVERFLOW, SET_UNMAP(iova, MAX), true },
+		{ EOVERFLOW, SET_UNMAP(size, MAX), true },
+		{ EINVAL, SET_UNMAP(size, 0), true },
+		{ EOVERFLOW, SET_UNMAP(iova, -PAGE), true },
+		{ ENOENT, SET_UNMAP(iova, START + PAGE), true },
+	};
+	int version;
+
+	hole = make_hole();
+	for (version = 2; version; version--) {
+		if (version == 1) {
+			ASSERT_EQ(0, set_type1(self->fd));
+			/* Now that is a cut, at a place that is no page's */
+			rows[ARRAY_SIZE(rows) - 1] = (struct row){
+				EINVAL, SET_UNMAP(iova, START + 1),
+			};
+		}
+		ASSERT_EQ(0, add_mock(self, PAGE / 2));
+		ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+		check_rows(_metadata, self, VFIO_IOMMU_UNMAP_DMA, good, rows,
+			   ARRAY_SIZE(rows));
+		EXPECT_TRUE(only_has(self, ALL_PAGES));
+		EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
+		EXPECT_EQ(0, remove_mock(self));
+	}
+}
+
+/* It has happened by then */
+TEST_F(container, unmap_dma_without_answer)
+{
+	struct vfio_iommu_type1_dma_unmap *cmd = memory(PAGE, MAP_PRIVATE);
+
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	*cmd = (struct vfio_iommu_type1_dma_unmap){
+		.argsz = sizeof(*cmd), .iova = START, .size = LENGTH,
+	};
+	ASSERT_EQ(0, mprotect(cmd, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, cmd));
+	EXPECT_TRUE(only_has(self, 0));
+}
+
+/* What is mapped for one direction, by the flags of the container */
+TEST_F(container, map_dma_directions)
+{
+	struct vfio_iommu_type1_dma_map cmd = {
+		.argsz = sizeof(cmd) + 100,
+		.vaddr = (uintptr_t)self->buf,
+		.iova = START,
+		.size = PAGE,
+	};
+	struct mock *mock = &self->mocks[0];
+	char byte;
+
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	for (cmd.flags = VFIO_DMA_MAP_FLAG_READ;
+	     cmd.flags <= (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
+	     cmd.flags++) {
+		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &cmd));
+		byte = *self->buf;
+		EXPECT_EQ(cmd.flags & VFIO_DMA_MAP_FLAG_WRITE ? 0 : -1,
+			  mock_dma(self->fd, mock->stdev, START, &byte, 1,
+				   MOCK_ACCESS_RW_WRITE));
+		EXPECT_EQ(cmd.flags & VFIO_DMA_MAP_FLAG_READ ? 0 : -1,
+			  mock_dma(self->fd, mock->stdev, START, &byte, 1, 0));
+		ASSERT_EQ(0, UNMAP_DMA(0, 1, NULL));
+	}
+}
+
+/*
+ * UNMAP_DMA
+ */
+
+/* Nothing is no error here, as it is for UNMAP (trap I1) */
+TEST_F(container, unmap_of_nothing_is_0)
+{
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+	__u64 unmapped;
+	int version;
+
+	for (version = 2; version; version--) {
+		ASSERT_EQ(0, version == 2 ? 0 : set_type1(self->fd));
+		EXPECT_EQ(0, UNMAP_DMA(0, 4, &unmapped));
+		EXPECT_EQ(0, unmapped);
+		EXPECT_ERRNO(ENOENT, unmap(self->fd, self->ioas, START, PAGE,
+					   NULL));
+		EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &all));
+		EXPECT_EQ(0, all.size);
+		/* Beside, between and around what there is */
+		ASSERT_EQ(0, MAP_DMA(1, 2));
+		ASSERT_EQ(0, MAP_DMA(5, 1));
+		EXPECT_EQ(0, UNMAP_DMA(0, 1, &unmapped));
+		EXPECT_EQ(0, unmapped);
+		EXPECT_EQ(0, UNMAP_DMA(3, 2, &unmapped));
+		EXPECT_EQ(0, unmapped);
+		EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
+		EXPECT_EQ(3 * PAGE, unmapped);
+		ASSERT_EQ(0, MAP_DMA(0, 1));
+		ASSERT_EQ(0, MAP_DMA(6, 2));
+		EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &all));
+		EXPECT_EQ(3 * PAGE, all.size);
+		all.size = 0;
+	}
+}
+
+/* Version 2 takes whole areas, and says which were gone before it failed (trap I2) */
+TEST_F(container, version_2_does_not_cut)
+{
+	__u64 unmapped;
+
+	ASSERT_EQ(0, add_mock(self, PAGE | SZ_2M));
+	ASSERT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
+	ASSERT_EQ(0, MAP_DMA(0, 3));
+	ASSERT_EQ(0, MAP_DMA(3, 5));
+	EXPECT_ERRNO(ENOENT, UNMAP_DMA(1, 2, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_ERRNO(ENOENT, UNMAP_DMA(0, 2, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_ERRNO(ENOENT, UNMAP_DMA(1, 7, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_TRUE(only_has(self, ALL_PAGES));
+	EXPECT_ERRNO(ENOENT, UNMAP_DMA(0, 7, &unmapped));
+	EXPECT_EQ(3 * PAGE, unmapped);
+	EXPECT_TRUE(only_has(self, pages_in(3, 5)));
+}
+
+/* More than is taken out at once */
+#define MANY_AREAS 100
+
+/*
+ * An access does not let go of an area. What was unmapped before that is gone, and
+ * the size says how much (trap I2)
+ */
+TEST_F(container, bytes_are_told_of_an_unmap_that_fails)
+{
+	static const int held[] = { 0, 1, 31, 32, 33, 70, 99 };
+	__u64 unmapped;
+	int access, i, h, version;
+	__u32 item;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	for (h = 0; h < 2 * ARRAY_SIZE(held); h++) {
+		__u64 there = AT(held[h / 2]), left = 0;
+
+		version = 2 - h % 2;
+		ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+					self->ioas, version - 1));
+		for (i = 0; i < MANY_AREAS; i++)
+			ASSERT_EQ(0, map_dma(self->fd, self->buf, PAGE,
+					     AT(i)));
+		ASSERT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN,
+					0));
+		ASSERT_EQ(0, access_pin(self->fd, access, there, NULL, PAGE, 0,
+					&item));
+		EXPECT_ERRNO(EDEADLOCK, unmap_dma(self->fd, START,
+						  MANY_AREAS * PAGE,
+						  &unmapped));
+		for (i = 0; i < MANY_AREAS; i++)
+			if (is_mapped(self, &self->mocks[0], AT(i)))
+				left += PAGE;
+		EXPECT_EQ(MANY_AREAS * PAGE - left, unmapped);
+		EXPECT_LE(unmapped, there - START);
+		if (held[h / 2] >= 70)
+			EXPECT_LT(0, unmapped);
+		EXPECT_TRUE(is_mapped(self, &self->mocks[0], there));
+
+		ASSERT_EQ(0, access_set(self->fd, access, 0, 0));
+		EXPECT_EQ(0, unmap_dma(self->fd, START, MANY_AREAS * PAGE,
+				       &unmapped));
+		EXPECT_EQ(left, unmapped);
+	}
+	close(access);
+}
+
+/* At the ends of the space, where there is nothing below or above (trap I6) */
+TEST_F(container, ends_of_the_space)
+{
+	__u64 unmapped;
+	int version;
+
+	for (version = 2; version; version--) {
+		ASSERT_EQ(0, version == 2 ? 0 : set_type1(self->fd));
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, LENGTH, 0));
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, LENGTH,
+				     -LENGTH - PAGE));
+		EXPECT_ERRNO(EINVAL, unmap_dma(self->fd, 0, 0, NULL));
+		EXPECT_ERRNO(EINVAL, unmap_dma(self->fd, -PAGE, 0, NULL));
+		EXPECT_ERRNO(EOVERFLOW, unmap_dma(self->fd, -PAGE, PAGE + 1,
+						  NULL));
+		EXPECT_ERRNO(EOVERFLOW, unmap_dma(self->fd, PAGE, MAX - PAGE + 2,
+						  NULL));
+		EXPECT_EQ(0, unmap_dma(self->fd, -PAGE, PAGE, &unmapped));
+		EXPECT_EQ(0, unmapped);
+		if (version == 1) {
+			EXPECT_EQ(0, unmap_dma(self->fd, 0, PAGE, &unmapped));
+			EXPECT_EQ(PAGE, unmapped);
+			EXPECT_EQ(0, unmap_dma(self->fd, -3 * PAGE, 3 * PAGE,
+					       &unmapped));
+			EXPECT_EQ(2 * PAGE, unmapped);
+			EXPECT_EQ(0, unmap_dma(self->fd, -4 * PAGE, 2 * PAGE,
+					       &unmapped));
+			EXPECT_EQ(PAGE, unmapped);
+			EXPECT_EQ(0, unmap_dma(self->fd, 2 * PAGE,
+					       MAX - 2 * PAGE, &unmapped));
+			EXPECT_EQ((NR_PAGES - 2 + NR_PAGES - 3) * PAGE,
+				  unmapped);
+			EXPECT_EQ(0, unmap_dma(self->fd, 0, MAX - 1,
+					       &unmapped));
+			EXPECT_EQ(PAGE, unmapped);
+		} else {
+			EXPECT_ERRNO(ENOENT, unmap_dma(self->fd, 0, PAGE,
+						       NULL));
+			EXPECT_EQ(0, unmap_dma(self->fd, 0, MAX - 1,
+					       &unmapped));
+			EXPECT_EQ(2 * LENGTH, unmapped);
+		}
+	}
+}
+
+/*
+ * GET_INFO
+ */
+
+#define INFO_CAPS 24	/* where the chain of capabilities begins */
+#define INFO_IOVAS 40	/* where its second one does */
+#define INFO_RANGES 56
+#define INFO_MAX 512
+
+static void put32(unsigned char *info, int at, __u32 value)
+{
+	memcpy(info + at, &value, sizeof(value));
+}
+
+static void put64(unsigned char *info, int at, __u64 value)
+{
+	memcpy(info + at, &value, sizeof(value));
+}
+
+/* All that the kernel may say, byte by byte, into memory full of POISON */
+static void expected_info(unsigned char *info, __u32 argsz, __u64 page_sizes,
+			  const struct iommu_iova_range *ranges, __u32 nr)
+{
+	__u32 need = INFO_RANGES + nr * 16, i;
+	unsigned char full[INFO_MAX + 64] = {};
+
+	put32(full, 0, need);
+	put32(full, 4, VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS);
+	put64(full, 8, page_sizes);
+	if (argsz >= need)
+		put32(full, 16, INFO_CAPS);
+	/* An id and a version of 16 bits each, where the next one is, and data */
+	put32(full, INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL | 1 << 16);
+	put32(full, INFO_CAPS + 4, INFO_IOVAS);
+	put32(full, INFO_CAPS + 8, ~0U);
+	put32(full, INFO_IOVAS,
+	      VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE | 1 << 16);
+	put32(full, INFO_IOVAS + 8, nr);
+	for (i = 0; i < nr; i++) {
+		put64(full, INFO_RANGES + i * 16, ranges[i].start);
+		put64(full, INFO_RANGES + i * 16 + 8, ranges[i].last);
+	}
+
+	memset(info, POISON, INFO_MAX + 64);
+	if (argsz < need)
+		memcpy(info, full, argsz < INFO_CAPS ? argsz : INFO_CAPS);
+	else
+		memcpy(info, full, need);
+}
+
+static void check_info(struct __test_metadata *_metadata,
+		       struct _test_data_container *self, __u64 page_sizes,
+		       __u32 nr)
+{
+	unsigned char info[INFO_MAX + 64], expected[INFO_MAX + 64];
+	struct iommu_iova_range ranges[32];
+	__u32 nr_ranges = 32, argsz;
+
+	ASSERT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr_ranges,
+				 NULL));
+	ASSERT_EQ(nr, nr_ranges);
+	ASSERT_GT(INFO_MAX, INFO_RANGES + nr * 16);
+	for (argsz = 0; argsz <= INFO_MAX; argsz++) {
+		memset(info, POISON, sizeof(info));
+		if (argsz < 16) {
+			ASSERT_ERRNO(EINVAL, get_info(self->fd, info, argsz));
+			ASSERT_TRUE(is_byte(info + 4, sizeof(info) - 4,
+					    POISON));
+			continue;
+		}
+		ASSERT_EQ(0, get_info(self->fd, info, argsz));
+		expected_info(expected, argsz, page_sizes, ranges, nr);
+		ASSERT_EQ(0, memcmp(info, expected, sizeof(info))) {
+			TH_LOG("argsz %u", argsz);
+		}
+	}
+}
+
+/*
+ * Nothing is written beyond argsz, nothing that is not known is in what is written,
+ * and capabilities are aligned and whole or not there (traps I3, I4)
+ */
+TEST_F(container, get_info_at_each_length)
+{
+	struct iommu_test_mock_region regions[] = {
+		{ START + 0x100000, PAGE, MOCK_REGION_MSI },
+		{ START + 0x200000, PAGE, MOCK_REGION_RESERVED },
+		{ START + 0x300000, 16 * PAGE, MOCK_REGION_RESERVED },
+		{ START + 0x400000, PAGE, MOCK_REGION_RESERVED },
+	};
+	struct mock mock;
+	int i;
+
+	check_info(_metadata, self, -PAGE, 1);
+	/* Pages smaller than the CPU's are of no use to a container */
+	ASSERT_EQ(0, add_mock(self, PAGE / 2));
+	check_info(_metadata, self, PAGE, 1);
+	ASSERT_EQ(0, remove_mock(self));
+	ASSERT_EQ(0, add_mock(self, PAGE | SZ_2M | 512 * SZ_2M));
+	check_info(_metadata, self, PAGE | SZ_2M | 512 * SZ_2M, 1);
+	/* What all tables have, and none of their devices reserves */
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 7,
+					.page_sizes = PAGE | SZ_2M,
+					.nr_regions = ARRAY_SIZE(regions),
+					.regions = (uintptr_t)regions),
+				 &mock));
+	check_info(_metadata, self, PAGE | SZ_2M, 5);
+	for (i = 0; i < 20; i++)
+		ASSERT_EQ(0, mock_reserve(self->fd, self->ioas,
+					  START + 0x1000000 + i * 2 * PAGE,
+					  PAGE));
+	check_info(_metadata, self, PAGE | SZ_2M, 25);
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	check_info(_metadata, self, PAGE | SZ_2M | 512 * SZ_2M, 21);
+}
+
+TEST_F(container, get_info_errors)
+{
+	char *page = memory(2 * PAGE, MAP_PRIVATE), *end = page + PAGE;
+
+	ASSERT_EQ(0, munmap(end, PAGE));
+	ASSERT_EQ(0, clear_container(self->fd));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_GET_INFO, NULL));
+	EXPECT_ERRNO(EFAULT, get_info(self->fd, end - 15, 0));
+	EXPECT_ERRNO(EINVAL, get_info(self->fd, page, 15));
+	EXPECT_ERRNO(ENODEV, get_info(self->fd, page, 16));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	EXPECT_EQ(0, get_info(self->fd, end - 16, 16));
+	/* There is less room than is said */
+	EXPECT_ERRNO(EFAULT, get_info(self->fd, end - 16, 20));
+	EXPECT_ERRNO(EFAULT, get_info(self->fd, end - INFO_CAPS, INFO_MAX));
+	get_info(self->fd, page, 15);
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
+	EXPECT_ERRNO(EINVAL, ioctl(self->fd, VFIO_IOMMU_GET_INFO, page));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, get_info(self->fd, page, INFO_MAX));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_GET_INFO, page));
+}
+
+/*
+ * Who is charged
+ */
+
+static int become_charged(long kb)
+{
+	struct rlimit limit = { kb * 1024, kb * 1024 };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ||
+	       setresuid(NOBODY, NOBODY, NOBODY);
+}
+
+/* What is mapped through a container, and what is mapped by MAP, are these in kB */
+static bool charges_are(struct _test_data_container *self, long pinned,
+			long locked)
+{
+	return status_kb("VmPin") == self->pinned + pinned &&
+	       status_kb("VmLck") == self->locked + locked;
+}
+
+static void check_charges(struct __test_metadata *_metadata,
+			  struct _test_data_container *self, bool by_mm)
+{
+	const long limit = NR_PAGES * PAGE_KB;
+	char *second = memory(LENGTH, MAP_SHARED);
+
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	ASSERT_EQ(0, become_charged(limit));
+	/* To the page */
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES - 1));
+	EXPECT_TRUE(charges_are(self, limit - PAGE_KB, limit - PAGE_KB));
+	EXPECT_ERRNO(ENOMEM, map_dma(self->fd, second, 2 * PAGE,
+				     START + LENGTH));
+	EXPECT_TRUE(charges_are(self, limit - PAGE_KB, limit - PAGE_KB));
+	EXPECT_EQ(0, map_dma(self->fd, second, PAGE, START + LENGTH));
+	EXPECT_TRUE(charges_are(self, limit, limit));
+	EXPECT_ERRNO(ENOMEM, map_dma(self->fd, second, PAGE,
+				     START + LENGTH + PAGE));
+	/* MAP is charged as the option says, with a limit of its own or this */
+	if (by_mm) {
+		EXPECT_ERRNO(ENOMEM, map_at(self->fd, self->ioas,
+					    (uintptr_t)second, PAGE,
+					    START + 2 * LENGTH));
+	} else {
+		EXPECT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)second,
+				    LENGTH, START + 2 * LENGTH));
+		EXPECT_TRUE(charges_are(self, 2 * limit, limit));
+		EXPECT_ERRNO(ENOMEM, map_at(self->fd, self->ioas,
+					    (uintptr_t)second, PAGE, AT(100)));
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, START + 2 * LENGTH,
+				   LENGTH, NULL));
+	}
+	EXPECT_TRUE(charges_are(self, limit, limit));
+	/* What is cut off is not charged any more */
+	EXPECT_EQ(0, UNMAP_DMA(2, 2, NULL));
+	EXPECT_TRUE(charges_are(self, limit - 2 * PAGE_KB,
+				limit - 2 * PAGE_KB));
+	EXPECT_ERRNO(ENOMEM, map_dma(self->fd, second, 3 * PAGE,
+				     START + 2 * LENGTH));
+	EXPECT_EQ(0, MAP_DMA(2, 2));
+	EXPECT_TRUE(charges_are(self, limit, limit));
+	/* A copy is not charged again */
+	EXPECT_EQ(0, copy_at(self->fd, self->other, self->ioas, MAP_RW,
+			     LENGTH - PAGE, START, START));
+	EXPECT_TRUE(charges_are(self, limit, limit));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_TRUE(charges_are(self, 0, 0));
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
+	EXPECT_TRUE(charges_are(self, 0, 0));
+}
+
+/* By address space whatever the option says, since type1 is (trap I8) */
+TEST_F(container, map_dma_is_charged_by_address_space)
+{
+	check_charges(_metadata, self, false);
+}
+
+TEST_F(container, map_dma_is_charged_by_address_space_as_map_is)
+{
+	close(self->fd);
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	check_charges(_metadata, self, true);
+}
+
+/*
+ * Cuts
+ */
+
+/* Version 1, and the tables that there are */
+FIXTURE(cut)
+{
+	struct _test_data_container container;
+};
+
+FIXTURE_VARIANT(cut)
+{
+	int nr_mocks;
+	__u64 page_sizes;
+};
+
+FIXTURE_VARIANT_ADD(cut, no_table) {};
+FIXTURE_VARIANT_ADD(cut, half_pages) { 1, MOCK_PAGE };
+FIXTURE_VARIANT_ADD(cut, large_pages) { 1, PAGE | SZ_2M };
+FIXTURE_VARIANT_ADD(cut, two_tables) { 2, PAGE };
+
+FIXTURE_SETUP(cut)
+{
+	int i;
+
+	set_up(_metadata, &self->container);
+	ASSERT_EQ(0, set_type1(self->container.fd));
+	for (i = 0; i < variant->nr_mocks; i++)
+		ASSERT_EQ(0, add_mock(&self->container, variant->page_sizes));
+}
+
+FIXTURE_TEARDOWN(cut)
+{
+	tear_down(_metadata, &self->container);
+}
+
+#define TEST_CUT(_name)                                                        \
+	static void check_##_name(struct __test_metadata *_metadata,           \
+				  struct _test_data_container *self);          \
+	TEST_F_TIMEOUT(cut, _name, 120)                                        \
+	{                                                                      \
+		check_##_name(_metadata, &self->container);                    \
+	}                                                                      \
+	static void check_##_name(struct __test_metadata *_metadata,           \
+				  struct _test_data_container *self)
+
+/* Any pages out of an area: what is left is where it was */
+TEST_CUT(any_pages)
+{
+	__u64 unmapped;
+	int first, nr;
+
+	for (first = 0; first < NR_PAGES; first++) {
+		for (nr = 1; first + nr <= NR_PAGES; nr++) {
+			ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+			ASSERT_EQ(0, UNMAP_DMA(first, nr, &unmapped));
+			ASSERT_EQ(nr * PAGE, unmapped);
+			ASSERT_TRUE(only_has(self, ALL_PAGES &
+						   ~pages_in(first, nr)));
+			/* There is room again */
+			ASSERT_EQ(0, MAP_DMA(first, nr));
+			ASSERT_TRUE(only_has(self, ALL_PAGES));
+			ASSERT_EQ(0, unmap(self->fd, self->ioas, START, LENGTH,
+					   &unmapped));
+			ASSERT_EQ(LENGTH, unmapped);
+			ASSERT_TRUE(only_has(self, 0));
+		}
+	}
+}
+
+/* At a place that is no page's there is no cut, and nothing changes (trap I6) */
+TEST_CUT(misaligned_is_EINVAL)
+{
+	__u64 unmapped;
+	int i;
+
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	for (i = 1; i < PAGE; i *= 2) {
+		ASSERT_ERRNO(EINVAL, unmap_dma(self->fd, AT(1) + i, PAGE,
+					       &unmapped));
+		ASSERT_EQ(PAGE, unmapped);
+		ASSERT_ERRNO(EINVAL, unmap_dma(self->fd, START, PAGE + i,
+					       &unmapped));
+		ASSERT_EQ(PAGE + i, unmapped);
+		/* One end is good, and the area is cut there or not */
+		ASSERT_ERRNO(EINVAL, unmap_dma(self->fd, AT(1), PAGE - i,
+					       &unmapped));
+		ASSERT_EQ(PAGE - i, unmapped);
+		ASSERT_TRUE(only_has(self, ALL_PAGES));
+	}
+	/* That is no cut */
+	EXPECT_EQ(0, unmap_dma(self->fd, START - 1, LENGTH + 2, &unmapped));
+	EXPECT_EQ(LENGTH, unmapped);
+}
+
+/* Nor of an area of which something is pinned by an access (trap I6) */
+TEST_CUT(pinned_is_EINVAL)
+{
+	__u64 unmapped;
+	int access, i;
+	__u32 item;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, MAP_DMA(0, 4));
+	ASSERT_EQ(0, MAP_DMA(4, 4));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, access_pin(self->fd, access, AT(i),
+					self->buf + i * PAGE, PAGE, 0, &item));
+		EXPECT_ERRNO(EINVAL, UNMAP_DMA(1, 2, &unmapped));
+		EXPECT_EQ(2 * PAGE, unmapped);
+		EXPECT_ERRNO(EINVAL, UNMAP_DMA(2, 6, &unmapped));
+		EXPECT_EQ(6 * PAGE, unmapped);
+		EXPECT_ERRNO(EINVAL, UNMAP_DMA(0, 1, &unmapped));
+		EXPECT_EQ(PAGE, unmapped);
+		EXPECT_EQ(0, access_unpin(self->fd, access, item));
+		EXPECT_TRUE(only_has(self, ALL_PAGES));
+	}
+	/* The neighbour can be cut, and the whole is asked for and given back */
+	ASSERT_EQ(0, access_pin(self->fd, access, AT(2), self->buf + 2 * PAGE,
+				PAGE, 0, &item));
+	EXPECT_EQ(0, UNMAP_DMA(5, 2, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+	EXPECT_EQ(0, UNMAP_DMA(0, 4, &unmapped));
+	EXPECT_EQ(4 * PAGE, unmapped);
+	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, access, item));
+	EXPECT_TRUE(only_has(self, 1 << 4 | 1 << 7));
+	/* What was cut can be pinned as what was mapped so */
+	EXPECT_EQ(0, access_pin(self->fd, access, AT(7), self->buf + 7 * PAGE,
+				PAGE, 0, &item));
+	EXPECT_EQ(0, UNMAP_DMA(4, 4, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+	EXPECT_TRUE(only_has(self, 0));
+	close(access);
+}
+
+static const int orders[6][3] = {
+	{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 },
+	{ 2, 1, 0 },
+};
+
+/* One page of four, then the others; a device comes at one step and goes at another */
+static void check_rest(struct __test_metadata *_metadata,
+		       struct _test_data_container *self, int cut,
+		       const int *order, int comes, int goes)
+{
+	unsigned int left = pages_in(0, 4);
+	__u64 unmapped;
+	int i, page;
+
+	ASSERT_EQ(0, MAP_DMA(0, 4));
+	for (i = 0; i < 4; i++) {
+		/* Of the three others */
+		page = i ? (order[i - 1] + cut + 1) % 4 : cut;
+		ASSERT_EQ(0, UNMAP_DMA(page, 1, &unmapped));
+		ASSERT_EQ(PAGE, unmapped);
+		left &= ~(1U << page);
+		ASSERT_TRUE(only_has(self, left));
+		if (i == comes) {
+			ASSERT_EQ(0, add_mock(self, PAGE));
+			ASSERT_TRUE(only_has(self, left));
+		}
+		if (i == goes) {
+			ASSERT_EQ(0, remove_mock(self));
+			ASSERT_TRUE(only_has(self, left));
+		}
+	}
+}
+
+/* Another table is filled with what is left, and emptied, in every order (trap A5) */
+TEST_CUT(rest_in_another_table)
+{
+	int cut, order, comes, goes;
+
+	for (cut = 0; cut < 4; cut++)
+		for (order = 0; order < 6; order++)
+			for (comes = 0; comes < 3; comes++)
+				for (goes = comes; goes < 4; goes++)
+					check_rest(_metadata, self, cut,
+						   orders[order], comes, goes);
+}
+
+/* Compared with a bitmap of pages, while tables come and go (traps A5, I6) */
+TEST_CUT(random_requests)
+{
+	unsigned int seed = 1, pages = 0, i;
+	__u64 unmapped;
+
+	for (i = 0; i < 1500; i++) {
+		int first = rand_r(&seed) % NR_PAGES;
+		int nr = rand_r(&seed) % (NR_PAGES - first) + 1;
+		unsigned int range = pages_in(first, nr);
+
+		switch (rand_r(&seed) % 8) {
+		case 0 ... 2:
+			if (pages & range) {
+				ASSERT_ERRNO(EEXIST, MAP_DMA(first, nr));
+				break;
+			}
+			ASSERT_EQ(0, MAP_DMA(first, nr));
+			pages |= range;
+			break;
+		case 3 ... 5:
+			ASSERT_EQ(0, UNMAP_DMA(first, nr, &unmapped));
+			ASSERT_EQ(__builtin_popcount(pages & range) * PAGE,
+				  unmapped);
+			pages &= ~range;
+			break;
+		case 6:
+			if (self->nr_mocks < 4)
+				ASSERT_EQ(0, add_mock(self, PAGE));
+			break;
+		case 7:
+			if (self->nr_mocks)
+				ASSERT_EQ(0, remove_mock(self));
+			break;
+		}
+		ASSERT_TRUE(only_has(self, pages)) {
+			TH_LOG("step %u", i);
+		}
+	}
+}
+
+/* A copy is cut, or what was copied: the other is as it was */
+TEST_CUT(copies)
+{
+	__u64 unmapped;
+	int i;
+
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	for (i = 0; i < 2; i++) {
+		/* The container's is cut */
+		ASSERT_EQ(0, copy_at(self->fd, i ? self->ioas : self->other,
+				     i ? self->other : self->ioas, MAP_RW,
+				     LENGTH, START, START));
+		EXPECT_EQ(0, UNMAP_DMA(2, 3, &unmapped));
+		EXPECT_EQ(3 * PAGE, unmapped);
+		/* Whole, and whole it goes */
+		EXPECT_ERRNO(ENOENT, unmap(self->fd, self->other, START, PAGE,
+					   NULL));
+		EXPECT_TRUE(only_has(self, ALL_PAGES & ~pages_in(2, 3)));
+		EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
+		EXPECT_EQ(5 * PAGE, unmapped);
+	}
+	EXPECT_TRUE(only_has(self, 0));
+	/* A copy over what was cut has an area for each part */
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	ASSERT_EQ(0, UNMAP_DMA(3, 1, NULL));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf + 3 * PAGE, PAGE, AT(3)));
+	ASSERT_EQ(0, copy_at(self->fd, self->other, self->ioas, MAP_RW,
+			     4 * PAGE, AT(2), AT(2)));
+	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, AT(2), PAGE, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, AT(3), PAGE, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->other, AT(4), 2 * PAGE, NULL));
+	EXPECT_TRUE(only_has(self, 0));
+}
+
+/* Each part is of the file, which is closed with the last of them */
+TEST_CUT(file)
+{
+	int file = memfd_create("container", 0), second;
+	char path[64];
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ftruncate(file, LENGTH));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	second = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, second);
+	ASSERT_EQ(0, munmap(self->buf, LENGTH));
+	ASSERT_TRUE(self->buf == mmap(self->buf, LENGTH,
+				      PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_FIXED, second, 0));
+	fill_bytes(self->buf, LENGTH, 3);
+	self->is_file = true;
+	/* Held until the last use of the file is gone */
+	ASSERT_EQ(0, flock(file, LOCK_EX | LOCK_NB));
+	ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, file, 0, LENGTH,
+				 START));
+	close(file);
+	EXPECT_EQ(0, UNMAP_DMA(3, 2, NULL));
+	EXPECT_TRUE(only_has(self, ALL_PAGES & ~pages_in(3, 2)));
+	EXPECT_EQ(0, UNMAP_DMA(0, 1, NULL));
+	EXPECT_EQ(0, UNMAP_DMA(6, 2, NULL));
+	EXPECT_TRUE(only_has(self, pages_in(1, 2) | pages_in(5, 1)));
+	EXPECT_EQ(0, UNMAP_DMA(1, 2, NULL));
+	EXPECT_ERRNO(EWOULDBLOCK, flock(second, LOCK_EX | LOCK_NB));
+	EXPECT_EQ(0, UNMAP_DMA(5, 1, NULL));
+	EXPECT_EQ(0, flock(second, LOCK_EX | LOCK_NB));
+	close(second);
+}
+
+static int set_max_areas(const char *value, char *old, size_t size)
+{
+	int fd = open("/sys/module/iommufd/parameters/max_areas", O_RDWR);
+	int ret;
+
+	if (old) {
+		memset(old, 0, size);
+		if (read(fd, old, size - 1) < 1)
+			return -1;
+	}
+	ret = pwrite(fd, value, strlen(value), 0) < 0;
+	close(fd);
+	return ret;
+}
+
+/* A cut makes one area more, and if there may be no more it makes none */
+TEST_CUT(too_many_areas_is_ENOSPC)
+{
+	__u64 unmapped;
+	char old[32];
+
+	ASSERT_EQ(0, set_max_areas("2", old, sizeof(old)));
+	EXPECT_EQ(0, MAP_DMA(0, 4));
+	EXPECT_EQ(0, MAP_DMA(4, 4));
+	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(0, 1, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(1, 3, &unmapped));
+	EXPECT_EQ(3 * PAGE, unmapped);
+	EXPECT_TRUE(only_has(self, ALL_PAGES));
+	/* They are as they were */
+	EXPECT_ERRNO(ENOENT, unmap(self->fd, self->ioas, START, PAGE, NULL));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, 4 * PAGE, NULL));
+	/* Room for one: at an end it is enough, in the middle it is not */
+	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(5, 1, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	EXPECT_TRUE(only_has(self, pages_in(4, 4)));
+	EXPECT_EQ(0, UNMAP_DMA(4, 1, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	EXPECT_EQ(0, UNMAP_DMA(7, 1, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	EXPECT_TRUE(only_has(self, pages_in(5, 2)));
+	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
+}
+
+/* Where pages are stored apart, since they are 2 MiB apart in the area */
+TEST_CUT(long_area)
+{
+	static const int pages[] = { 0, 510, 511, 512, 1023, 1024, 1534 };
+	const size_t length = 3 * SZ_2M - PAGE;
+	const __u64 there = START + SZ_2M;
+	char *large = memory(3 * SZ_2M, MAP_SHARED);
+	__u64 unmapped, left = length;
+	int i, m;
+
+	ASSERT_TRUE(large != MAP_FAILED);
+	fill_bytes(large, 3 * SZ_2M, 4);
+	/* Not at the border of a huge page */
+	large += PAGE;
+	ASSERT_EQ(0, map_dma(self->fd, large, length, there));
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		int next = i + 1 < ARRAY_SIZE(pages) ? pages[i + 1] : 1535;
+		__u64 after = (pages[i] + 1) * PAGE;
+
+		EXPECT_EQ(0, unmap_dma(self->fd, there + pages[i] * PAGE, PAGE,
+				       &unmapped));
+		EXPECT_EQ(PAGE, unmapped);
+		left -= unmapped;
+		EXPECT_EQ(0, mock_check_refs(self->fd, large + pages[i] * PAGE,
+					     PAGE, 0));
+		if (next == pages[i] + 1)
+			continue;
+		for (m = 0; m < self->nr_mocks; m++)
+			EXPECT_EQ(0, mock_check_map(self->fd,
+						    self->mocks[m].hwpt,
+						    there + after,
+						    large + after,
+						    next * PAGE - after));
+		EXPECT_EQ(0, mock_check_refs(self->fd, large + after,
+					     next * PAGE - after, !!m));
+		if (m)
+			EXPECT_EQ(self->pinned + (long)left / 1024,
+				  status_kb("VmPin"));
+	}
+	EXPECT_EQ(0, unmap_dma(self->fd, there, length, &unmapped));
+	EXPECT_EQ(left, unmapped);
+	EXPECT_TRUE(mock_is_unpinned(large, length));
+}
+
+/*
+ * A huge page is mapped in small ones by version 1, and cut anywhere; by version 2
+ * it is in one piece and stays so
+ */
+TEST_CUT(huge_page)
+{
+	char *huge = memory(SZ_2M, MAP_SHARED | MAP_HUGETLB);
+	static const int pages[] = { 0, 1, 255, 256, 511 };
+	const __u64 there = START + SZ_2M;
+	__u64 unmapped, left = SZ_2M;
+	int i;
+
+	ASSERT_TRUE(huge != MAP_FAILED);
+	memset(huge, 1, SZ_2M);
+	ASSERT_EQ(0, map_dma(self->fd, huge, SZ_2M, there));
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		EXPECT_EQ(0, unmap_dma(self->fd, there + pages[i] * PAGE, PAGE,
+				       &unmapped));
+		EXPECT_EQ(PAGE, unmapped);
+		left -= unmapped;
+		if (self->nr_mocks)
+			EXPECT_EQ(self->pinned + (long)left / 1024,
+				  status_kb("VmPin"));
+	}
+	for (i = 0; i < self->nr_mocks; i++) {
+		EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[i].hwpt,
+					    there + 2 * PAGE, huge + 2 * PAGE,
+					    253 * PAGE));
+		EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[i].hwpt,
+					    there + 257 * PAGE,
+					    huge + 257 * PAGE, 254 * PAGE));
+	}
+	EXPECT_EQ(0, unmap_dma(self->fd, there, SZ_2M, &unmapped));
+	EXPECT_EQ(left, unmapped);
+
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				1));
+	ASSERT_EQ(0, map_dma(self->fd, huge, SZ_2M, there));
+	EXPECT_ERRNO(ENOENT, unmap_dma(self->fd, there + PAGE, PAGE,
+				       &unmapped));
+	EXPECT_EQ(0, unmapped);
+	for (i = 0; i < self->nr_mocks; i++)
+		EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[i].hwpt,
+					    there, huge, SZ_2M));
+	EXPECT_EQ(0, unmap_dma(self->fd, there, SZ_2M, &unmapped));
+	EXPECT_EQ(SZ_2M, unmapped);
+}
+
+TEST_HARNESS_MAIN
