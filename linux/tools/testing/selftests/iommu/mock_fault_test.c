@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
+#include "container_util.h"
 #include "fault_util.h"
 #include "mock_util.h"
 
@@ -490,6 +491,116 @@ static int undo_change(void *arg)
 
 REQUEST(change, false);
 
+/* The IOAS of the container is the other one before */
+static int make_container(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return set_container(self->fd, self->ioas);
+}
+
+static int undo_container(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return set_container(self->fd, self->other);
+}
+
+/* This is what a failure must leave as it was */
+static int other_is_container(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u32 id = 0;
+
+	return vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id) ||
+	       id != self->other || is_as_before(self);
+}
+
+static const struct request container = {
+	make_container, undo_container, other_is_container,
+};
+
+static int make_container_get(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	__u32 id = 0;
+
+	return vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id);
+}
+
+static int undo_container_get(void *arg)
+{
+	return 0;
+}
+
+REQUEST(container_get, false);
+
+static int make_container_info(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	char info[256];
+
+	return get_info(self->fd, info, sizeof(info));
+}
+
+static int undo_container_info(void *arg)
+{
+	return 0;
+}
+
+REQUEST(container_info, false);
+
+static int make_dma(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return map_dma(self->fd, self->buf, PART, START);
+}
+
+static int undo_dma(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap_dma(self->fd, START, PART, NULL);
+}
+
+REQUEST(dma, false);
+
+/* From the middle of an area, which is one again after that */
+static int make_cut(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap_dma(self->fd, START + 20 * PAGE, 20 * PAGE, NULL);
+}
+
+static int undo_cut(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unmap_all(self->fd, self->ioas, NULL) || make_dma(self);
+}
+
+/* It may be cut, but all of it is there: also for a table that is filled now */
+static int is_all_there(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct mock mock;
+	int ret;
+
+	ret = is_as_before(self);
+	if (!ret)
+		ret = mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 2),
+				  &mock);
+	if (ret)
+		return ret;
+	return mock_check_map(self->fd, mock.hwpt, START, self->buf, PART) ||
+	       destroy(self->fd, mock.stdev) || is_as_before(self) ||
+	       undo_cut(self);
+}
+
+static const struct request cut = { make_cut, undo_cut, is_all_there, true };
+
 /*
  * Sequences
  */
@@ -637,6 +748,30 @@ TEST_F_TIMEOUT(fault, option, 300)
 {
 	ASSERT_EQ(0, make_map_part(self));
 	SWEEP(0, small_pages);
+}
+
+/* The requests of a container, and what version 1 cuts out */
+TEST_F_TIMEOUT(fault, container, 300)
+{
+	ASSERT_EQ(0, undo_container(self));
+	SWEEP(1, container);
+	SWEEP(1, container_get);
+	SWEEP(3, container_info);
+	ASSERT_EQ(0, set_type1(self->fd));
+	SWEEP(2, dma);
+	SWEEP(4, cut);
+	ASSERT_EQ(0, undo_dma(self));
+	/* With tables pages are pinned, and those that are left stay so */
+	ASSERT_EQ(0, make_device0(self));
+	ASSERT_EQ(0, make_device1(self));
+	SWEEP(20, dma);
+	SWEEP(4, cut);
+	EXPECT_EQ((long)(PART - 20 * PAGE) / 1024, status_kb("VmPin"));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[1].hwpt, START,
+				    self->buf, 20 * PAGE));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[1].hwpt,
+				    START + 40 * PAGE, self->buf + 40 * PAGE,
+				    PART - 40 * PAGE));
 }
 
 TEST_HARNESS_MAIN

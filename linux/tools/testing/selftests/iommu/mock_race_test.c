@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
+#include "container_util.h"
 #include "mock_util.h"
 #include "race_util.h"
 
@@ -638,6 +639,311 @@ TEST_F_TIMEOUT(race, half_built_areas, ANY_TIME)
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close_accesses(self);
+}
+
+/*
+ * The container
+ */
+
+/* What stands for the container is set, cleared, destroyed and made again */
+static void *choose_ioas(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		__u32 id = rand_r(&seed) % 4;
+
+		switch (rand_r(&seed) % 6) {
+		case 0:
+		case 1:
+			MAY_FAIL(set_container(self->fd, id), ENOENT);
+			break;
+		case 2:
+			CHECK(!clear_container(self->fd));
+			break;
+		case 3:
+			/* It is one that others may have destroyed by now */
+			if (vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id))
+				CHECK(errno == ENODEV);
+			else
+				CHECK(id);
+			break;
+		case 4:
+			/* EBUSY: come_to_container() is there */
+			MAY_FAIL(destroy(self->fd, id), ENOENT, EBUSY);
+			break;
+		case 5:
+			/* There are no more than a few at a time */
+			CHECK(!alloc_ioas(self->fd, &id));
+			if (id < 4)
+				MAY_FAIL(set_container(self->fd, id), ENOENT);
+			else
+				MAY_FAIL(destroy(self->fd, id), ENOENT);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static void *use_container(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int slot = rand_r(&seed) % NR_SLOTS;
+		__u64 unmapped = 0;
+		char info[512];
+
+		switch (rand_r(&seed) % 6) {
+		case 0:
+		case 1:
+			MAY_FAIL(map_dma(self->fd, self->buf + slot * PAGE,
+					 (NR_SLOTS - slot) * PAGE,
+					 BASE + slot * PAGE), ENODEV, EEXIST);
+			break;
+		case 2:
+			MAY_FAIL(unmap_dma(self->fd, BASE + slot * PAGE,
+					   2 * PAGE, &unmapped), ENODEV,
+				 ENOENT, EBUSY);
+			CHECK(unmapped <= 2 * PAGE);
+			break;
+		case 3:
+			MAY_FAIL(get_info(self->fd, info, sizeof(info)),
+				 ENODEV);
+			break;
+		case 4:
+			/* EINVAL: there are mappings and a table */
+			MAY_FAIL(set_type1(self->fd), ENODEV, EINVAL);
+			break;
+		case 5:
+			if (ioctl(self->fd, VFIO_CHECK_EXTENSION,
+				  VFIO_DMA_CC_IOMMU) < 0)
+				CHECK(errno == ENODEV);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* As a group does, a device comes to what the container has at the moment */
+static void *come_to_container(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u32 stdev = self->mocks[0].stdev;
+
+	while (!stop) {
+		__u32 id = 0;
+
+		if (vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id)) {
+			CHECK(errno == ENODEV);
+			continue;
+		}
+		/* EINVAL: by now that is the id of something else */
+		MAY_FAIL(mock_attach(self->fd, stdev, &id), ENOENT, EINVAL);
+		CHECK(!mock_detach(self->fd, stdev));
+	}
+	return NULL;
+}
+
+/* A request finds the IOAS that stands for the container, or none (traps B10, I7) */
+TEST_F_TIMEOUT(race, container_and_its_ioas, ANY_TIME)
+{
+	pthread_t threads[7];
+	__u32 id;
+	int i;
+
+	/* The first ids are those of IOAS, which can be destroyed */
+	for (i = 1; i < 4; i++)
+		ASSERT_EQ(0, alloc_ioas(self->fd, &id));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(),
+				 &self->mocks[0]));
+	START(&threads[0], come_to_container);
+	for (i = 1; i < 4; i++)
+		START(&threads[i], choose_ioas);
+	for (; i < 7; i++)
+		START(&threads[i], use_container);
+	run_for(3, threads, 7);
+	EXPECT_EQ(0, wrong);
+	for (id = 0; id < 1000; id++)
+		destroy(self->fd, id);
+	EXPECT_ERRNO(ENODEV, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
+}
+
+/* Version 1 cuts areas of slots, whose neighbours stay where they are */
+static void *cut_slots(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		int slot = rand_r(&seed) % NR_SLOTS;
+		int nr = rand_r(&seed) % (NR_SLOTS - slot) + 1;
+		__u64 unmapped = 0;
+
+		if (rand_r(&seed) % 3 == 0) {
+			MAY_FAIL(map_dma(self->fd, self->buf + slot * PAGE,
+					 nr * PAGE, BASE + slot * PAGE),
+				 EEXIST);
+			continue;
+		}
+		/*
+		 * EBUSY, EINVAL: others have the area in hand, or access it;
+		 * ENOENT: others have mapped over an end meanwhile
+		 */
+		MAY_FAIL(unmap_dma(self->fd, BASE + slot * PAGE, nr * PAGE,
+				   &unmapped), EBUSY, EINVAL, ENOENT);
+		CHECK(unmapped <= nr * PAGE);
+	}
+	return NULL;
+}
+
+/*
+ * Who cuts, who maps, copies, unmaps and pins the same, and tables that come and
+ * go: nobody sees halves (traps A5, A11, I6)
+ */
+TEST_F_TIMEOUT(race, cuts, ANY_TIME)
+{
+	pthread_t threads[8];
+	int i;
+
+	make_all(_metadata, self);
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	ASSERT_EQ(0, set_type1(self->fd));
+	for (i = 0; i < 3; i++)
+		START(&threads[i], cut_slots);
+	for (; i < 6; i++)
+		START(&threads[i], use_slots);
+	for (; i < 8; i++)
+		START(&threads[i], come_and_go);
+	run_for(3, threads, 8);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close_accesses(self);
+}
+
+/*
+ * Each thread has pages of its own in a common area, and takes them out and puts them
+ * back, while a table comes and goes: to cut an area takes nothing from others
+ */
+static void *cut_own_page(void *arg)
+{
+	struct _test_data_race *self = arg;
+	int slot = next_seed++ % NR_SLOTS;
+	__u64 iova = BASE + slot * PAGE, unmapped;
+
+	while (!stop) {
+		unmapped = 0;
+		if (unmap_dma(self->fd, iova, PAGE, &unmapped)) {
+			/* A neighbour is at it */
+			CHECK(errno == EBUSY);
+			continue;
+		}
+		CHECK(unmapped == PAGE);
+		CHECK(!map_dma(self->fd, self->buf + slot * PAGE, PAGE, iova));
+		CHECK(!mock_check_map(self->fd, self->mocks[0].hwpt, iova,
+				      self->buf + slot * PAGE, PAGE));
+	}
+	return NULL;
+}
+
+/* All in one area again, as long as nobody else is at work */
+static void *check_others(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u64 iova = BASE + NR_SLOTS / 2 * PAGE;
+
+	/* Nobody takes out the upper half */
+	while (!stop)
+		CHECK(!mock_check_map(self->fd, self->mocks[0].hwpt, iova,
+				      self->buf + NR_SLOTS / 2 * PAGE,
+				      NR_SLOTS / 2 * PAGE));
+	return NULL;
+}
+
+TEST_F_TIMEOUT(race, cuts_of_a_common_area, ANY_TIME)
+{
+	pthread_t threads[6];
+	__u64 unmapped;
+	int i, round;
+
+	make_all(_metadata, self);
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	ASSERT_EQ(0, set_type1(self->fd));
+	/* Many short rounds, since it is the first cuts of an area that meet */
+	for (round = 0; round < 20; round++) {
+		stop = false;
+		next_seed = 0;
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, NR_SLOTS * PAGE,
+				     BASE));
+		for (i = 0; i < 4; i++)
+			START(&threads[i], cut_own_page);
+		START(&threads[4], check_others);
+		START(&threads[5], come_and_go);
+		run_for(0.05, threads, 6);
+		EXPECT_EQ(0, unmap_dma(self->fd, BASE, NR_SLOTS * PAGE,
+				       &unmapped));
+		EXPECT_EQ(NR_SLOTS * PAGE, unmapped);
+		ASSERT_EQ(self->pinned, status_kb("VmPin"));
+	}
+	EXPECT_EQ(0, wrong);
+	close_accesses(self);
+}
+
+static void *change_pages(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	/* EINVAL: there is a table, and something is mapped */
+	while (!stop)
+		MAY_FAIL(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+				    self->ioas, rand_r(&seed) % 2), EINVAL);
+	return NULL;
+}
+
+static void *cut_anywhere(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		__u64 iova = BASE + rand_r(&seed) % (NR_SLOTS * PAGE);
+
+		MAY_FAIL(map_dma(self->fd, self->buf, 4 * PAGE,
+				 iova & -PAGE), EEXIST);
+		MAY_FAIL(unmap_dma(self->fd, iova, PAGE, NULL), EINVAL, EBUSY,
+			 ENOENT);
+		if (rand_r(&seed) % 4 == 0)
+			MAY_FAIL(unmap_all(self->fd, self->ioas, NULL), EBUSY);
+	}
+	return NULL;
+}
+
+/*
+ * Where an area can be cut depends on an option and on tables, which change meanwhile:
+ * no cut is at a place that is no page's, so any table can be filled (trap I6)
+ */
+TEST_F_TIMEOUT(race, cuts_while_pages_change, ANY_TIME)
+{
+	pthread_t threads[6];
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	for (i = 0; i < 3; i++)
+		START(&threads[i], cut_anywhere);
+	for (; i < 5; i++)
+		START(&threads[i], change_pages);
+	START(&threads[5], come_and_go);
+	run_for(2, threads, 6);
+	EXPECT_EQ(0, wrong);
 }
 
 /*
