@@ -435,6 +435,7 @@ static void evict_all(struct iommufd_access *access)
 	unsigned long index, iova = 0, length;
 	unsigned int ignored = 0;
 	struct access_pin *pin;
+	bool left = false;
 
 	while (ignored < MAX_IGNORED &&
 	       (length = find_pinned(access, &iova, ULONG_MAX))) {
@@ -444,14 +445,16 @@ static void evict_all(struct iommufd_access *access)
 		iova = 0;
 		cond_resched();
 	}
-	if (xa_empty(&access->pins))
-		return;
 
-	pr_warn_ratelimited("iommufd: a driver has left pages pinned\n");
+	/* Only under the lock it is sure that nobody is about to unpin one */
 	mutex_lock(&access->lock);
-	xa_for_each(&access->pins, index, pin)
+	xa_for_each(&access->pins, index, pin) {
 		drop_pin(access, index, pin);
+		left = true;
+	}
 	mutex_unlock(&access->lock);
+	if (left)
+		pr_warn_ratelimited("iommufd: a driver has left pages pinned\n");
 }
 
 /* Let an IOAS have pages of the CPU's size only, or no longer */

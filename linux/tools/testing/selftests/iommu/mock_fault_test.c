@@ -758,7 +758,7 @@ TEST_F_TIMEOUT(fault, container, 300)
 	SWEEP(1, container_get);
 	SWEEP(3, container_info);
 	ASSERT_EQ(0, set_type1(self->fd));
-	SWEEP(2, dma);
+	SWEEP(1, dma);
 	SWEEP(4, cut);
 	ASSERT_EQ(0, undo_dma(self));
 	/* With tables pages are pinned, and those that are left stay so */
