@@ -885,7 +885,7 @@ TEST_F(areas, alignment_comes_and_goes)
 				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
 				 &mock));
 	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, self->base + PAGE, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, self->base + PAGE, PAGE));
 	EXPECT_EQ(0, UNMAP(0, MOCK_PAGE));
 	EXPECT_EQ(0, mock_device(self->fd, self->ioas,
 				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),

@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "status_util.h"
+
 /* Of 64 bits in a 32-bit program too, so that -PAGE is the last page of all */
 #define PAGE 0x1000ULL
 #define SZ_2M 0x200000UL
@@ -239,7 +241,7 @@ static inline int change_process(int fd)
 }
 
 /* Does this IOAS let all of a range be mapped? */
-static inline bool is_usable(int fd, __u32 id, __u64 start, __u64 length)
+static inline bool is_mappable(int fd, __u32 id, __u64 start, __u64 length)
 {
 	struct iommu_iova_range ranges[16];
 	__u32 i, nr = 16;
@@ -287,20 +289,4 @@ static inline void fill_bytes(void *data, size_t length, unsigned int salt)
 		bytes[i] = byte_at(i, salt);
 }
 
-/* A line of /proc/self/status in kB, or -1 */
-static inline long status_kb(const char *field)
-{
-	size_t len = strlen(field);
-	char line[256];
-	long ret = -1;
-	FILE *f;
-
-	f = fopen("/proc/self/status", "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, field, len) && line[len] == ':')
-			ret = atol(line + len + 1);
-	if (f)
-		fclose(f);
-	return ret;
-}
 #endif

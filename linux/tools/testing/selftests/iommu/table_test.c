@@ -394,9 +394,9 @@ TEST_F(table, table_of_the_user)
 	EXPECT_EQ(0, mock_check_map(self->fd, hwpt, START, self->buf, LENGTH));
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
 	EXPECT_TRUE(reaches(self, &a, NULL));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, MOCK_APERTURE_START,
-			      MOCK_APERTURE_LAST - MOCK_APERTURE_START + 1));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, 0, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, MOCK_APERTURE_START,
+				MOCK_APERTURE_LAST - MOCK_APERTURE_START + 1));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, 0, PAGE));
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
 
 	EXPECT_EQ(0, attach(self, &a, self->ioas));
@@ -546,10 +546,10 @@ TEST_F(table, units_have_tables_of_their_own)
 				    .flags = i ? 0 : MOCK_DEVICE_ENFORCES));
 	for (i = 0; i < 3; i++) {
 		EXPECT_EQ(0, attach(self, &mocks[i], self->ioas));
-		EXPECT_TRUE(is_usable(self->fd, self->ioas, START,
-				      (MOCK_APERTURE_LAST >> i) - START + 1));
-		EXPECT_FALSE(is_usable(self->fd, self->ioas, START,
-				       (MOCK_APERTURE_LAST >> i) - START + 2));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, START,
+					(MOCK_APERTURE_LAST >> i) - START + 1));
+		EXPECT_FALSE(is_mappable(self->fd, self->ioas, START,
+					 (MOCK_APERTURE_LAST >> i) - START + 2));
 		for (j = 0; j < i; j++) {
 			EXPECT_NE(mocks[i].hwpt, mocks[j].hwpt);
 			EXPECT_ERRNO(EINVAL, move(self, &mocks[i],
@@ -558,8 +558,8 @@ TEST_F(table, units_have_tables_of_their_own)
 		}
 	}
 	EXPECT_EQ(0, detach(self, &mocks[2]));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, START,
-			      (MOCK_APERTURE_LAST >> 1) - START + 1));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, START,
+				(MOCK_APERTURE_LAST >> 1) - START + 1));
 }
 
 /* A device that reaches less of the same table, if nothing is where it does not */
@@ -696,19 +696,19 @@ TEST_F(table, reserved_regions)
 		EXPECT_TRUE(same_state(self, &state));
 		EXPECT_EQ(0, attach(self, &mock, self->ioas));
 		EXPECT_EQ(!types[i].reserved,
-			  is_usable(self->fd, self->ioas, REGION, PAGE));
-		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION - PAGE,
-				      PAGE));
-		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION + PAGE,
-				      PAGE));
+			  is_mappable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION - PAGE,
+					PAGE));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION + PAGE,
+					PAGE));
 		if (types[i].reserved)
 			EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas,
 						    (uintptr_t)self->buf, PAGE,
 						    REGION));
 		EXPECT_EQ(0, move(self, &mock, self->other));
-		EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 		EXPECT_EQ(!types[i].reserved,
-			  is_usable(self->fd, self->other, REGION, PAGE));
+			  is_mappable(self->fd, self->other, REGION, PAGE));
 		EXPECT_EQ(0, detach(self, &mock));
 		EXPECT_TRUE(same_state(self, &state));
 		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
@@ -802,7 +802,7 @@ static void check_failed_moves(struct __test_metadata *_metadata,
 #define STAYS()                                                                \
 	do {                                                                   \
 		EXPECT_TRUE(same_state(self, &state));                         \
-		EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));   \
+		EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE)); \
 		EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas,              \
 					    (uintptr_t)self->buf, PAGE,        \
 					    REGION));                          \
@@ -848,7 +848,7 @@ TEST_F(table, failed_move_to_another_ioas)
 	EXPECT_ERRNO(EADDRINUSE, move(self, &mock, second.hwpt));
 	EXPECT_TRUE(same_state(self, &state));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_EQ(0, unmap(self->fd, self->other, REGION, PAGE, NULL));
 	EXPECT_EQ(0, move(self, &mock, self->other));
 	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
@@ -868,7 +868,7 @@ TEST_F(table, failed_move_in_the_same_ioas)
 	old = mock.hwpt;
 	/* It can't go there at all; the other could come here */
 	EXPECT_ERRNO(EINVAL, move(self, &mock, enforces.hwpt));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
 
 	ASSERT_EQ(0, destroy(self->fd, enforces.stdev));
@@ -884,7 +884,7 @@ TEST_F(table, failed_move_in_the_same_ioas)
 	ASSERT_NE(mock.hwpt, enforces.hwpt);
 	check_failed_moves(_metadata, self, &enforces, mock.hwpt, 0);
 	EXPECT_EQ(0, move(self, &enforces, mock.hwpt));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 }
 
 /*
@@ -901,11 +901,11 @@ TEST_F(table, move_from_own_table_to_its_ioas)
 	ASSERT_EQ(0, DEVICE(&mock, REGIONS(RESERVED(REGION, PAGE))));
 	ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
 	ASSERT_EQ(0, attach(self, &mock, hwpt));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_EQ(0, move(self, &mock, self->ioas));
 	EXPECT_NE(hwpt, mock.hwpt);
 	EXPECT_NE(enforces.hwpt, mock.hwpt);
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    PAGE, REGION));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
@@ -913,7 +913,7 @@ TEST_F(table, move_from_own_table_to_its_ioas)
 	EXPECT_EQ(0, move(self, &mock, hwpt));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 2, 1, EINVAL));
 	EXPECT_EQ(-1, move(self, &mock, self->ioas));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
 }
 
@@ -1048,17 +1048,17 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &b, self->ioas));
 	EXPECT_TRUE(same_state(self, &state));
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION + PAGE, PAGE));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION + PAGE, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
 	EXPECT_EQ(0, detach(self, &b));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
 	EXPECT_EQ(0, detach(self, &a));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
 	EXPECT_EQ(0, move(self, &b, self->other));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, 3 * PAGE));
-	EXPECT_FALSE(is_usable(self->fd, self->other, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, 3 * PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->other, REGION, PAGE));
 	EXPECT_EQ(0, detach(self, &b));
 	EXPECT_TRUE(same_state(self, &before));
 }
@@ -1100,20 +1100,20 @@ TEST_F(table, aperture_of_a_made_table)
 	ASSERT_EQ(0, DEVICE(&a));
 	ASSERT_EQ(0, DEVICE(&b, .aperture_last = REGION - 1));
 	ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev, self->ioas, &hwpt));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
 			    REGION));
 	EXPECT_ERRNO(EADDRINUSE, attach(self, &b, hwpt));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION, PAGE, NULL));
 	EXPECT_EQ(0, attach(self, &b, hwpt));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 
 	/* And of one that is made beside it, which is not attached for that */
 	ASSERT_EQ(0, alloc_hwpt(self->fd, b.idev, self->other, &hwpt));
-	EXPECT_TRUE(is_usable(self->fd, self->other, REGION - PAGE, PAGE));
-	EXPECT_FALSE(is_usable(self->fd, self->other, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->other, REGION - PAGE, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->other, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 }
 
@@ -1208,16 +1208,16 @@ TEST_F(table, move_tries_several_tables)
 	ASSERT_EQ(0, attach(self, &a, hwpt));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
 	EXPECT_ERRNO(EINVAL, move(self, &a, b.hwpt));
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
 	EXPECT_EQ(0, move(self, &a, self->ioas));
 	EXPECT_NE(b.hwpt, a.hwpt);
 	EXPECT_NE(hwpt, a.hwpt);
-	EXPECT_FALSE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &a, self->buf));
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
 	EXPECT_EQ(0, detach(self, &a));
-	EXPECT_TRUE(is_usable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 }
 
 /* A sibling has one made, can't go there alone, and takes the group with it */

@@ -697,23 +697,6 @@ bool kmsg_has_fault(int kmsg, __u64 iova)
 	return false;
 }
 
-/* A number of /proc/self/status, in KiB */
-long status_kb(const char *field)
-{
-	size_t len = strlen(field);
-	char line[256];
-	long ret = -1;
-	FILE *f;
-
-	f = fopen("/proc/self/status", "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, field, len) && line[len] == ':')
-			ret = atol(line + len + 1);
-	if (f)
-		fclose(f);
-	return ret;
-}
-
 void *map_anon(size_t length)
 {
 	void *p = mmap(NULL, length, PROT_READ | PROT_WRITE,

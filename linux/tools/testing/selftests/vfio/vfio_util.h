@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../iommu/status_util.h"
+
 #define SZ_4K 0x1000UL
 #define SZ_2M 0x200000UL
 #define SZ_1G 0x40000000UL
@@ -129,7 +131,6 @@ int irq_eventfd(int device, __u32 index);
 int kmsg_open(void);
 bool kmsg_has_fault(int kmsg, __u64 iova);
 
-long status_kb(const char *field);
 void *map_anon(size_t length);
 void *map_huge(void);
 __u64 physical_address(const void *va);
