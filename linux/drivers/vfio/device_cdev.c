@@ -142,7 +142,7 @@ static int check_token(struct vfio_device *device, const uuid_t *token)
  * vfio_cdev_add()
  */
 static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
-		       u32 *id)
+		       struct kvm *kvm, u32 *id)
 {
 	int ret;
 
@@ -151,9 +151,11 @@ static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
 		return ret;
 
 	device->open_count = 1;
+	device->kvm = kvm;
 	if (device->ops->open_device) {
 		ret = device->ops->open_device(device);
 		if (ret) {
+			device->kvm = NULL;
 			device->open_count = 0;
 			vfio_iommufd_unbind(device);
 		}
@@ -167,14 +169,18 @@ static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
  */
 static void close_device(struct vfio_device *device)
 {
+	struct kvm *kvm = NULL;
+
 	vfio_iommufd_recall(device);
 
 	mutex_lock(&device->dev_set->lock);
 	if (device->ops->close_device)
 		device->ops->close_device(device);
 	device->open_count = 0;
+	swap(kvm, device->kvm);
 	mutex_unlock(&device->dev_set->lock);
 
+	vfio_vm_put(kvm);
 	vfio_iommufd_detach(device);
 
 	mutex_lock(&device->dev_set->lock);
@@ -212,7 +218,7 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 /* The checks have the order that userspace knows */
 static int bind_locked(struct vfio_device_file *df,
 		       const struct vfio_device_bind_iommufd *bind,
-		       const uuid_t *token, u32 *id)
+		       const uuid_t *token, struct kvm *kvm, u32 *id)
 {
 	struct vfio_device *device = df->device;
 	struct iommufd_ctx *ctx;
@@ -240,7 +246,7 @@ static int bind_locked(struct vfio_device_file *df,
 	ret = block_group(device->group, 1);
 	if (ret)
 		goto out_put;
-	ret = open_device(device, ctx, id);
+	ret = open_device(device, ctx, kvm, id);
 	if (ret)
 		unblock_group(device->group);
 out_put:
@@ -262,7 +268,8 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 {
 	struct vfio_device *device = df->device;
 	struct vfio_device_bind_iommufd cmd;
-	uuid_t token;
+	uuid_t token, *given = NULL;
+	struct kvm *kvm;
 	u32 id;
 	int ret;
 
@@ -272,13 +279,16 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 	if (!df->cdev)
 		return -EINVAL;
 
+	if (cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN)
+		given = &token;
+	kvm = vfio_vm_get(&df->vm);
 	mutex_lock(&device->dev_set->lock);
-	ret = bind_locked(df, &cmd,
-			  cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN ? &token :
-								    NULL, &id);
+	ret = bind_locked(df, &cmd, given, kvm, &id);
 	mutex_unlock(&device->dev_set->lock);
-	if (ret)
+	if (ret) {
+		vfio_vm_put(kvm);
 		return ret;
+	}
 
 	/*
 	 * User memory can take any time, so not under a lock that other users
@@ -357,12 +367,6 @@ int vfio_cdev_ioctl(struct vfio_device_file *df, unsigned int cmd,
 		return attach(df->device, arg);
 	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
 		return detach(df->device, arg);
-	case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-	case VFIO_DEVICE_PCI_HOT_RESET:
-		/*
-		 * These speak of groups, which the user of a node has not got
-		 */
-		return -EINVAL;
 	default:
 		return -ENOIOCTLCMD;
 	}

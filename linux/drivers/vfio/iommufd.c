@@ -119,6 +119,77 @@ int vfio_iommufd_detach(struct vfio_device *device)
 }
 
 /**
+ * vfio_device_by_node - was an open device opened by its node?
+ * @device: device that the caller has open
+ *
+ * A device that was opened by its group is bound only if an iommufd is the group's
+ * container, and neither changes while the device is open.
+ *
+ * Return: false if it was opened by its group.
+ */
+bool vfio_device_by_node(struct vfio_device *device)
+{
+	return vfio_device_is_bound(device) && !device->group->iommufd;
+}
+EXPORT_SYMBOL_GPL(vfio_device_by_node);
+
+/**
+ * vfio_device_id_beside - what the user of a device has of another in its set
+ * @device: device of the same set, open or not
+ * @asker: physical device that was opened by its node
+ *
+ * Context: dev_set->lock is held.
+ *
+ * Return: the id of @device in the iommufd of @asker; VFIO_PCI_DEVID_OWNED if it has
+ * none, but others of its group do; else VFIO_PCI_DEVID_NOT_OWNED.
+ */
+int vfio_device_id_beside(struct vfio_device *device, struct vfio_device *asker)
+{
+	int id = 0;
+
+	lockdep_assert_held(&asker->dev_set->lock);
+
+	if (device->iommufd_device)
+		id = iommufd_id_beside(device->iommufd_device,
+				       asker->iommufd_device);
+	if (id)
+		return id;
+	return iommufd_has_group_of(asker->iommufd_device, device->dev) ?
+		       VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
+}
+EXPORT_SYMBOL_GPL(vfio_device_id_beside);
+
+/**
+ * vfio_device_enforces_coherency - can DMA of a device bypass the caches of the CPU?
+ * @device: device, bound or not
+ *
+ * Return: false if it can, and for an emulated device, whose driver may let any
+ * hardware reach memory.
+ */
+bool vfio_device_enforces_coherency(struct vfio_device *device)
+{
+	return iommufd_enforces_coherency(device->dev);
+}
+
+/**
+ * vfio_group_enforces_coherency - the same for all devices of a group
+ * @group: the group
+ *
+ * Return: true if none of its devices can.
+ */
+bool vfio_group_enforces_coherency(struct vfio_group *group)
+{
+	struct vfio_device *device;
+	bool ret = true;
+
+	mutex_lock(&group->device_lock);
+	list_for_each_entry(device, &group->device_list, group_next)
+		ret = ret && vfio_device_enforces_coherency(device);
+	mutex_unlock(&group->device_lock);
+	return ret;
+}
+
+/**
  * vfio_iommufd_recall - have a driver let go of memory while its device is open
  * @device: device about to be closed for the last time
  *

@@ -204,6 +204,47 @@ void iommufd_unbind(struct iommufd_device *idev)
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
 /**
+ * iommufd_id_beside - tell the id of a device to the user of another one
+ * @idev: bound device
+ * @asker: the other bound device
+ *
+ * Return: the id, or 0 if they are not bound to the same context.
+ */
+u32 iommufd_id_beside(struct iommufd_device *idev, struct iommufd_device *asker)
+{
+	return idev->ctx == asker->ctx ? idev->obj.id : 0;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_id_beside, IOMMUFD);
+
+/**
+ * iommufd_has_group_of - does the user of a device have the group of another one?
+ * @asker: bound device
+ * @dev: device that need not be bound
+ *
+ * Return: true if a device of its group is bound to the context of @asker.
+ */
+bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev)
+{
+	struct iommufd_ctx *ctx = asker->ctx;
+	struct iommufd_group *igroup;
+	struct iommu_group *group;
+	bool found = false;
+
+	group = iommu_group_get(dev);
+	mutex_lock(&ctx->groups_lock);
+	list_for_each_entry(igroup, &ctx->groups, ctx_item) {
+		if (igroup->group == group) {
+			found = true;
+			break;
+		}
+	}
+	mutex_unlock(&ctx->groups_lock);
+	iommu_group_put(group);
+	return found;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_has_group_of, IOMMUFD);
+
+/**
  * iommufd_device_release - end a device
  * @obj: its head, all that a request that still had a reference has seen
  */

@@ -51,6 +51,28 @@ bool iommufd_units_alike(const struct iommufd_unit *a,
 }
 
 /**
+ * iommufd_enforces_coherency - do page tables keep a device from bypassing caches?
+ * @dev: device of any kind, which stays on its bus meanwhile
+ *
+ * Foretells what a page table says that the device is attached to: all tables are
+ * asked to enforce it. VT-d can if the unit has snoop control; others that can ask
+ * nothing else.
+ *
+ * Return: false also for a device that no IOMMU translates for.
+ */
+bool iommufd_enforces_coherency(struct device *dev)
+{
+	struct iommufd_unit unit;
+
+	if (!dev->iommu || !dev->iommu->iommu_dev ||
+	    !dev_iommu_ops(dev)->default_domain_ops->enforce_cache_coherency)
+		return false;
+	unit = iommufd_unit_of(dev);
+	return !unit.vtd || unit.ecap & VTD_ECAP_SNOOP_CONTROL;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
+
+/**
  * iommufd_unit_info - tell userspace what the IOMMU of a device is
  * @dev: device in an IOMMU group that the caller owns
  * @length: bytes of the answer, or 0

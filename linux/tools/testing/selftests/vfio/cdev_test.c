@@ -998,18 +998,6 @@ TEST_F(bound, close_unpins)
 	close(self->iommufd);
 }
 
-/* Hot reset speaks of groups; success would mislead programs */
-TEST_F(bound, hot_reset_is_EINVAL)
-{
-	struct vfio_pci_hot_reset_info info = { .argsz = sizeof(info) };
-	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
-
-	EXPECT_ERRNO(EINVAL, ioctl(self->device,
-				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info));
-	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_PCI_HOT_RESET,
-				   &reset));
-}
-
 /*
  * Two devices that share a group
  */
