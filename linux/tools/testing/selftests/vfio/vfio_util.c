@@ -142,6 +142,30 @@ int find_edu_pair(struct pci_dev *a, struct pci_dev *b)
 	return -1;
 }
 
+/* Two that are reset together, since they are on a bus, each alone in its group */
+int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
+{
+	const size_t domain_and_bus = strlen("0000:00:");
+	struct pci_dev all[16];
+	int nr = find_edus(all, 16), i;
+
+	/* They are in the order of their addresses */
+	for (i = 0; i + 1 < nr; i++) {
+		char bridge[PATH_MAX];
+
+		snprintf(bridge, sizeof(bridge), PCI "/%s/../device",
+			 all[i].bdf);
+		if (!strncmp(all[i].bdf, all[i + 1].bdf, domain_and_bus) &&
+		    all[i].group != all[i + 1].group &&
+		    !access(bridge, F_OK)) {
+			*a = all[i];
+			*b = all[i + 1];
+			return 0;
+		}
+	}
+	return -1;
+}
+
 bool is_bound(const struct pci_dev *dev, const char *driver)
 {
 	char path[PATH_MAX], name[64];
@@ -222,6 +246,67 @@ int mdev_remove(const struct pci_dev *dev)
 
 	sysfs_path(dev, "remove", path);
 	return write_line(path, "1");
+}
+
+/* A device that can have virtual functions, a PF */
+int find_sriov(struct pci_dev *pf)
+{
+	struct dirent **list;
+	int nr, i, ret = -1;
+
+	memset(pf, 0, sizeof(*pf));
+	nr = scandir(PCI, &list, NULL, alphasort);
+	for (i = 0; i < nr; i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), PCI "/%s/sriov_totalvfs",
+			 list[i]->d_name);
+		if (ret && !access(path, F_OK) &&
+		    sscanf(list[i]->d_name, "%15s", pf->bdf) == 1) {
+			pf->group = group_of(pf);
+			ret = 0;
+		}
+		free(list[i]);
+	}
+	if (nr >= 0)
+		free(list);
+	return ret;
+}
+
+/*
+ * Make this many VFs, which no driver is given to, or with 0 remove them all, which
+ * waits until none is used any more. Between two numbers there has to be a 0.
+ *
+ * While there are some the PF is not reset when it is opened and closed, since
+ * QEMU's VFs would be gone after that, and the kernel not know it.
+ */
+int set_numvfs(const struct pci_dev *pf, int nr)
+{
+	char path[PATH_MAX], text[16];
+
+	write_line("/sys/module/vfio_pci/parameters/enable_sriov", "1");
+	sysfs_path(pf, "sriov_drivers_autoprobe", path);
+	if (write_line(path, "0"))
+		return -1;
+	sysfs_path(pf, "reset_method", path);
+	if (write_line(path, nr ? "\n" : "default"))
+		return -1;
+	sysfs_path(pf, "sriov_numvfs", path);
+	snprintf(text, sizeof(text), "%d", nr);
+	return write_line(path, text);
+}
+
+int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf)
+{
+	char path[PATH_MAX], leaf[32];
+
+	memset(vf, 0, sizeof(*vf));
+	snprintf(leaf, sizeof(leaf), "virtfn%d", nr);
+	sysfs_path(pf, leaf, path);
+	if (link_name(path, vf->bdf, sizeof(vf->bdf)))
+		return -1;
+	vf->group = group_of(vf);
+	return 0;
 }
 
 /* Does this kernel give devices a node, whether or not one has it? */

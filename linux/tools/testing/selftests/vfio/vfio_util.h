@@ -55,12 +55,16 @@ struct pci_dev {
 
 int find_edu_alone(struct pci_dev *dev);
 int find_edu_pair(struct pci_dev *a, struct pci_dev *b);
+int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b);
 int bind_driver(const struct pci_dev *dev, const char *driver);
 int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
 bool is_bound(const struct pci_dev *dev, const char *driver);
 int mdev_create(struct pci_dev *dev, const char *driver, const char *type);
 int mdev_remove(const struct pci_dev *dev);
+int find_sriov(struct pci_dev *pf);
+int set_numvfs(const struct pci_dev *pf, int nr);
+int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);
 
 bool has_nodes(void);
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
