@@ -202,7 +202,10 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 		return -EINVAL;
 	if (bind->argsz > PAGE_SIZE)
 		return -E2BIG;
-	ret = copy_struct_from_user(bind, sizeof(*bind), arg, bind->argsz);
+	/* A part of the pointer is none */
+	ret = copy_struct_from_user(bind, sizeof(*bind), arg,
+				    bind->argsz < sizeof(*bind) ? minsz :
+								  bind->argsz);
 	if (ret)
 		return ret;
 
