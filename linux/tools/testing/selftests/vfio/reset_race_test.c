@@ -1,0 +1,791 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Resets of a bus while its other devices are bound, closed, used, removed and added,
+ * and an answer to a question about them that waits for a page.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "../iommu/race_util.h"
+#include "reset_util.h"
+#include "vfio_util.h"
+
+#define IOVA SZ_2M
+#define EDU_ID 0x010000edU
+
+/*
+ * struct both - two devices of a bus, bound to one iommufd
+ * @ioas: what they are attached to, which has two pages of @mem at IOVA
+ */
+struct both {
+	struct pci_dev dev[2];
+	int device[2];
+	int iommufd;
+	__u32 ioas, id[2];
+	char *mem;
+	struct edu edu[2];
+};
+
+static int open_one(struct both *both, int i)
+{
+	both->device[i] = open_cdev(&both->dev[i]);
+	return bind_iommufd(both->device[i], both->iommufd, &both->id[i]) ||
+	       attach_pt(both->device[i], both->ioas, NULL) ||
+	       edu_open(&both->edu[i], both->device[i]) ? -1 : 0;
+}
+
+static void close_one(struct both *both, int i)
+{
+	edu_close(&both->edu[i]);
+	close(both->device[i]);
+}
+
+static int open_both(struct both *both)
+{
+	if (bind_vfio_pci(&both->dev[0]) || bind_vfio_pci(&both->dev[1]))
+		return -1;
+	both->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	both->mem = map_anon(2 * SZ_4K);
+	if (ioas_alloc(both->iommufd, &both->ioas) ||
+	    ioas_map(both->iommufd, both->ioas, both->mem, 2 * SZ_4K, IOVA,
+		     MAP_RW))
+		return -1;
+	return open_one(both, 0) || open_one(both, 1) ? -1 : 0;
+}
+
+static void close_both(struct both *both)
+{
+	close_one(both, 0);
+	close_one(both, 1);
+	close(both->iommufd);
+}
+
+static bool in_one_group(const struct both *both)
+{
+	return both->dev[0].group == both->dev[1].group;
+}
+
+/* From one page to the other through the device */
+static bool dma_works(struct both *both, int i, unsigned int seed)
+{
+	fill_pattern(both->mem, SZ_4K / 2, seed);
+	memset(both->mem + SZ_4K, 0, SZ_4K);
+	return !edu_dma_from_ram(&both->edu[i], IOVA, SZ_4K / 2) &&
+	       !edu_dma_to_ram(&both->edu[i], IOVA + SZ_4K, SZ_4K / 2) &&
+	       is_pattern(both->mem + SZ_4K, SZ_4K / 2, seed);
+}
+
+/* All is as it was: a reset is a reset, and then both do what they are told */
+static bool all_works(struct both *both)
+{
+	return !set_mark(&both->dev[0]) && !set_mark(&both->dev[1]) &&
+	       !hot_reset(both->device[0]) &&
+	       !has_mark(&both->dev[0]) && !has_mark(&both->dev[1]) &&
+	       dma_works(both, 0, 1) && dma_works(both, 1, 2);
+}
+
+/* Both are told, ours with its id, and the flag is what the ids say */
+static bool is_sane(const struct both *both, const struct reset_info *info)
+{
+	__u32 other = told_of(info, &both->dev[1]);
+	bool all = other != NOT_OWNED;
+
+	return info->head.count == 2 && other != POISON &&
+	       told_of(info, &both->dev[0]) == both->id[0] &&
+	       info->head.flags == (all ? BY_ID | ALL_OWNED : BY_ID);
+}
+
+FIXTURE(race)
+{
+	struct both both;
+	/* For F9: others, on another bus */
+	struct both others;
+	int victim;
+	int users[2];
+};
+
+FIXTURE_VARIANT(race)
+{
+	int (*find)(struct pci_dev *a, struct pci_dev *b);
+	int (*find_others)(struct pci_dev *a, struct pci_dev *b);
+};
+
+FIXTURE_VARIANT_ADD(race, one_group)
+{
+	.find = find_edu_pair,
+	.find_others = find_edu_neighbours,
+};
+
+FIXTURE_VARIANT_ADD(race, two_groups)
+{
+	.find = find_edu_neighbours,
+	.find_others = find_edu_pair,
+};
+
+static atomic_int done, busy;
+
+static void start_again(void)
+{
+	stop = false;
+	wrong = 0;
+	done = 0;
+	busy = 0;
+}
+
+FIXTURE_SETUP(race)
+{
+	struct both *both = &self->both;
+
+	if (variant->find(&both->dev[0], &both->dev[1]))
+		SKIP_TEST("no two edu devices on one bus, or not so");
+	ASSERT_EQ(0, open_both(both));
+	self->users[0] = power_users(&both->dev[0]);
+	self->users[1] = power_users(&both->dev[1]);
+	start_again();
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	EXPECT_EQ(self->users[0], power_users(&self->both.dev[0]));
+	EXPECT_EQ(self->users[1], power_users(&self->both.dev[1]));
+	close_both(&self->both);
+}
+
+/*
+ * Who asks, who resets, and who disturbs them
+ */
+
+static void *ask(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct reset_info info;
+
+	while (!stop) {
+		CHECK(!get_reset_info(self->both.device[0], &info));
+		CHECK(is_sane(&self->both, &info));
+	}
+	return NULL;
+}
+
+/* Nobody else resets the bus, or can keep one from it by what he does with files */
+static void *reset(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		if (!hot_reset(self->both.device[0]))
+			atomic_fetch_add(&done, 1);
+		else
+			CHECK(errno == EINVAL && !in_one_group(&self->both));
+	}
+	return NULL;
+}
+
+static void *come_and_go(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct both *both = &self->both;
+
+	while (!stop) {
+		int device = open_cdev(&both->dev[1]);
+
+		CHECK(!bind_iommufd(device, both->iommufd, NULL));
+		CHECK(!attach_pt(device, both->ioas, NULL));
+		close(device);
+	}
+	return NULL;
+}
+
+/*
+ * The same, but every other time for somebody else, if the group is not ours. Then
+ * nothing happens to it that he does not do.
+ */
+static void *change_hands(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct both *both = &self->both;
+	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	int nr, i;
+
+	for (nr = 0; !stop; nr++) {
+		int device = open_cdev(&both->dev[1]);
+
+		if (nr % 2 || in_one_group(both)) {
+			CHECK(!bind_iommufd(device, both->iommufd, NULL));
+		} else {
+			CHECK(!bind_iommufd(device, iommufd, NULL));
+			CHECK(!set_mark(&both->dev[1]));
+			for (i = 0; i < 10; i++)
+				CHECK(has_mark(&both->dev[1]));
+		}
+		close(device);
+	}
+	close(iommufd);
+	return NULL;
+}
+
+/* Whose the other one is changes all the time, between two looks too (trap F5) */
+TEST_F_TIMEOUT(race, sibling_changes_hands, ANY_TIME)
+{
+	struct both *both = &self->both;
+	pthread_t threads[3];
+
+	close_one(both, 1);
+	START(&threads[0], change_hands);
+	START(&threads[1], ask);
+	START(&threads[2], reset);
+	run_for(2, threads, 3);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
+}
+
+static void *use_registers(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop)
+		CHECK(edu_read(&self->both.edu[self->victim], 0) == EDU_ID);
+	return NULL;
+}
+
+static void *reset_or_not(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		if (!hot_reset(self->both.device[0])) {
+			atomic_fetch_add(&done, 1);
+		} else {
+			CHECK(errno == EBUSY);
+			atomic_fetch_add(&busy, 1);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Who touches a register while all are out of reach waits, and keeps the next reset
+ * from it. That lets go of what it has, be it nothing or the first device (trap F6).
+ */
+TEST_F_TIMEOUT(race, registers_are_used_meanwhile, ANY_TIME)
+{
+	pthread_t threads[4];
+
+	for (self->victim = 0; self->victim < 2; self->victim++) {
+		start_again();
+		START(&threads[0], use_registers);
+		START(&threads[1], use_registers);
+		START(&threads[2], reset_or_not);
+		START(&threads[3], reset_or_not);
+		run_for(2, threads, 4);
+		EXPECT_EQ(0, wrong);
+		EXPECT_LT(0, done);
+		EXPECT_LT(0, busy);
+		EXPECT_EQ(self->users[0], power_users(&self->both.dev[0]));
+		EXPECT_EQ(self->users[1], power_users(&self->both.dev[1]));
+		EXPECT_TRUE(all_works(&self->both));
+	}
+}
+
+static void *map_registers(void *arg)
+{
+	struct _test_data_race *self = arg;
+	int i = 0;
+
+	while (!stop) {
+		struct edu edu;
+
+		CHECK(!edu_open(&edu, self->both.device[i]));
+		CHECK(edu_read(&edu, 0) == EDU_ID);
+		edu_close(&edu);
+		i = !i;
+	}
+	return NULL;
+}
+
+/* The last entry of the answer is for memory that is not there yet */
+static void *ask_in_new_memory(void *arg)
+{
+	struct _test_data_race *self = arg;
+	char *page = map_anon(2 * SZ_4K);
+	struct reset_info *info;
+
+	info = (void *)page + SZ_4K - offsetof(struct reset_info, devices[1]);
+	while (!stop) {
+		info->head.argsz = sizeof(*info);
+		CHECK(!ioctl(self->both.device[0],
+			     VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info));
+		CHECK(is_sane(&self->both, info));
+		madvise(page + SZ_4K, SZ_4K, MADV_DONTNEED);
+	}
+	return NULL;
+}
+
+/* Memory of the process and registers of the device, at once (trap F1) */
+TEST_F_TIMEOUT(race, info_while_registers_are_mapped, ANY_TIME)
+{
+	pthread_t threads[4];
+
+	START(&threads[0], map_registers);
+	START(&threads[1], ask_in_new_memory);
+	START(&threads[2], reset_or_not);
+	START(&threads[3], map_registers);
+	run_for(2, threads, 4);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	EXPECT_TRUE(all_works(&self->both));
+}
+
+static int write_sysfs(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = write(fd, text, strlen(text)) == strlen(text) ? 0 : -1;
+
+	close(fd);
+	return ret;
+}
+
+/* Out of the bus and into it again */
+static int remove_and_add(struct pci_dev *dev)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", dev->bdf);
+	if (write_sysfs(path, "1") ||
+	    write_sysfs("/sys/bus/pci/rescan", "1"))
+		return -1;
+	return bind_vfio_pci(dev);
+}
+
+/* One that is not there is not told, one that has just come is not ours by that */
+static void *ask_who_is_there(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct both *both = &self->both;
+	struct reset_info info;
+
+	while (!stop) {
+		if (get_reset_info(both->device[0], &info)) {
+			CHECK(errno == EAGAIN);
+			continue;
+		}
+		if (info.head.count == 2) {
+			CHECK(is_sane(both, &info));
+			continue;
+		}
+		CHECK(info.head.count == 1);
+		CHECK(info.head.flags == (BY_ID | ALL_OWNED));
+		CHECK(told_of(&info, &both->dev[0]) == both->id[0]);
+		CHECK(told_of(&info, &both->dev[1]) == POISON);
+	}
+	return NULL;
+}
+
+/* What is on the bus changes between two looks at it (trap F2) */
+TEST_F_TIMEOUT(race, sibling_is_removed, ANY_TIME)
+{
+	struct both *both = &self->both;
+	pthread_t threads[2];
+	int i;
+
+	close_one(both, 1);
+	START(&threads[0], ask_who_is_there);
+	START(&threads[1], ask_who_is_there);
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, remove_and_add(&both->dev[1]));
+	run_for(0, threads, 2);
+	EXPECT_EQ(0, wrong);
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
+}
+
+static void *reset_others(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		CHECK(!hot_reset(self->others.device[0]));
+		atomic_fetch_add(&busy, 1);
+	}
+	return NULL;
+}
+
+static void *ask_others(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct reset_info info;
+
+	while (!stop) {
+		CHECK(!get_reset_info(self->others.device[0], &info));
+		CHECK(is_sane(&self->others, &info));
+	}
+	return NULL;
+}
+
+/* Each bus for itself (trap F9) */
+TEST_F_TIMEOUT(race, two_buses_are_reset, ANY_TIME)
+{
+	struct both *others = &self->others;
+	pthread_t threads[4];
+
+	ASSERT_EQ(0, variant->find_others(&others->dev[0], &others->dev[1]));
+	ASSERT_EQ(0, open_both(others));
+	START(&threads[0], reset);
+	START(&threads[1], reset_others);
+	START(&threads[2], ask);
+	START(&threads[3], ask_others);
+	run_for(2, threads, 4);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	EXPECT_LT(0, busy);
+	EXPECT_TRUE(all_works(&self->both));
+	EXPECT_TRUE(all_works(others));
+	close_both(others);
+}
+
+static void *transfer(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = 0;
+
+	while (!stop) {
+		CHECK(dma_works(&self->both, 0, seed++));
+		CHECK(has_mark(&self->both.dev[0]));
+		atomic_fetch_add(&done, 1);
+	}
+	return NULL;
+}
+
+/* As long as the first is used no close of the second resets anything (trap F8) */
+TEST_F_TIMEOUT(race, sibling_is_closed_during_transfers, ANY_TIME)
+{
+	struct both *both = &self->both;
+	pthread_t threads[2];
+
+	ASSERT_EQ(0, set_mark(&both->dev[0]));
+	close_one(both, 1);
+	START(&threads[0], transfer);
+	START(&threads[1], come_and_go);
+	run_for(2, threads, 2);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
+}
+
+static void *leave_in_turn(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct both *both = &self->both;
+	int device[2];
+
+	while (!stop) {
+		device[0] = open_cdev(&both->dev[0]);
+		device[1] = open_cdev(&both->dev[1]);
+		CHECK(!bind_iommufd(device[0], both->iommufd, NULL));
+		CHECK(!bind_iommufd(device[1], both->iommufd, NULL));
+		close(device[atomic_fetch_add(&done, 1) % 2]);
+		close(device[atomic_load(&done) % 2]);
+	}
+	return NULL;
+}
+
+static void *reset_others_or_not(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop)
+		CHECK(!hot_reset(self->others.device[0]) || errno == EBUSY);
+	return NULL;
+}
+
+/* Resets when the last one leaves, while another bus is reset, and its registers used */
+TEST_F_TIMEOUT(race, last_close_while_another_bus_is_reset, ANY_TIME)
+{
+	struct both *both = &self->both, *others = &self->others;
+	pthread_t threads[2];
+
+	ASSERT_EQ(0, variant->find_others(&others->dev[0], &others->dev[1]));
+	ASSERT_EQ(0, open_both(others));
+	close_one(both, 0);
+	close_one(both, 1);
+	START(&threads[0], leave_in_turn);
+	START(&threads[1], reset_others_or_not);
+	run_for(1, threads, 2);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	EXPECT_TRUE(all_works(others));
+	close_both(others);
+	ASSERT_EQ(0, open_one(both, 0));
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
+}
+
+/*
+ * An answer that waits for a page (trap F1)
+ */
+FIXTURE(stalled)
+{
+	struct both both;
+	int faults;
+	struct reset_info *info;
+};
+
+FIXTURE_VARIANT(stalled)
+{
+	int (*find)(struct pci_dev *a, struct pci_dev *b);
+};
+
+FIXTURE_VARIANT_ADD(stalled, one_group)
+{
+	.find = find_edu_pair,
+};
+
+FIXTURE_VARIANT_ADD(stalled, two_groups)
+{
+	.find = find_edu_neighbours,
+};
+
+/* Who writes to the page waits for us, or no longer */
+static int protect(struct _test_data_stalled *self, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range.start = (uintptr_t)self->info,
+		.range.len = SZ_4K,
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(self->faults, UFFDIO_WRITEPROTECT, &wp);
+}
+
+FIXTURE_SETUP(stalled)
+{
+	struct both *both = &self->both;
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct uffdio_register range = {
+		.range.len = SZ_4K,
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	if (variant->find(&both->dev[0], &both->dev[1]))
+		SKIP_TEST("no two edu devices on one bus, or not so");
+	ASSERT_EQ(0, open_both(both));
+	self->info = map_anon(SZ_4K);
+	self->info->head.argsz = sizeof(*self->info);
+	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_API, &api));
+	range.range.start = (uintptr_t)self->info;
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_REGISTER, &range));
+	ASSERT_EQ(0, protect(self, true));
+	start_again();
+}
+
+FIXTURE_TEARDOWN(stalled)
+{
+	close_both(&self->both);
+	close(self->faults);
+}
+
+static void *ask_and_wait(void *arg)
+{
+	struct _test_data_stalled *self = arg;
+
+	CHECK(!ioctl(self->both.device[0], VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+		     self->info));
+	return NULL;
+}
+
+/*
+ * It holds nothing that others need: neither those who have the devices, nor who
+ * takes one out of the bus
+ */
+TEST_F(stalled, info_stops_nobody)
+{
+	struct both *both = &self->both;
+	struct reset_info info;
+	struct uffd_msg msg;
+	pthread_t thread;
+	__u32 id = both->id[1];
+
+	START(&thread, ask_and_wait);
+	ASSERT_EQ(sizeof(msg), read(self->faults, &msg, sizeof(msg)));
+	EXPECT_EQ(0, get_reset_info(both->device[1], &info));
+	EXPECT_EQ(0, hot_reset(both->device[1]));
+	EXPECT_EQ(EDU_ID, edu_read(&both->edu[0], 0));
+	close_one(both, 1);
+	ASSERT_EQ(0, remove_and_add(&both->dev[1]));
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_EQ(0, hot_reset(both->device[0]));
+
+	/* It tells what was, when it was asked */
+	ASSERT_EQ(0, protect(self, false));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_TRUE(is_sane(both, self->info));
+	EXPECT_EQ(id, told_of(self->info, &both->dev[1]));
+	EXPECT_TRUE(all_works(both));
+}
+
+/*
+ * Virtual functions that come and go (traps E1, F7)
+ */
+FIXTURE(functions)
+{
+	struct pci_dev pf;
+	int device;
+	int iommufd;
+	__u32 id;
+};
+
+static const unsigned char tokens[2][16] = {
+	"sixteen letters.", "Sixteen letters.",
+};
+
+static int bind_with_token(int device, int iommufd, const unsigned char *token,
+			   __u32 *id)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
+		.iommufd = iommufd,
+		.token_uuid_ptr = (uintptr_t)token,
+	};
+	int ret = ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+
+	*id = bind.out_devid;
+	return ret;
+}
+
+FIXTURE_SETUP(functions)
+{
+	if (find_sriov(&self->pf))
+		SKIP_TEST("no device that can have virtual functions");
+	ASSERT_EQ(0, set_numvfs(&self->pf, 0));
+	ASSERT_EQ(0, bind_vfio_pci(&self->pf));
+	self->device = open_cdev(&self->pf);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_with_token(self->device, self->iommufd, tokens[0],
+				     &self->id));
+	start_again();
+}
+
+FIXTURE_TEARDOWN(functions)
+{
+	EXPECT_EQ(0, set_numvfs(&self->pf, 0));
+	close(self->device);
+	close(self->iommufd);
+}
+
+static void *set_tokens(void *arg)
+{
+	struct _test_data_functions *self = arg;
+	struct {
+		struct vfio_device_feature feature;
+		unsigned char token[16];
+	} cmd = {
+		.feature = {
+			.argsz = sizeof(cmd),
+			.flags = VFIO_DEVICE_FEATURE_SET |
+				 VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
+		},
+	};
+	int i = 0;
+
+	while (!stop) {
+		memcpy(cmd.token, tokens[i], 16);
+		CHECK(!ioctl(self->device, VFIO_DEVICE_FEATURE, &cmd));
+		i = !i;
+	}
+	return NULL;
+}
+
+/* A function that is not there, or not vfio-pci's yet, has no node */
+static void *use_vf(void *arg)
+{
+	struct _test_data_functions *self = arg;
+	struct reset_info info;
+	struct pci_dev vf;
+	__u32 id;
+	int i = 0;
+
+	while (!stop) {
+		int device = find_vf(&self->pf, i, &vf) ? -1 : open_cdev(&vf);
+
+		if (device < 0) {
+			usleep(1000);
+			continue;
+		}
+		if (bind_with_token(device, self->iommufd, tokens[0], &id)) {
+			/* The token is the other one, or the function is going */
+			CHECK(errno == EACCES || errno == ENODEV ||
+			      errno == EINVAL || errno == EAGAIN);
+		} else {
+			CHECK(!get_reset_info(device, &info));
+			CHECK(told_of(&info, &vf) == id);
+			CHECK(!(info.head.flags & ALL_OWNED));
+			CHECK(hot_reset(device) && errno == EINVAL);
+			atomic_fetch_add(&done, 1);
+		}
+		close(device);
+		i = !i;
+	}
+	return NULL;
+}
+
+/* The PF with all that is on its bus, which may be itself alone */
+static void *ask_pf(void *arg)
+{
+	struct _test_data_functions *self = arg;
+	struct reset_info info;
+
+	while (!stop) {
+		if (get_reset_info(self->device, &info)) {
+			CHECK(errno == EAGAIN);
+			continue;
+		}
+		CHECK(told_of(&info, &self->pf) == self->id);
+		CHECK(info.head.count >= 1 && info.head.count <= 3);
+		CHECK(info.head.flags ==
+		      (info.head.count == 1 ? BY_ID | ALL_OWNED : BY_ID));
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(functions, vfs_come_and_go, ANY_TIME)
+{
+	pthread_t threads[4];
+	struct pci_dev vf;
+	int i, j;
+
+	START(&threads[0], set_tokens);
+	START(&threads[1], use_vf);
+	START(&threads[2], use_vf);
+	START(&threads[3], ask_pf);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, set_numvfs(&self->pf, 2));
+		for (j = 0; j < 2; j++) {
+			ASSERT_EQ(0, find_vf(&self->pf, j, &vf));
+			ASSERT_EQ(0, bind_vfio_pci(&vf));
+		}
+		usleep(100000);
+		ASSERT_EQ(0, set_numvfs(&self->pf, 0));
+	}
+	run_for(0, threads, 4);
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, done);
+	EXPECT_EQ(0, hot_reset(self->device));
+}
+
+TEST_HARNESS_MAIN

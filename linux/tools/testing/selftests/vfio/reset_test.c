@@ -1,0 +1,1094 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Resets that take all devices of a bus: whose they are, as GET_PCI_HOT_RESET_INFO
+ * tells it to the user of a node and to that of a group, and PCI_HOT_RESET, which
+ * only he can have who has them all.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "reset_util.h"
+#include "vfio_util.h"
+
+#define HEADER sizeof(struct vfio_pci_hot_reset_info)
+#define ENTRY sizeof(struct vfio_pci_dependent_device)
+
+/*
+ * Whose the other device is (trap F3). Of two, ours is always bound to our iommufd.
+ */
+enum whose {
+	OURS,		/* bound to the same iommufd */
+	CLOSED,		/* nobody's, with vfio-pci */
+	OPEN,		/* its node is open, and not bound */
+	REFUSED,	/* another iommufd's, which the group would not let have it */
+	STRANGERS,	/* bound to another iommufd */
+	GROUP,		/* its group is open, and has a container */
+	CONTAINERS,	/* opened by its group */
+	IOMMUFDS,	/* the same, and the container is an iommufd */
+	OUR_GROUPS,	/* the same, and the iommufd is ours */
+	DRIVERS,	/* it has a driver of the kernel's own */
+	NO_DRIVERS,
+};
+
+FIXTURE(other)
+{
+	struct pci_dev dev[2];
+	int device;
+	int iommufd;
+	__u32 ioas, id, id_of_other;
+	int theirs, their_iommufd;
+	struct legacy legacy;
+};
+
+/*
+ * @find: the two devices
+ * @whose: whose the other one is
+ * @told: what is told of it; ~1 for its id
+ * @driver: for DRIVERS
+ */
+FIXTURE_VARIANT(other)
+{
+	int (*find)(struct pci_dev *a, struct pci_dev *b);
+	enum whose whose;
+	__u32 told;
+	const char *driver;
+};
+
+#define ITS_ID (~1U)
+
+#define ONE_GROUP(_name, _whose, _told)                                        \
+	FIXTURE_VARIANT_ADD(other, _name##_in_the_group)                       \
+	{                                                                      \
+		.find = find_edu_pair,                                         \
+		.whose = _whose,                                               \
+		.told = _told,                                                 \
+		.driver = "pci-stub",                                          \
+	}
+
+/* The group is ours as soon as one of its devices is */
+ONE_GROUP(bound, OURS, ITS_ID);
+ONE_GROUP(closed, CLOSED, VFIO_PCI_DEVID_OWNED);
+ONE_GROUP(open, OPEN, VFIO_PCI_DEVID_OWNED);
+ONE_GROUP(refused, REFUSED, VFIO_PCI_DEVID_OWNED);
+/* But it says nothing of devices that VFIO does not have */
+ONE_GROUP(stub, DRIVERS, NOT_OWNED);
+ONE_GROUP(without_driver, NO_DRIVERS, NOT_OWNED);
+
+#define TWO_GROUPS(_name, _whose, _told)                                       \
+	FIXTURE_VARIANT_ADD(other, _name##_in_another_group)                   \
+	{                                                                      \
+		.find = find_edu_neighbours,                                   \
+		.whose = _whose,                                               \
+		.told = _told,                                                 \
+		.driver = "uio_pci_generic",                                   \
+	}
+
+TWO_GROUPS(bound, OURS, ITS_ID);
+TWO_GROUPS(closed, CLOSED, NOT_OWNED);
+TWO_GROUPS(open, OPEN, NOT_OWNED);
+TWO_GROUPS(bound_elsewhere, STRANGERS, NOT_OWNED);
+TWO_GROUPS(group, GROUP, NOT_OWNED);
+TWO_GROUPS(of_container, CONTAINERS, NOT_OWNED);
+TWO_GROUPS(of_iommufd, IOMMUFDS, NOT_OWNED);
+TWO_GROUPS(of_our_iommufd, OUR_GROUPS, ITS_ID);
+TWO_GROUPS(of_driver, DRIVERS, NOT_OWNED);
+TWO_GROUPS(without_driver, NO_DRIVERS, NOT_OWNED);
+
+FIXTURE_SETUP(other)
+{
+	struct pci_dev *other = &self->dev[1];
+
+	if (variant->find(&self->dev[0], other))
+		SKIP_TEST("no two edu devices on one bus, or not so");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[0]));
+	ASSERT_EQ(0, bind_vfio_pci(other));
+	self->device = open_cdev(&self->dev[0]);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	self->their_iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	self->theirs = -1;
+	self->legacy = (struct legacy){ -1, -1, -1 };
+	/* So that the id is not 1 of 2, with which much goes well */
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+
+	if (variant->whose == DRIVERS)
+		ASSERT_EQ(0, bind_driver(other, variant->driver));
+	if (variant->whose == NO_DRIVERS)
+		ASSERT_EQ(0, unbind_driver(other));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
+
+	switch (variant->whose) {
+	case OURS:
+		self->theirs = open_cdev(other);
+		ASSERT_EQ(0, bind_iommufd(self->theirs, self->iommufd,
+					  &self->id_of_other));
+		break;
+	case OPEN:
+		self->theirs = open_cdev(other);
+		ASSERT_LE(0, self->theirs);
+		break;
+	case REFUSED:
+		self->theirs = open_cdev(other);
+		EXPECT_ERRNO(EPERM, bind_iommufd(self->theirs,
+						 self->their_iommufd, NULL));
+		break;
+	case STRANGERS:
+		self->theirs = open_cdev(other);
+		ASSERT_EQ(0, bind_iommufd(self->theirs, self->their_iommufd,
+					  NULL));
+		break;
+	case GROUP:
+	case CONTAINERS:
+		ASSERT_EQ(0, legacy_open(&self->legacy, other));
+		if (variant->whose == GROUP)
+			ASSERT_EQ(0, close(self->legacy.device));
+		break;
+	case IOMMUFDS:
+		ASSERT_EQ(0, legacy_open_in(&self->legacy, other, "/dev/iommu"));
+		break;
+	case OUR_GROUPS:
+		ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET,
+				       &self->ioas));
+		self->legacy.group = open_group(other);
+		ASSERT_EQ(0, ioctl(self->legacy.group, VFIO_GROUP_SET_CONTAINER,
+				   &self->iommufd));
+		self->legacy.device = ioctl(self->legacy.group,
+					    VFIO_GROUP_GET_DEVICE_FD,
+					    other->bdf);
+		ASSERT_LE(0, self->legacy.device);
+		/* Ids count up, and this one nobody was told */
+		self->id_of_other = self->id + 1;
+		break;
+	default:
+		break;
+	}
+}
+
+FIXTURE_TEARDOWN(other)
+{
+	legacy_close(&self->legacy);
+	close(self->theirs);
+	close(self->their_iommufd);
+	close(self->device);
+	close(self->iommufd);
+	bind_vfio_pci(&self->dev[1]);
+}
+
+/* Its id, or that it is ours, or that it is not */
+TEST_F(other, info_tells_whose_it_is)
+{
+	bool owned = variant->told != NOT_OWNED;
+	struct reset_info info;
+
+	ASSERT_EQ(0, get_reset_info(self->device, &info));
+	EXPECT_EQ(sizeof(info), info.head.argsz);
+	EXPECT_EQ(owned ? BY_ID | ALL_OWNED : BY_ID, info.head.flags);
+	EXPECT_EQ(2, info.head.count);
+	EXPECT_EQ(self->id, told_of(&info, &self->dev[0]));
+	EXPECT_EQ(variant->told == ITS_ID ? self->id_of_other : variant->told,
+		  told_of(&info, &self->dev[1]));
+	/* Two were told, and no more was written */
+	EXPECT_TRUE(is_byte(&info.devices[2], 6 * ENTRY, POISON & 0xff));
+}
+
+static int answer_to_reset(int device)
+{
+	return hot_reset(device) ? errno : 0;
+}
+
+/* One that is not ours keeps ours from being reset, and is not reset itself */
+TEST_F(other, reset_needs_both)
+{
+	int users[] = { power_users(&self->dev[0]), power_users(&self->dev[1]) };
+	bool owned = variant->told != NOT_OWNED;
+
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+	EXPECT_EQ(owned ? 0 : EINVAL, answer_to_reset(self->device));
+	EXPECT_EQ(!owned, has_mark(&self->dev[0]));
+	EXPECT_EQ(!owned, has_mark(&self->dev[1]));
+	EXPECT_EQ(users[0], power_users(&self->dev[0]));
+	EXPECT_EQ(users[1], power_users(&self->dev[1]));
+
+	/* When it is ours it is reset */
+	legacy_close(&self->legacy);
+	self->legacy = (struct legacy){ -1, -1, -1 };
+	close(self->theirs);
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[1]));
+	self->theirs = open_cdev(&self->dev[1]);
+	ASSERT_EQ(0, bind_iommufd(self->theirs, self->iommufd, NULL));
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+	EXPECT_EQ(0, hot_reset(self->device));
+	EXPECT_FALSE(has_mark(&self->dev[0]));
+	EXPECT_FALSE(has_mark(&self->dev[1]));
+	/* And no more when he leaves, if that one has a group of its own */
+	close(self->theirs);
+	self->theirs = -1;
+	EXPECT_EQ(self->dev[0].group == self->dev[1].group ? 0 : EINVAL,
+		  answer_to_reset(self->device));
+}
+
+/*
+ * Two devices of a bus, both bound to one iommufd and attached to one IOAS
+ */
+FIXTURE(both)
+{
+	struct pci_dev dev[2];
+	int device[2];
+	int iommufd;
+	__u32 ioas, id[2];
+	struct edu edu[2];
+	char *mem;
+};
+
+FIXTURE_VARIANT(both)
+{
+	int (*find)(struct pci_dev *a, struct pci_dev *b);
+};
+
+FIXTURE_VARIANT_ADD(both, one_group)
+{
+	.find = find_edu_pair,
+};
+
+FIXTURE_VARIANT_ADD(both, two_groups)
+{
+	.find = find_edu_neighbours,
+};
+
+#define IOVA SZ_2M
+
+FIXTURE_SETUP(both)
+{
+	int i;
+
+	if (variant->find(&self->dev[0], &self->dev[1]))
+		SKIP_TEST("no two edu devices on one bus, or not so");
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	self->mem = map_anon(4 * SZ_4K);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->mem, 4 * SZ_4K,
+			      IOVA, MAP_RW));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, bind_vfio_pci(&self->dev[i]));
+		self->device[i] = open_cdev(&self->dev[i]);
+		ASSERT_EQ(0, bind_iommufd(self->device[i], self->iommufd,
+					  &self->id[i]));
+		ASSERT_EQ(0, attach_pt(self->device[i], self->ioas, NULL));
+		ASSERT_EQ(0, edu_open(&self->edu[i], self->device[i]));
+	}
+}
+
+FIXTURE_TEARDOWN(both)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		edu_close(&self->edu[i]);
+		close(self->device[i]);
+	}
+	close(self->iommufd);
+}
+
+/* From one page to the other through the device */
+static bool dma_works(struct edu *edu, char *mem, unsigned int seed)
+{
+	fill_pattern(mem, SZ_4K / 2, seed);
+	memset(mem + SZ_4K, 0, SZ_4K);
+	return !edu_dma_from_ram(edu, IOVA, SZ_4K / 2) &&
+	       !edu_dma_to_ram(edu, IOVA + SZ_4K, SZ_4K / 2) &&
+	       is_pattern(mem + SZ_4K, SZ_4K / 2, seed);
+}
+
+/* Each of them tells of both */
+TEST_F(both, info_is_the_same_from_each)
+{
+	struct reset_info info;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, get_reset_info(self->device[i], &info));
+		EXPECT_EQ(BY_ID | ALL_OWNED, info.head.flags);
+		EXPECT_EQ(2, info.head.count);
+		EXPECT_EQ(self->id[0], told_of(&info, &self->dev[0]));
+		EXPECT_EQ(self->id[1], told_of(&info, &self->dev[1]));
+	}
+}
+
+/* By either; what was set up for them goes on: registers, mappings, DMA */
+TEST_F(both, both_work_after_a_reset)
+{
+	int i, j;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, set_mark(&self->dev[0]));
+		ASSERT_EQ(0, set_mark(&self->dev[1]));
+		EXPECT_EQ(0, hot_reset(self->device[i]));
+		EXPECT_FALSE(has_mark(&self->dev[0]));
+		EXPECT_FALSE(has_mark(&self->dev[1]));
+		for (j = 0; j < 2; j++) {
+			EXPECT_EQ(0x010000edU, edu_read(&self->edu[j], 0));
+			EXPECT_TRUE(dma_works(&self->edu[j], self->mem, i + j));
+		}
+	}
+}
+
+static long page_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* Nobody can reach the registers meanwhile: his mapping is empty, and filled again */
+TEST_F(both, reset_empties_the_mappings)
+{
+	long faults;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		edu_read(&self->edu[i], 0);
+	faults = page_faults();
+	for (i = 0; i < 2; i++)
+		edu_read(&self->edu[i], 0);
+	EXPECT_EQ(faults, page_faults());
+
+	EXPECT_EQ(0, hot_reset(self->device[0]));
+	for (i = 0; i < 2; i++) {
+		faults = page_faults();
+		EXPECT_EQ(0x010000edU, edu_read(&self->edu[i], 0));
+		EXPECT_LT(faults, page_faults());
+	}
+}
+
+/* A device that was told not to answer for its registers is not made to */
+TEST_F(both, reset_keeps_the_command_register)
+{
+	const off_t where = ((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4;
+	__u16 off = 0, command[2];
+
+	ASSERT_EQ(2, pwrite(self->device[1], &off, 2, where));
+	EXPECT_EQ(0, hot_reset(self->device[0]));
+	ASSERT_EQ(2, pread(self->device[0], &command[0], 2, where));
+	ASSERT_EQ(2, pread(self->device[1], &command[1], 2, where));
+	EXPECT_EQ(6, command[0] & 6);
+	EXPECT_EQ(0, command[1] & 6);
+}
+
+/*
+ * What the requests take
+ */
+
+TEST_F(both, info_checks_its_argument)
+{
+	struct reset_info info, before;
+	char *page = map_anon(2 * SZ_4K);
+	struct reset_info *at;
+	size_t argsz;
+	int i;
+
+	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, NULL));
+	/* All but a byte of the header */
+	at = (void *)page + SZ_4K - HEADER + 1;
+	at->head.argsz = 0;
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, at));
+
+	memset(&info, POISON & 0xff, sizeof(info));
+	for (argsz = 0; argsz < HEADER; argsz++) {
+		info.head.argsz = argsz;
+		before = info;
+		EXPECT_ERRNO(EINVAL, ioctl(self->device[0],
+					   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+					   &info));
+		EXPECT_EQ(0, memcmp(&before, &info, sizeof(info)));
+	}
+
+	/* What is in flags and count on the way in does not count (trap F10) */
+	for (i = 0; i < 2; i++) {
+		memset(&info, i ? 0xff : 0, sizeof(info));
+		info.head.argsz = HEADER + 2 * ENTRY;
+		EXPECT_EQ(0, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info));
+		EXPECT_EQ(BY_ID | ALL_OWNED, info.head.flags);
+		EXPECT_EQ(2, info.head.count);
+		EXPECT_TRUE(is_byte(&info.devices[2], 6 * ENTRY, i ? 0xff : 0));
+	}
+}
+
+/* Who has too little room is told how much it takes, and nothing else (trap F10) */
+TEST_F(both, info_without_room_is_ENOSPC)
+{
+	struct reset_info info;
+	size_t argsz;
+
+	for (argsz = HEADER; argsz < HEADER + 2 * ENTRY; argsz++) {
+		memset(&info, POISON & 0xff, sizeof(info));
+		info.head.argsz = argsz;
+		EXPECT_ERRNO(ENOSPC, ioctl(self->device[0],
+					   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+					   &info));
+		EXPECT_EQ(argsz, info.head.argsz);
+		EXPECT_EQ(0, info.head.flags);
+		EXPECT_EQ(2, info.head.count);
+		EXPECT_TRUE(is_byte(info.devices, sizeof(info) - HEADER,
+				    POISON & 0xff));
+	}
+	/* No more is touched than the header */
+	EXPECT_ERRNO(ENOSPC, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+				   memcpy(map_anon(SZ_4K) + SZ_4K - HEADER,
+					  (__u32[]){ HEADER, 0, 0 }, HEADER)));
+}
+
+TEST_F(both, info_that_cannot_be_written_is_EFAULT)
+{
+	char *page = map_anon(2 * SZ_4K);
+	struct vfio_pci_hot_reset_info *head;
+	struct reset_info info;
+
+	/* A header that can be read, with room and without */
+	head = (void *)page;
+	head->argsz = sizeof(info);
+	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
+	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ | PROT_WRITE));
+	head->argsz = HEADER;
+	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
+
+	/* A header that can be written, and an entry that can't */
+	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_READ));
+	head = (void *)page + SZ_4K - HEADER - ENTRY;
+	head->argsz = sizeof(info);
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
+	EXPECT_EQ(0, get_reset_info(self->device[0], &info));
+	EXPECT_EQ(0, hot_reset(self->device[0]));
+}
+
+TEST_F(both, reset_checks_its_argument)
+{
+	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
+	char *page = map_anon(2 * SZ_4K);
+	int i;
+
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
+				   NULL));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
+				   page + SZ_4K - HEADER + 1));
+	for (i = 0; i < HEADER; i++) {
+		cmd.argsz = i;
+		EXPECT_ERRNO(EINVAL, ioctl(self->device[0],
+					   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	}
+	cmd.argsz = sizeof(cmd);
+	for (i = 0; i < 32; i++) {
+		cmd.flags = 1U << i;
+		EXPECT_ERRNO(EINVAL, ioctl(self->device[0],
+					   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	}
+	EXPECT_TRUE(has_mark(&self->dev[0]));
+
+	/* The length is not compared with anything, and no array is looked at */
+	cmd = (struct vfio_pci_hot_reset){ .argsz = ~0U };
+	EXPECT_EQ(0, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
+			   memcpy(page + SZ_4K - HEADER, &cmd, HEADER)));
+	EXPECT_FALSE(has_mark(&self->dev[0]));
+}
+
+/* Who comes by the node has no files to show, whatever they are (trap F4) */
+TEST_F(both, reset_with_files_is_EINVAL)
+{
+	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
+	struct pci_dev alone;
+	int files[2], i;
+
+	ASSERT_EQ(0, find_edu_alone(&alone));
+	ASSERT_EQ(0, bind_vfio_pci(&alone));
+	files[0] = open_group(&alone);
+	ASSERT_LE(0, files[0]);
+	files[1] = self->device[1];
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 1));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 2));
+	close(files[0]);
+	/* Even to a closed one */
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 1));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], self->device, 1));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], self->device, 2));
+	for (i = 0; i < 32; i++) {
+		cmd.count = 1U << i;
+		EXPECT_ERRNO(EINVAL, ioctl(self->device[0],
+					   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	}
+	EXPECT_TRUE(has_mark(&self->dev[0]));
+	EXPECT_EQ(0, hot_reset(self->device[0]));
+	EXPECT_FALSE(has_mark(&self->dev[0]));
+}
+
+/*
+ * The reset when a device is closed (trap F8)
+ */
+
+/* While the other one is used nothing happens to that, nor to its transfers */
+TEST_F(both, close_of_one_leaves_the_other)
+{
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+	fill_pattern(self->mem, SZ_4K / 2, 3);
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, SZ_4K / 2));
+	/* A transfer takes 100 ms, a close far less */
+	edu_start_to_ram(&self->edu[1], IOVA + SZ_4K, SZ_4K / 2);
+	edu_close(&self->edu[0]);
+	close(self->device[0]);
+	EXPECT_EQ(0, edu_wait(&self->edu[1]));
+	EXPECT_TRUE(is_pattern(self->mem + SZ_4K, SZ_4K / 2, 3));
+	EXPECT_TRUE(has_mark(&self->dev[0]));
+	EXPECT_TRUE(has_mark(&self->dev[1]));
+	EXPECT_TRUE(dma_works(&self->edu[1], self->mem, 4));
+
+	/* Nor when it comes again, and leaves */
+	self->device[0] = open_cdev(&self->dev[0]);
+	ASSERT_EQ(0, bind_iommufd(self->device[0], self->iommufd, NULL));
+	close(self->device[0]);
+	EXPECT_TRUE(has_mark(&self->dev[1]));
+
+	self->device[0] = open_cdev(&self->dev[0]);
+	ASSERT_EQ(0, bind_iommufd(self->device[0], self->iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu[0], self->device[0]));
+}
+
+/* The last one who leaves has both reset: the next user finds nothing of his */
+TEST_F(both, last_close_resets_both)
+{
+	int i;
+
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(has_mark(&self->dev[0]));
+		EXPECT_TRUE(has_mark(&self->dev[1]));
+		edu_close(&self->edu[i]);
+		close(self->device[i]);
+	}
+	EXPECT_FALSE(has_mark(&self->dev[0]));
+	EXPECT_FALSE(has_mark(&self->dev[1]));
+
+	for (i = 0; i < 2; i++) {
+		self->device[i] = open_cdev(&self->dev[i]);
+		ASSERT_EQ(0, bind_iommufd(self->device[i], self->iommufd, NULL));
+		ASSERT_EQ(0, attach_pt(self->device[i], self->ioas, NULL));
+		ASSERT_EQ(0, edu_open(&self->edu[i], self->device[i]));
+		EXPECT_TRUE(dma_works(&self->edu[i], self->mem, i));
+	}
+}
+
+/* Unless one of them is not VFIO's */
+TEST_F(both, last_close_leaves_a_driver_alone)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		edu_close(&self->edu[i]);
+		close(self->device[i]);
+	}
+	ASSERT_EQ(0, bind_driver(&self->dev[1], "pci-stub"));
+	self->device[0] = open_cdev(&self->dev[0]);
+	ASSERT_EQ(0, bind_iommufd(self->device[0], self->iommufd, NULL));
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+	close(self->device[0]);
+	EXPECT_TRUE(has_mark(&self->dev[0]));
+	EXPECT_TRUE(has_mark(&self->dev[1]));
+
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[1]));
+	for (i = 0; i < 2; i++) {
+		self->device[i] = open_cdev(&self->dev[i]);
+		ASSERT_EQ(0, bind_iommufd(self->device[i], self->iommufd, NULL));
+		ASSERT_EQ(0, edu_open(&self->edu[i], self->device[i]));
+	}
+}
+
+/*
+ * A device that nothing resets in this way
+ */
+TEST(device_on_the_root_bus_is_ENODEV)
+{
+	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
+	struct reset_info info;
+	struct legacy l;
+	struct pci_dev dev;
+	int device, iommufd, way;
+
+	ASSERT_EQ(0, find_edu_alone(&dev));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	device = open_cdev(&dev);
+	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(device, iommufd, NULL));
+	EXPECT_ERRNO(ENODEV, get_reset_info(device, &info));
+	EXPECT_ERRNO(ENODEV, hot_reset(device));
+	/* Not before the argument was judged */
+	info.head.argsz = HEADER - 1;
+	EXPECT_ERRNO(EINVAL, ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+				   &info));
+	cmd.flags = 1;
+	EXPECT_ERRNO(EINVAL, ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	cmd.flags = 0;
+	cmd.count = 1;
+	EXPECT_ERRNO(EINVAL, ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	close(device);
+	close(iommufd);
+
+	for (way = 0; way < 2; way++) {
+		ASSERT_EQ(0, legacy_open_in(&l, &dev,
+					    way ? "/dev/iommu" : CONTAINER));
+		EXPECT_ERRNO(ENODEV, get_reset_info(l.device, &info));
+		EXPECT_ERRNO(ENODEV, hot_reset_groups(l.device, &l.group, 1));
+		legacy_close(&l);
+	}
+}
+
+/*
+ * By the group, as ever
+ */
+FIXTURE(group)
+{
+	struct pci_dev dev[2];
+	struct legacy legacy;
+	int other;
+};
+
+FIXTURE_VARIANT(group)
+{
+	int (*find)(struct pci_dev *a, struct pci_dev *b);
+	const char *container;
+};
+
+FIXTURE_VARIANT_ADD(group, one)
+{
+	.find = find_edu_pair,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(group, one_of_iommufd)
+{
+	.find = find_edu_pair,
+	.container = "/dev/iommu",
+};
+
+FIXTURE_VARIANT_ADD(group, two)
+{
+	.find = find_edu_neighbours,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(group, two_of_iommufd)
+{
+	.find = find_edu_neighbours,
+	.container = "/dev/iommu",
+};
+
+FIXTURE_SETUP(group)
+{
+	if (variant->find(&self->dev[0], &self->dev[1]))
+		SKIP_TEST("no two edu devices on one bus, or not so");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[0]));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[1]));
+	ASSERT_EQ(0, legacy_open_in(&self->legacy, &self->dev[0],
+				    variant->container));
+	self->other = -1;
+	if (self->dev[0].group != self->dev[1].group) {
+		self->other = open_group(&self->dev[1]);
+		ASSERT_LE(0, self->other);
+	}
+	ASSERT_EQ(0, set_mark(&self->dev[0]));
+	ASSERT_EQ(0, set_mark(&self->dev[1]));
+}
+
+FIXTURE_TEARDOWN(group)
+{
+	close(self->other);
+	legacy_close(&self->legacy);
+}
+
+/* The files of all groups that there are, of which this is the number */
+static int all_groups(const struct _test_data_group *self, int files[2])
+{
+	files[0] = self->legacy.group;
+	files[1] = self->other;
+	return self->other < 0 ? 1 : 2;
+}
+
+static bool was_reset(const struct _test_data_group *self)
+{
+	return !has_mark(&self->dev[0]) && !has_mark(&self->dev[1]);
+}
+
+static bool was_left(const struct _test_data_group *self)
+{
+	return has_mark(&self->dev[0]) && has_mark(&self->dev[1]);
+}
+
+/* Programs that know groups see neither ids nor flags */
+TEST_F(group, info_is_by_group)
+{
+	struct reset_info info;
+
+	ASSERT_EQ(0, get_reset_info(self->legacy.device, &info));
+	EXPECT_EQ(0, info.head.flags);
+	EXPECT_EQ(2, info.head.count);
+	EXPECT_EQ(self->dev[0].group, told_of(&info, &self->dev[0]));
+	EXPECT_EQ(self->dev[1].group, told_of(&info, &self->dev[1]));
+	EXPECT_TRUE(is_byte(&info.devices[2], 6 * ENTRY, POISON & 0xff));
+
+	info.head = (struct vfio_pci_hot_reset_info){ HEADER, ~0U, ~0U };
+	EXPECT_ERRNO(ENOSPC, ioctl(self->legacy.device,
+				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info));
+	EXPECT_EQ(0, info.head.flags);
+	EXPECT_EQ(2, info.head.count);
+}
+
+TEST_F(group, reset_takes_the_files_of_all_groups)
+{
+	int files[2], nr = all_groups(self, files);
+
+	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
+	EXPECT_TRUE(was_reset(self));
+}
+
+/* A group that is not shown is somebody else's */
+TEST_F(group, reset_without_a_group_is_EINVAL)
+{
+	int files[2], nr = all_groups(self, files);
+	struct pci_dev alone;
+	int group;
+
+	ASSERT_EQ(0, find_edu_alone(&alone));
+	ASSERT_EQ(0, bind_vfio_pci(&alone));
+	group = open_group(&alone);
+	ASSERT_LE(0, group);
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, &group, 1));
+	if (nr == 2) {
+		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
+						      &files[0], 1));
+		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
+						      &files[1], 1));
+	}
+	EXPECT_TRUE(was_left(self));
+	close(group);
+	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
+	EXPECT_TRUE(was_reset(self));
+}
+
+/* No file is what the node's users have to show, and more than there are devices */
+TEST_F(group, reset_with_wrong_count_is_EINVAL)
+{
+	struct vfio_pci_hot_reset *cmd = map_anon(SZ_4K) + SZ_4K - HEADER;
+	int files[MAX_DEVICES], i;
+
+	for (i = 0; i < MAX_DEVICES; i++)
+		files[i] = self->legacy.group;
+	/* trap F4 */
+	EXPECT_ERRNO(EINVAL, hot_reset(self->legacy.device));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 0));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 3));
+	/* The array is not looked at, nor is there memory for it */
+	cmd->argsz = ~0U;
+	for (i = 2; i < 32; i++) {
+		cmd->count = 1U << i;
+		EXPECT_ERRNO(EINVAL, ioctl(self->legacy.device,
+					   VFIO_DEVICE_PCI_HOT_RESET, cmd));
+	}
+	EXPECT_TRUE(was_left(self));
+}
+
+TEST_F(group, reset_checks_its_argument)
+{
+	struct vfio_pci_hot_reset cmd = { .count = 1 };
+	char *page = map_anon(2 * SZ_4K);
+	int files[2], nr = all_groups(self, files), i;
+
+	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	for (i = 0; i < HEADER; i++) {
+		cmd.argsz = i;
+		EXPECT_ERRNO(EINVAL, ioctl(self->legacy.device,
+					   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	}
+	cmd.argsz = HEADER + 4;
+	cmd.flags = 1;
+	EXPECT_ERRNO(EINVAL, ioctl(self->legacy.device,
+				   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	cmd.flags = 0;
+	EXPECT_ERRNO(EFAULT, ioctl(self->legacy.device,
+				   VFIO_DEVICE_PCI_HOT_RESET, NULL));
+	EXPECT_ERRNO(EFAULT, ioctl(self->legacy.device,
+				   VFIO_DEVICE_PCI_HOT_RESET,
+				   memcpy(page + SZ_4K - HEADER, &cmd, HEADER)));
+	EXPECT_TRUE(was_left(self));
+	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
+}
+
+/* Only the file of a group proves that one has the group (trap F4) */
+TEST_F(group, reset_with_other_files_fails)
+{
+	int files[2], nr = all_groups(self, files), wrong[5], i;
+
+	wrong[0] = open_cdev(&self->dev[0]);
+	wrong[1] = self->legacy.device;
+	wrong[2] = self->legacy.container;
+	wrong[3] = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	wrong[4] = eventfd(0, EFD_CLOEXEC);
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		ASSERT_LE(0, wrong[i]);
+		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
+						      &wrong[i], 1));
+		files[nr - 1] = wrong[i];
+		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
+						      files, nr));
+		/* After one that is right, which is put again */
+		files[0] = self->legacy.group;
+		files[1] = wrong[i];
+		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
+						      files, 2));
+	}
+	close(wrong[0]);
+	close(wrong[3]);
+	close(wrong[4]);
+	files[1] = wrong[4];
+	EXPECT_ERRNO(EBADF, hot_reset_groups(self->legacy.device, files, 2));
+	files[1] = -1;
+	EXPECT_ERRNO(EBADF, hot_reset_groups(self->legacy.device, files, 2));
+	EXPECT_TRUE(was_left(self));
+
+	nr = all_groups(self, files);
+	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
+	EXPECT_TRUE(was_reset(self));
+}
+
+/* One device by its group and one by its node: neither can prove to have both */
+TEST_F(group, group_and_node_do_not_mix)
+{
+	int files[2], node, iommufd;
+	struct reset_info info;
+	__u32 id;
+
+	if (self->other < 0) {
+		/* Devices of a group are all of one kind */
+		node = open_cdev(&self->dev[1]);
+		EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->legacy.container,
+						 NULL));
+		close(node);
+		return;
+	}
+	close(self->other);
+	iommufd = strcmp(variant->container, CONTAINER) ?
+		  dup(self->legacy.container) :
+		  open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	node = open_cdev(&self->dev[1]);
+	ASSERT_EQ(0, bind_iommufd(node, iommufd, &id));
+
+	files[0] = self->legacy.group;
+	files[1] = node;
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 1));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 2));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, &files[1], 1));
+	EXPECT_ERRNO(EINVAL, hot_reset(self->legacy.device));
+	ASSERT_EQ(0, get_reset_info(self->legacy.device, &info));
+	EXPECT_EQ(0, info.head.flags);
+	EXPECT_EQ(self->dev[1].group, told_of(&info, &self->dev[1]));
+	EXPECT_TRUE(was_left(self));
+
+	close(node);
+	close(iommufd);
+	self->other = open_group(&self->dev[1]);
+	ASSERT_LE(0, self->other);
+	files[1] = self->other;
+	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, 2));
+	EXPECT_TRUE(was_reset(self));
+}
+
+/*
+ * Virtual functions: what is reset with the physical one is not the set that VFIO
+ * makes of it, since each function has its own (trap F7)
+ */
+FIXTURE(functions)
+{
+	struct pci_dev pf, vf[2];
+	int device, vfs[2];
+	int iommufd;
+	__u32 id, vf_ids[2];
+};
+
+static const unsigned char token[16] = "sixteen letters.";
+
+static int bind_with_token(int device, int iommufd, __u32 *id)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
+		.iommufd = iommufd,
+		.token_uuid_ptr = (uintptr_t)token,
+	};
+	int ret = ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+
+	*id = bind.out_devid;
+	return ret;
+}
+
+FIXTURE_SETUP(functions)
+{
+	if (find_sriov(&self->pf))
+		SKIP_TEST("no device that can have virtual functions");
+	ASSERT_EQ(0, set_numvfs(&self->pf, 0));
+	ASSERT_EQ(0, bind_vfio_pci(&self->pf));
+	self->device = open_cdev(&self->pf);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_with_token(self->device, self->iommufd, &self->id));
+	self->vfs[0] = -1;
+	self->vfs[1] = -1;
+}
+
+FIXTURE_TEARDOWN(functions)
+{
+	close(self->vfs[0]);
+	close(self->vfs[1]);
+	EXPECT_EQ(0, set_numvfs(&self->pf, 0));
+	close(self->device);
+	close(self->iommufd);
+}
+
+static int bind_vfs(struct _test_data_functions *self)
+{
+	int i;
+
+	if (set_numvfs(&self->pf, 2))
+		return -1;
+	for (i = 0; i < 2; i++) {
+		if (find_vf(&self->pf, i, &self->vf[i]) ||
+		    bind_vfio_pci(&self->vf[i]))
+			return -1;
+		self->vfs[i] = open_cdev(&self->vf[i]);
+		if (bind_with_token(self->vfs[i], self->iommufd,
+				    &self->vf_ids[i]))
+			return -1;
+	}
+	return 0;
+}
+
+/* The sizes of queue entries in the configuration of an NVMe controller */
+#define NVME_CC 0x14
+#define NVME_CC_SIZES 0x460000U
+
+static __u32 nvme_read(int device)
+{
+	__u32 value;
+
+	return pread(device, &value, 4, NVME_CC) == 4 ? value : ~0U;
+}
+
+static int nvme_write(int device, __u32 value)
+{
+	const off_t command = ((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4;
+	__u16 memory = 2;
+
+	if (pwrite(device, &memory, 2, command) != 2 ||
+	    pwrite(device, &value, 4, NVME_CC) != 4)
+		return -1;
+	return nvme_read(device) == value ? 0 : -1;
+}
+
+/* Without virtual functions it is alone on its bus */
+TEST_F(functions, pf_alone_is_reset)
+{
+	struct reset_info info;
+
+	ASSERT_EQ(0, get_reset_info(self->device, &info));
+	EXPECT_EQ(BY_ID | ALL_OWNED, info.head.flags);
+	EXPECT_EQ(1, info.head.count);
+	EXPECT_EQ(self->id, told_of(&info, &self->pf));
+
+	ASSERT_EQ(0, nvme_write(self->device, NVME_CC_SIZES));
+	EXPECT_EQ(0, answer_to_reset(self->device));
+	EXPECT_EQ(0, nvme_read(self->device));
+}
+
+/* All that is on its bus would go with it, and they are not of its set */
+TEST_F(functions, pf_with_vfs_is_not_reset)
+{
+	struct reset_info info;
+
+	ASSERT_EQ(0, bind_vfs(self));
+	ASSERT_EQ(0, get_reset_info(self->device, &info));
+	EXPECT_EQ(BY_ID, info.head.flags);
+	EXPECT_EQ(3, info.head.count);
+	EXPECT_EQ(self->id, told_of(&info, &self->pf));
+	EXPECT_EQ(NOT_OWNED, told_of(&info, &self->vf[0]));
+	EXPECT_EQ(NOT_OWNED, told_of(&info, &self->vf[1]));
+
+	ASSERT_EQ(0, nvme_write(self->device, NVME_CC_SIZES));
+	EXPECT_ERRNO(EINVAL, hot_reset(self->device));
+	EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
+
+	/* Nor when nobody has them open, but when there are none */
+	close(self->vfs[0]);
+	close(self->vfs[1]);
+	EXPECT_ERRNO(EINVAL, hot_reset(self->device));
+	EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
+	ASSERT_EQ(0, set_numvfs(&self->pf, 0));
+	EXPECT_EQ(0, answer_to_reset(self->device));
+	EXPECT_EQ(0, nvme_read(self->device));
+}
+
+/* A VF has nothing of the others, even if its user has them all */
+TEST_F(functions, vf_owns_only_itself)
+{
+	struct reset_info info;
+	int i;
+
+	ASSERT_EQ(0, bind_vfs(self));
+	ASSERT_EQ(0, nvme_write(self->device, NVME_CC_SIZES));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, get_reset_info(self->vfs[i], &info));
+		EXPECT_EQ(BY_ID, info.head.flags);
+		EXPECT_EQ(3, info.head.count);
+		EXPECT_EQ(self->vf_ids[i], told_of(&info, &self->vf[i]));
+		EXPECT_EQ(NOT_OWNED, told_of(&info, &self->vf[!i]));
+		EXPECT_EQ(NOT_OWNED, told_of(&info, &self->pf));
+		EXPECT_ERRNO(EINVAL, hot_reset(self->vfs[i]));
+		EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
+	}
+}
+
+/* It is reset alone on request, and when it is closed, and the others go on */
+TEST_F(functions, vf_is_reset_alone)
+{
+	ASSERT_EQ(0, bind_vfs(self));
+	ASSERT_EQ(0, nvme_write(self->device, NVME_CC_SIZES));
+	EXPECT_EQ(0, ioctl(self->vfs[0], VFIO_DEVICE_RESET));
+	EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
+	close(self->vfs[0]);
+	close(self->vfs[1]);
+	self->vfs[0] = -1;
+	self->vfs[1] = -1;
+	EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
+}
+
+TEST_HARNESS_MAIN
