@@ -8,14 +8,21 @@
  *
  *	mdpin-hearing	unpins it, with a mutex held that is held around pinning too
  *	mdpin-deaf	has not asked to be told
+ *
+ * The device can be migrated: its data is saved and restored.
  */
+#include <linux/anon_inodes.h>
 #include <linux/delay.h>
 #include <linux/device.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
 #include <linux/workqueue.h>
@@ -30,12 +37,38 @@ struct mdpin_pin {
 	struct page *page;
 };
 
+/* What is transferred when the device migrates */
+struct mdpin_image {
+	__le32 magic;
+	u8 data[MDPIN_DATA_SIZE];
+};
+
+#define MDPIN_MAGIC 0x6e69706d
+
+/*
+ * struct mdpin_transfer - behind a file that userspace reads or writes the image by
+ * @lock: protects the rest
+ * @ended: the device has left the state that the file is for
+ * @done: bytes that went through
+ */
+struct mdpin_transfer {
+	struct mutex lock;
+	bool ended;
+	loff_t done;
+	struct mdpin_image image;
+};
+
 /* @found: what is being pinned */
 struct mdpin {
 	struct vfio_device vdev;
 	bool open;
 	u8 data[MDPIN_DATA_SIZE];
 	unsigned int sleep;
+
+	/* Held to read while a command is executed. Protects the state and its file */
+	struct rw_semaphore migration_lock;
+	enum vfio_device_mig_state migration_state;
+	struct file *transfer;
 
 	/* Held around pinning. Protects what is below */
 	struct mutex lock;
@@ -203,6 +236,18 @@ static int do_cmd_in_worker(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 	return work.ret;
 }
 
+static int do_cmd_if_running(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
+{
+	int ret = -EBUSY;
+
+	down_read(&mdpin->migration_lock);
+	if (mdpin->migration_state == VFIO_DEVICE_STATE_RUNNING)
+		ret = cmd->flags & MDPIN_FLAG_WORKER ?
+			do_cmd_in_worker(mdpin, cmd) : do_cmd(mdpin, cmd);
+	up_read(&mdpin->migration_lock);
+	return ret;
+}
+
 static ssize_t mdpin_write(struct vfio_device *vdev, const char __user *buf,
 			   size_t count, loff_t *ppos)
 {
@@ -213,10 +258,7 @@ static ssize_t mdpin_write(struct vfio_device *vdev, const char __user *buf,
 	if (*ppos == MDPIN_CMD && count == sizeof(cmd)) {
 		if (copy_from_user(&cmd, buf, count))
 			return -EFAULT;
-		if (cmd.flags & MDPIN_FLAG_WORKER)
-			ret = do_cmd_in_worker(mdpin, &cmd);
-		else
-			ret = do_cmd(mdpin, &cmd);
+		ret = do_cmd_if_running(mdpin, &cmd);
 	} else if (*ppos < MDPIN_DATA_SIZE &&
 		   count <= MDPIN_DATA_SIZE - *ppos) {
 		if (copy_from_user(mdpin->data + *ppos, buf, count))
@@ -262,7 +304,7 @@ static long get_info(void __user *arg)
 		return -EFAULT;
 	if (info.argsz < minsz)
 		return -EINVAL;
-	info.flags = VFIO_DEVICE_FLAGS_PLATFORM;
+	info.flags = VFIO_DEVICE_FLAGS_PLATFORM | VFIO_DEVICE_FLAGS_RESET;
 	info.num_regions = 1;
 	info.num_irqs = 0;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
@@ -284,6 +326,168 @@ static long get_region_info(void __user *arg)
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
+static ssize_t transfer_read(struct file *filp, char __user *buf, size_t count,
+			     loff_t *ppos)
+{
+	struct mdpin_transfer *transfer = filp->private_data;
+	ssize_t ret = -ENODEV;
+
+	mutex_lock(&transfer->lock);
+	if (!transfer->ended)
+		ret = simple_read_from_buffer(buf, count, &transfer->done,
+					      &transfer->image,
+					      sizeof(transfer->image));
+	mutex_unlock(&transfer->lock);
+	return ret;
+}
+
+static ssize_t transfer_write(struct file *filp, const char __user *buf,
+			      size_t count, loff_t *ppos)
+{
+	struct mdpin_transfer *transfer = filp->private_data;
+	ssize_t ret = -ENODEV;
+
+	mutex_lock(&transfer->lock);
+	if (!transfer->ended)
+		ret = simple_write_to_buffer(&transfer->image,
+					     sizeof(transfer->image),
+					     &transfer->done, buf, count);
+	mutex_unlock(&transfer->lock);
+	return ret || !count ? ret : -ENOSPC;
+}
+
+static int transfer_release(struct inode *inode, struct file *filp)
+{
+	kfree(filp->private_data);
+	return 0;
+}
+
+static const struct file_operations transfer_fops = {
+	.owner = THIS_MODULE,
+	.read = transfer_read,
+	.write = transfer_write,
+	.release = transfer_release,
+	.llseek = no_llseek,
+};
+
+/* Both the device and userspace have the file. @flags: O_RDONLY to save */
+static struct file *begin_transfer(struct mdpin *mdpin, int flags)
+{
+	struct mdpin_transfer *transfer;
+	struct file *filp;
+
+	transfer = kzalloc(sizeof(*transfer), GFP_KERNEL_ACCOUNT);
+	if (!transfer)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&transfer->lock);
+	if (flags == O_RDONLY) {
+		transfer->image.magic = cpu_to_le32(MDPIN_MAGIC);
+		memcpy(transfer->image.data, mdpin->data, MDPIN_DATA_SIZE);
+	}
+	filp = anon_inode_getfile("mdpin-migration", &transfer_fops, transfer,
+				  flags);
+	if (IS_ERR(filp)) {
+		kfree(transfer);
+		return filp;
+	}
+	stream_open(filp->f_inode, filp);
+	mdpin->transfer = get_file(filp);
+	return filp;
+}
+
+/* What was written becomes the device's data, with @load */
+static int end_transfer(struct mdpin *mdpin, bool load)
+{
+	struct mdpin_transfer *transfer = mdpin->transfer->private_data;
+	int ret = 0;
+
+	mutex_lock(&transfer->lock);
+	transfer->ended = true;
+	if (load) {
+		if (transfer->done == sizeof(transfer->image) &&
+		    transfer->image.magic == cpu_to_le32(MDPIN_MAGIC))
+			memcpy(mdpin->data, transfer->image.data,
+			       MDPIN_DATA_SIZE);
+		else
+			ret = -EINVAL;
+	}
+	mutex_unlock(&transfer->lock);
+	fput(mdpin->transfer);
+	mdpin->transfer = NULL;
+	return ret;
+}
+
+/* One arc, to a state that vfio_mig_get_next_state() has told */
+static struct file *enter_state(struct mdpin *mdpin,
+				enum vfio_device_mig_state next)
+{
+	struct file *filp = NULL;
+	int ret;
+
+	if (mdpin->transfer) {
+		ret = end_transfer(mdpin, mdpin->migration_state ==
+						  VFIO_DEVICE_STATE_RESUMING);
+		if (ret) {
+			mdpin->migration_state = VFIO_DEVICE_STATE_ERROR;
+			return ERR_PTR(ret);
+		}
+	}
+	if (next == VFIO_DEVICE_STATE_STOP_COPY)
+		filp = begin_transfer(mdpin, O_RDONLY);
+	else if (next == VFIO_DEVICE_STATE_RESUMING)
+		filp = begin_transfer(mdpin, O_WRONLY);
+	if (!IS_ERR(filp))
+		mdpin->migration_state = next;
+	return filp;
+}
+
+static struct file *mdpin_set_state(struct vfio_device *vdev,
+				    enum vfio_device_mig_state new_state)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+	enum vfio_device_mig_state next;
+	struct file *filp = NULL;
+	int ret;
+
+	down_write(&mdpin->migration_lock);
+	/* Only a reset leads out of it, and the function below does not take it */
+	if (mdpin->migration_state == VFIO_DEVICE_STATE_ERROR)
+		filp = ERR_PTR(-EINVAL);
+	while (!IS_ERR(filp) && mdpin->migration_state != new_state) {
+		ret = vfio_mig_get_next_state(vdev, mdpin->migration_state,
+					      new_state, &next);
+		filp = ret ? ERR_PTR(ret) : enter_state(mdpin, next);
+	}
+	up_write(&mdpin->migration_lock);
+	return filp;
+}
+
+static int mdpin_get_state(struct vfio_device *vdev,
+			   enum vfio_device_mig_state *state)
+{
+	struct mdpin *mdpin = to_mdpin(vdev);
+
+	down_read(&mdpin->migration_lock);
+	*state = mdpin->migration_state;
+	up_read(&mdpin->migration_lock);
+	return 0;
+}
+
+static const struct vfio_migration_ops mdpin_migration_ops = {
+	.migration_set_state = mdpin_set_state,
+	.migration_get_state = mdpin_get_state,
+};
+
+static void restart(struct mdpin *mdpin)
+{
+	down_write(&mdpin->migration_lock);
+	if (mdpin->transfer)
+		end_transfer(mdpin, false);
+	mdpin->migration_state = VFIO_DEVICE_STATE_RUNNING;
+	memset(mdpin->data, 0, sizeof(mdpin->data));
+	up_write(&mdpin->migration_lock);
+}
+
 static long mdpin_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			unsigned long arg)
 {
@@ -292,6 +496,9 @@ static long mdpin_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		return get_info((void __user *)arg);
 	case VFIO_DEVICE_GET_REGION_INFO:
 		return get_region_info((void __user *)arg);
+	case VFIO_DEVICE_RESET:
+		restart(to_mdpin(vdev));
+		return 0;
 	default:
 		return -ENOTTY;
 	}
@@ -324,7 +531,7 @@ static int mdpin_open_device(struct vfio_device *vdev)
 	mdpin->sleep = 0;
 	mdpin->ignore = 0;
 	memset(&mdpin->state, 0, sizeof(mdpin->state));
-	memset(mdpin->data, 0, sizeof(mdpin->data));
+	restart(mdpin);
 	WRITE_ONCE(mdpin->open, true);
 	return 0;
 }
@@ -336,6 +543,7 @@ static void mdpin_close_device(struct vfio_device *vdev)
 	mutex_lock(&mdpin->lock);
 	unpin_range(mdpin, 0, U64_MAX);
 	mutex_unlock(&mdpin->lock);
+	restart(mdpin);
 	WRITE_ONCE(mdpin->open, false);
 }
 
@@ -371,6 +579,9 @@ static int mdpin_probe(struct mdev_device *mdev)
 	if (IS_ERR(mdpin))
 		return PTR_ERR(mdpin);
 	mutex_init(&mdpin->lock);
+	init_rwsem(&mdpin->migration_lock);
+	mdpin->vdev.mig_ops = &mdpin_migration_ops;
+	mdpin->vdev.migration_flags = VFIO_MIGRATION_STOP_COPY;
 
 	ret = vfio_register_emulated_iommu_dev(&mdpin->vdev);
 	if (ret) {

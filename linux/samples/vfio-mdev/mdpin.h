@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * What a program does with the device of mdpin.c, which has one region: writing a
- * whole struct mdpin_cmd to MDPIN_CMD executes it, and fails as it does.
+ * whole struct mdpin_cmd to MDPIN_CMD executes it, and fails as it does; with EBUSY
+ * while the device does not run.
+ *
+ * The device can be migrated, by the states of VFIO_MIGRATION_STOP_COPY. What goes
+ * with it is the data.
  */
 #ifndef _MDPIN_H
 #define _MDPIN_H
