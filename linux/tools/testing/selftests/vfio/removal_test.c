@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The driver is told to let go of a device whose node is open (trap E7). It waits
- * for the file to be closed; nobody new gets in meanwhile; and the user of a bound
- * device is asked to leave.
+ * A device is taken away while a program has it open: its driver is told to let go, or
+ * the device is removed (trap E7). That waits for the file to be closed; nobody new gets
+ * in meanwhile; and the user of an open device is asked to leave. To reset a device waits
+ * for nobody.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,35 +18,152 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "../iommu/race_util.h"
 #include "vfio_util.h"
+
+#define IOVA SZ_2M
+
+/* A register of edu that answers with the inverse of what is written */
+#define EDU_LIVENESS 0x04
 
 enum state {
 	OPEN,
 	BOUND,
 	ATTACHED,
 	MMAPPED,
+	IN_USE,
 };
 
 /*
  * struct user - who has the device, and the process that takes it away
+ * @opened: for a node the files in it are open, and used as far as the state says
+ * @irq: an interrupt that can be set while it is in use
  */
 struct user {
 	struct pci_dev dev;
 	char path[256];
-	int device;
-	int iommufd;
+	struct opened opened;
 	struct edu edu;
-	pid_t unbinder;
+	off_t bar, config;
+	__u32 irq;
+	pthread_t threads[2];
+	bool in_use;
+	pid_t remover;
 };
+
+static void *use_registers(void *arg)
+{
+	struct user *user = arg;
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	int device = user->opened.device;
+	__u32 first = 0, value;
+	int fd;
+
+	CHECK(pread(device, &first, 4, user->config) == 4);
+	while (!stop) {
+		CHECK(touches(user->edu.regs));
+		CHECK(pread(device, &value, 4, user->bar) == 4);
+		CHECK(pread(device, &value, 4, user->config) == 4 &&
+		      value == first);
+		CHECK(!ioctl(device, VFIO_DEVICE_GET_INFO, &info));
+		fd = irq_eventfd(device, user->irq);
+		CHECK(fd >= 0);
+		CHECK(!set_irq(device, user->irq,
+			       VFIO_IRQ_SET_DATA_EVENTFD |
+			       VFIO_IRQ_SET_ACTION_TRIGGER, -1));
+		close(fd);
+	}
+	return NULL;
+}
+
+static void *use_memory(void *arg)
+{
+	struct user *user = arg;
+	char *buf = map_anon(4 * SZ_4K);
+
+	while (!stop) {
+		CHECK(!map_for_device(&user->opened, buf, 4 * SZ_4K, 2 * IOVA));
+		CHECK(!unmap_for_device(&user->opened, 2 * IOVA, 4 * SZ_4K));
+	}
+	return NULL;
+}
+
+static int open_as_far_as(struct user *user, enum state state,
+			  const char *container)
+{
+	struct opened *o = &user->opened;
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+
+	if (container) {
+		if (open_device(o, &user->dev, container))
+			return -1;
+	} else {
+		o->device = open(user->path, O_RDWR | O_CLOEXEC);
+		o->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+		if (o->device < 0 || ioas_alloc(o->iommufd, &o->ioas))
+			return -1;
+	}
+	if (state >= BOUND && !container &&
+	    bind_iommufd(o->device, o->iommufd, NULL))
+		return -1;
+	if (state >= ATTACHED &&
+	    ((!container && attach_pt(o->device, o->ioas, NULL)) ||
+	     map_for_device(o, map_anon(SZ_4K), SZ_4K, IOVA)))
+		return -1;
+	/* For any device whose registers are in BAR 0 */
+	if (state >= MMAPPED &&
+	    (edu_open(&user->edu, o->device) ||
+	     ioctl(o->device, VFIO_DEVICE_GET_REGION_INFO, &info)))
+		return -1;
+	user->bar = info.offset;
+	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
+	if (state < IN_USE)
+		return 0;
+	if (ioctl(o->device, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return -1;
+	user->config = info.offset;
+	stop = false;
+	wrong = 0;
+	user->in_use = true;
+	return pthread_create(&user->threads[0], NULL, use_registers, user) ||
+	       pthread_create(&user->threads[1], NULL, use_memory, user) ?
+		-1 : 0;
+}
+
+static void end_use(struct user *user)
+{
+	if (user->in_use)
+		run_for(0, user->threads, 2);
+	user->in_use = false;
+}
+
+/* A mapping holds the file that it was made with */
+static void end_all(struct user *user)
+{
+	end_use(user);
+	if (user->edu.regs)
+		edu_close(&user->edu);
+	user->edu.regs = NULL;
+	close_device(&user->opened);
+}
 
 FIXTURE(removal)
 {
 	struct user user;
 };
 
+/*
+ * @container: what to give to the group; NULL to use the node
+ * @unplug: remove the device, not just its driver
+ */
 FIXTURE_VARIANT(removal)
 {
 	enum state state;
+	const char *container;
+	bool unplug;
 };
 
 FIXTURE_VARIANT_ADD(removal, open)
@@ -68,46 +186,84 @@ FIXTURE_VARIANT_ADD(removal, mmapped)
 	.state = MMAPPED,
 };
 
+FIXTURE_VARIANT_ADD(removal, in_use)
+{
+	.state = IN_USE,
+};
+
+FIXTURE_VARIANT_ADD(removal, group_mmapped)
+{
+	.state = MMAPPED,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(removal, group_in_use)
+{
+	.state = IN_USE,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(removal, group_of_iommufd_in_use)
+{
+	.state = IN_USE,
+	.container = "/dev/iommu",
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_open)
+{
+	.state = OPEN,
+	.unplug = true,
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_bound)
+{
+	.state = BOUND,
+	.unplug = true,
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_attached)
+{
+	.state = ATTACHED,
+	.unplug = true,
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_mmapped)
+{
+	.state = MMAPPED,
+	.unplug = true,
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_in_use)
+{
+	.state = IN_USE,
+	.unplug = true,
+};
+
+FIXTURE_VARIANT_ADD(removal, unplug_group_in_use)
+{
+	.state = IN_USE,
+	.container = CONTAINER,
+	.unplug = true,
+};
+
 FIXTURE_SETUP(removal)
 {
 	struct user *user = &self->user;
-	__u32 ioas;
 
+	user->irq = VFIO_PCI_MSI_IRQ_INDEX;
 	if (find_edu_alone(&user->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
 	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
 				    sizeof(user->path)));
-	user->device = open(user->path, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, user->device);
-	user->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, user->iommufd);
-	ASSERT_EQ(0, ioas_alloc(user->iommufd, &ioas));
-	if (variant->state >= BOUND)
-		ASSERT_EQ(0, bind_iommufd(user->device, user->iommufd, NULL));
-	if (variant->state >= ATTACHED) {
-		ASSERT_EQ(0, attach_pt(user->device, ioas, NULL));
-		ASSERT_EQ(0, ioas_map(user->iommufd, ioas, map_anon(SZ_4K),
-				      SZ_4K, SZ_2M, MAP_RW));
-	}
-	if (variant->state >= MMAPPED)
-		ASSERT_EQ(0, edu_open(&user->edu, user->device));
+	ASSERT_EQ(0, open_as_far_as(user, variant->state, variant->container));
 }
 
 FIXTURE_TEARDOWN(removal)
 {
-	struct user *user = &self->user;
-
-	close(user->iommufd);
-	bind_vfio_pci(&user->dev);
-}
-
-/* A mapping holds the file that it was made with */
-static void close_device(struct user *user)
-{
-	if (user->edu.regs)
-		edu_close(&user->edu);
-	close(user->device);
+	if (variant->unplug)
+		rescan_pci();
+	bind_vfio_pci(&self->user.dev);
 }
 
 static void nap(void)
@@ -117,13 +273,15 @@ static void nap(void)
 	nanosleep(&pause, NULL);
 }
 
-static void start_unbind(struct user *user)
+static void start_removal(struct user *user, bool unplug)
 {
-	user->unbinder = fork();
-	if (!user->unbinder) {
-		close_device(user);
-		close(user->iommufd);
-		_exit(unbind_driver(&user->dev) ? 1 : 0);
+	user->remover = fork();
+	if (!user->remover) {
+		/* The threads are not in this process */
+		user->in_use = false;
+		end_all(user);
+		_exit((unplug ? write_pci_file(&user->dev, "remove", "1") :
+				unbind_driver(&user->dev)) ? 1 : 0);
 	}
 }
 
@@ -142,51 +300,58 @@ static bool still_waits(struct user *user)
 
 	for (tries = 0; tries < 30; tries++) {
 		nap();
-		if (waitpid(user->unbinder, &status, WNOHANG))
+		if (waitpid(user->remover, &status, WNOHANG))
 			return false;
 	}
 	return true;
 }
 
-/* Does the driver let go, now that nobody holds the device? */
-static bool unbind_ends(struct user *user)
+/* Does it end, now that nobody holds the device? */
+static bool removal_ends(struct user *user)
 {
 	int tries, status;
 
 	for (tries = 0; tries < 3000; tries++) {
-		if (waitpid(user->unbinder, &status, WNOHANG))
+		if (waitpid(user->remover, &status, WNOHANG))
 			return !status;
 		nap();
 	}
-	kill(user->unbinder, SIGKILL);
+	kill(user->remover, SIGKILL);
 	return false;
 }
 
 /* The node is gone while the driver still waits, and it ends with the file */
 TEST_F(removal, node_goes_before_the_wait)
 {
-	start_unbind(&self->user);
+	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
 	ASSERT_TRUE(still_waits(&self->user));
+	/* Nobody who has it is disturbed meanwhile */
+	end_use(&self->user);
+	EXPECT_EQ(0, wrong);
 	/* A mapping is as good as a file */
-	if (variant->state == MMAPPED) {
-		close(self->user.device);
+	if (variant->state >= MMAPPED) {
+		close(self->user.opened.device);
 		EXPECT_TRUE(still_waits(&self->user));
+		EXPECT_TRUE(touches(self->user.edu.regs));
 	}
-	close_device(&self->user);
-	EXPECT_TRUE(unbind_ends(&self->user));
+	end_all(&self->user);
+	EXPECT_TRUE(removal_ends(&self->user));
 	EXPECT_FALSE(is_bound(&self->user.dev, "vfio-pci"));
 }
 
 /* Nobody begins to use a device that is going */
 TEST_F(removal, bind_after_removal_is_ENODEV)
 {
-	start_unbind(&self->user);
+	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
-	EXPECT_EQ(-1, bind_iommufd(self->user.device, self->user.iommufd, NULL));
+	EXPECT_EQ(-1, bind_iommufd(self->user.opened.device, iommufd, NULL));
 	EXPECT_EQ(variant->state == OPEN ? ENODEV : EINVAL, errno);
-	close_device(&self->user);
-	EXPECT_TRUE(unbind_ends(&self->user));
+	close(iommufd);
+	end_all(&self->user);
+	EXPECT_TRUE(removal_ends(&self->user));
 }
 
 /* A name that outlived the node leads nowhere */
@@ -199,53 +364,170 @@ TEST_F(removal, open_after_removal_is_ENODEV)
 	fd = open(self->user.path, O_PATH | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	start_unbind(&self->user);
+	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
 	EXPECT_ERRNO(ENOENT, open(self->user.path, O_RDWR));
-	EXPECT_ERRNO(ENODEV, open(path, O_RDWR));
+	/* Unless a file of the node keeps what it stood for that goes soon, too */
+	EXPECT_EQ(-1, open(path, O_RDWR));
+	EXPECT_TRUE(errno == ENODEV || (variant->container && errno == ENXIO));
 
-	close_device(&self->user);
-	EXPECT_TRUE(unbind_ends(&self->user));
+	end_all(&self->user);
+	EXPECT_TRUE(removal_ends(&self->user));
 	EXPECT_ERRNO(ENXIO, open(path, O_RDWR));
 	close(fd);
 }
 
-/* After all that the device works as before */
-TEST_F(removal, device_can_be_bound_again)
+/* After all that the device works as before, by its node and by its group */
+TEST_F(removal, device_can_be_used_again)
 {
-	int device, iommufd = open("/dev/iommu", O_RDWR);
+	struct user *user = &self->user;
 
-	start_unbind(&self->user);
+	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
-	close_device(&self->user);
-	ASSERT_TRUE(unbind_ends(&self->user));
-	ASSERT_EQ(0, bind_vfio_pci(&self->user.dev));
-	device = open_cdev(&self->user.dev);
-	ASSERT_LE(0, device);
-	EXPECT_EQ(0, bind_iommufd(device, iommufd, NULL));
-	close(device);
-	close(iommufd);
+	end_all(&self->user);
+	ASSERT_TRUE(removal_ends(&self->user));
+	if (variant->unplug)
+		ASSERT_EQ(0, rescan_pci());
+	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
+	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+				    sizeof(user->path)));
+	ASSERT_EQ(0, open_as_far_as(user, MMAPPED, NULL));
+	edu_write(&user->edu, EDU_LIVENESS, 5);
+	EXPECT_EQ(~5U, edu_read(&user->edu, EDU_LIVENESS));
+	EXPECT_EQ(0, edu_dma_to_ram(&user->edu, IOVA, 16));
+	end_all(user);
+	ASSERT_EQ(0, open_as_far_as(user, MMAPPED, CONTAINER));
+	EXPECT_EQ(0, edu_dma_to_ram(&user->edu, IOVA, 16));
+	end_all(user);
 }
 
-/* Who has bound the device is asked to give it back; who has not can't be */
+/* Who has opened the device is asked to give it back; who has not bound it can't be */
 TEST_F(removal, user_is_asked_to_leave)
 {
 	struct pollfd pfd = { .events = POLLIN };
 
-	pfd.fd = irq_eventfd(self->user.device, VFIO_PCI_REQ_IRQ_INDEX);
+	pfd.fd = irq_eventfd(self->user.opened.device, VFIO_PCI_REQ_IRQ_INDEX);
 	if (variant->state == OPEN) {
 		EXPECT_EQ(-1, pfd.fd);
 		EXPECT_EQ(EINVAL, errno);
 	} else {
 		ASSERT_LE(0, pfd.fd);
 	}
-	start_unbind(&self->user);
+	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
 	EXPECT_EQ(variant->state == OPEN ? 0 : 1,
 		  poll(&pfd, 1, variant->state == OPEN ? 200 : 10000));
-	close_device(&self->user);
-	EXPECT_TRUE(unbind_ends(&self->user));
+	end_all(&self->user);
+	EXPECT_TRUE(removal_ends(&self->user));
 	close(pfd.fd);
+}
+
+/*
+ * A reset by way of sysfs, of a device that can be reset alone, whoever has it
+ */
+FIXTURE(reset)
+{
+	struct user user;
+};
+
+FIXTURE_VARIANT(reset)
+{
+	enum state state;
+	const char *container;
+};
+
+FIXTURE_VARIANT_ADD(reset, open)
+{
+	.state = OPEN,
+};
+
+FIXTURE_VARIANT_ADD(reset, bound)
+{
+	.state = BOUND,
+};
+
+FIXTURE_VARIANT_ADD(reset, attached)
+{
+	.state = ATTACHED,
+};
+
+FIXTURE_VARIANT_ADD(reset, mmapped)
+{
+	.state = MMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(reset, in_use)
+{
+	.state = IN_USE,
+};
+
+FIXTURE_VARIANT_ADD(reset, group_mmapped)
+{
+	.state = MMAPPED,
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(reset, group_in_use)
+{
+	.state = IN_USE,
+	.container = CONTAINER,
+};
+
+FIXTURE_SETUP(reset)
+{
+	struct user *user = &self->user;
+
+	/* None of the device's own, which the reset would meet half set */
+	user->irq = VFIO_PCI_REQ_IRQ_INDEX;
+	if (find_pci_class(&user->dev, "0x010802"))
+		SKIP_TEST("no NVMe device");
+	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
+	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+				    sizeof(user->path)));
+	ASSERT_EQ(0, open_as_far_as(user, variant->state, variant->container));
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+}
+
+/* It is done at once; what the user has stays, but for what is in the registers */
+TEST_F(reset, reset_waits_for_nobody)
+{
+	struct user *user = &self->user;
+	volatile __u32 *table = NULL;
+	int i;
+
+	if (variant->state >= MMAPPED) {
+		table = map_msix_table(user->opened.device);
+		ASSERT_NE(NULL, table);
+	}
+	for (i = 0; i < 5; i++) {
+		if (table) {
+			*table = 0x12345678;
+			ASSERT_EQ(0x12345678, *table);
+		}
+		ASSERT_EQ(0, write_pci_file(&user->dev, "reset", "1"));
+		if (table)
+			EXPECT_EQ(0, *table);
+		if (variant->state >= ATTACHED) {
+			EXPECT_EQ(0, unmap_for_device(&user->opened, IOVA,
+						      SZ_4K));
+			EXPECT_EQ(0, map_for_device(&user->opened,
+						    map_anon(SZ_4K), SZ_4K,
+						    IOVA));
+		}
+	}
+	end_use(user);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, access(user->path, F_OK));
+	if (table)
+		munmap_msix_table(table);
+	end_all(user);
+
+	ASSERT_EQ(0, open_as_far_as(user, MMAPPED, NULL));
+	EXPECT_TRUE(touches(user->edu.regs));
+	end_all(user);
 }
 
 TEST_HARNESS_MAIN

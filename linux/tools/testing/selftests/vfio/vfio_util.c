@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +167,46 @@ int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 		}
 	}
 	return -1;
+}
+
+/* The first of all devices whose class is this, as in 0x010802 */
+int find_pci_class(struct pci_dev *dev, const char *class)
+{
+	struct dirent **list;
+	int nr, i, ret = -1;
+
+	memset(dev, 0, sizeof(*dev));
+	nr = scandir(PCI, &list, NULL, alphasort);
+	for (i = 0; i < nr; i++) {
+		char path[PATH_MAX], line[16];
+
+		snprintf(path, sizeof(path), PCI "/%s/class", list[i]->d_name);
+		if (ret && !read_line(path, line, sizeof(line)) &&
+		    !strcmp(line, class) &&
+		    sscanf(list[i]->d_name, "%15s", dev->bdf) == 1) {
+			dev->group = group_of(dev);
+			ret = 0;
+		}
+		free(list[i]);
+	}
+	if (nr >= 0)
+		free(list);
+	return ret;
+}
+
+/* To a file of the device in sysfs: reset, remove */
+int write_pci_file(const struct pci_dev *dev, const char *leaf, const char *line)
+{
+	char path[PATH_MAX];
+
+	sysfs_path(dev, leaf, path);
+	return write_line(path, line);
+}
+
+/* Find devices that were removed */
+int rescan_pci(void)
+{
+	return write_line("/sys/bus/pci/rescan", "1");
 }
 
 bool is_bound(const struct pci_dev *dev, const char *driver)
@@ -598,6 +641,50 @@ int legacy_unmap(int container, __u64 iova, __u64 length)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
+/* @container: what to give to the group; NULL to use the node */
+int open_device(struct opened *o, const struct pci_dev *dev,
+		const char *container)
+{
+	o->iommufd = -1;
+	if (container) {
+		if (legacy_open_in(&o->legacy, dev, container))
+			return -1;
+		o->device = o->legacy.device;
+		return 0;
+	}
+	o->device = open_cdev(dev);
+	o->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	return bind_iommufd(o->device, o->iommufd, NULL) ||
+	       ioas_alloc(o->iommufd, &o->ioas) ||
+	       attach_pt(o->device, o->ioas, NULL) ? -1 : 0;
+}
+
+void close_device(struct opened *o)
+{
+	if (o->iommufd < 0) {
+		legacy_close(&o->legacy);
+		return;
+	}
+	close(o->device);
+	close(o->iommufd);
+}
+
+int map_for_device(struct opened *o, void *va, size_t length, __u64 iova)
+{
+	if (o->iommufd < 0)
+		return legacy_map(o->legacy.container, va, length, iova,
+				  VFIO_DMA_MAP_FLAG_READ |
+				  VFIO_DMA_MAP_FLAG_WRITE);
+	return ioas_map(o->iommufd, o->ioas, va, length, iova, MAP_RW);
+}
+
+int unmap_for_device(struct opened *o, __u64 iova, size_t length)
+{
+	if (o->iommufd < 0)
+		return legacy_unmap(o->legacy.container, iova, length);
+	return ioas_unmap(o->iommufd, o->ioas, iova, length);
+}
+
 enum {
 	EDU_DMA_SRC = 0x80,
 	EDU_DMA_DST = 0x88,
@@ -718,30 +805,109 @@ int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length)
 	return edu_dma(edu, iova, EDU_BUFFER, length, 0);
 }
 
-/* An eventfd that the first interrupt of this kind raises */
-int irq_eventfd(int device, __u32 index)
+/*
+ * VFIO_DEVICE_SET_IRQS for the first interrupt of a kind. @value: an eventfd, a bool,
+ * or nothing, as @flags say
+ */
+int set_irq(int device, __u32 index, __u32 flags, __s32 value)
 {
 	struct {
 		struct vfio_irq_set set;
-		__s32 fd;
+		__s32 value;
 	} irq = {
 		.set = {
 			.argsz = sizeof(irq),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.flags = flags,
 			.index = index,
 			.count = 1,
 		},
+		.value = value,
 	};
-	int err;
 
-	irq.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (irq.fd < 0 || !ioctl(device, VFIO_DEVICE_SET_IRQS, &irq))
-		return irq.fd;
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irq);
+}
+
+/* An eventfd that the first interrupt of this kind raises */
+int irq_eventfd(int device, __u32 index)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), err;
+
+	if (fd < 0 || !set_irq(device, index, VFIO_IRQ_SET_DATA_EVENTFD |
+			       VFIO_IRQ_SET_ACTION_TRIGGER, fd))
+		return fd;
 	err = errno;
-	close(irq.fd);
+	close(fd);
 	errno = err;
 	return -1;
+}
+
+/* Is it, within this time? Then it is not any more */
+bool is_signalled(int eventfd, int ms)
+{
+	struct pollfd pfd = { .fd = eventfd, .events = POLLIN };
+	__u64 count;
+
+	return poll(&pfd, 1, ms) == 1 && read(eventfd, &count, 8) == 8;
+}
+
+static sigjmp_buf no_memory;
+
+static void jump(int sig)
+{
+	siglongjmp(no_memory, 1);
+}
+
+/* Can this be read, or is it SIGBUS? */
+bool touches(const volatile void *p)
+{
+	struct sigaction old, new = { .sa_handler = jump };
+	bool ret = false;
+
+	sigaction(SIGBUS, &new, &old);
+	if (!sigsetjmp(no_memory, 1)) {
+		(void)*(const volatile __u32 *)p;
+		ret = true;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return ret;
+}
+
+/*
+ * The table of MSI-X messages, which a program can map, though it is not asked for. What
+ * is in it is gone after a reset
+ */
+volatile __u32 *map_msix_table(int device)
+{
+	struct vfio_region_info config = {
+		.argsz = sizeof(config),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	struct vfio_region_info bar = { .argsz = sizeof(bar) };
+	__u8 at, id = 0;
+	__u32 table;
+	void *page;
+
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config) ||
+	    pread(device, &at, 1, config.offset + 0x34) != 1)
+		return NULL;
+	while (at && pread(device, &id, 1, config.offset + at) == 1 &&
+	       id != 0x11)
+		if (pread(device, &at, 1, config.offset + at + 1) != 1)
+			return NULL;
+	if (!at || pread(device, &table, 4, config.offset + at + 4) != 4)
+		return NULL;
+	bar.index = table & 7;
+	table &= ~7;
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
+		return NULL;
+	page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		    bar.offset + (table & ~(SZ_4K - 1)));
+	return page == MAP_FAILED ? NULL : page + (table & (SZ_4K - 1));
+}
+
+void munmap_msix_table(volatile __u32 *table)
+{
+	munmap((void *)((uintptr_t)table & ~(SZ_4K - 1)), SZ_4K);
 }
 
 /* The kernel log, from here on */

@@ -56,10 +56,14 @@ struct pci_dev {
 int find_edu_alone(struct pci_dev *dev);
 int find_edu_pair(struct pci_dev *a, struct pci_dev *b);
 int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b);
+int find_pci_class(struct pci_dev *dev, const char *class);
 int bind_driver(const struct pci_dev *dev, const char *driver);
 int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
 bool is_bound(const struct pci_dev *dev, const char *driver);
+int write_pci_file(const struct pci_dev *dev, const char *leaf,
+		   const char *line);
+int rescan_pci(void);
 int mdev_create(struct pci_dev *dev, const char *driver, const char *type);
 int mdev_remove(const struct pci_dev *dev);
 int find_sriov(struct pci_dev *pf);
@@ -109,6 +113,24 @@ int legacy_unmap(int container, __u64 iova, __u64 length);
 int set_default_domain(const struct pci_dev *dev, const char *type);
 
 /*
+ * struct opened - a device that is open and whose DMA goes through memory, whichever
+ * way it came
+ * @legacy: by its group, if iommufd is -1
+ */
+struct opened {
+	struct legacy legacy;
+	int device;
+	int iommufd;
+	__u32 ioas;
+};
+
+int open_device(struct opened *o, const struct pci_dev *dev,
+		const char *container);
+void close_device(struct opened *o);
+int map_for_device(struct opened *o, void *va, size_t length, __u64 iova);
+int unmap_for_device(struct opened *o, __u64 iova, size_t length);
+
+/*
  * struct edu - the edu device behind a vfio device file
  * @regs: its registers
  */
@@ -130,7 +152,12 @@ int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
 
+int set_irq(int device, __u32 index, __u32 flags, __s32 value);
 int irq_eventfd(int device, __u32 index);
+bool is_signalled(int eventfd, int ms);
+bool touches(const volatile void *p);
+volatile __u32 *map_msix_table(int device);
+void munmap_msix_table(volatile __u32 *table);
 
 int kmsg_open(void);
 bool kmsg_has_fault(int kmsg, __u64 iova);
