@@ -126,6 +126,22 @@ TEST_F(user, nodes_are_roots)
 	EXPECT_TRUE(run_as_user(_metadata, self, GROUP, find_all_closed));
 }
 
+/* What the rules in Documentation/driver-api/vfio.rst find them by */
+TEST_F(user, nodes_have_a_subsystem_and_a_name)
+{
+	char *name = strrchr(self->path, '/') + 1, path[512], link[512];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/%s/%s",
+		 self->dev.bdf, name, "subsystem");
+	length = readlink(path, link, sizeof(link) - 1);
+	ASSERT_LT(0, length);
+	link[length] = 0;
+	EXPECT_STREQ("vfio-dev", strrchr(link, '/') + 1);
+	EXPECT_EQ(0, strncmp(name, "vfio", 4));
+	EXPECT_EQ(0, access("/sys/class/misc/iommu", F_OK));
+}
+
 TEST_F(user, node_of_a_group_is_closed_to_others)
 {
 	ASSERT_EQ(0, give(self->path, GROUP, 0660));
