@@ -237,6 +237,12 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	START(&threads[3], use_nodes);
 	START(&threads[4], use_group);
 	START(&threads[5], remove_driver);
+	/* Until each has happened, however slow the machine is */
+	for (i = 0; i < 60; i++) {
+		if (binds && opens && (resets || !variant->find))
+			break;
+		sleep(1);
+	}
 	run_for(3, threads, 6);
 	EXPECT_EQ(0, wrong);
 	EXPECT_LT(0, binds);
