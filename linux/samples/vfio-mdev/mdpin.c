@@ -531,6 +531,7 @@ static int mdpin_open_device(struct vfio_device *vdev)
 	mdpin->sleep = 0;
 	mdpin->ignore = 0;
 	memset(&mdpin->state, 0, sizeof(mdpin->state));
+	mdpin->state.kvm = !!vdev->kvm;
 	restart(mdpin);
 	WRITE_ONCE(mdpin->open, true);
 	return 0;

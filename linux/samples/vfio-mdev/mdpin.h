@@ -77,12 +77,14 @@ struct mdpin_cmd {
  * @iova: first byte of what the last notice was about
  * @length: its bytes
  * @pins: what is pinned now; a page that is pinned twice counts twice
+ * @kvm: 1 if there was a virtual machine when it was opened, or 0
  */
 struct mdpin_state {
 	__u64 notices;
 	__u64 iova;
 	__u64 length;
 	__u64 pins;
+	__u64 kvm;
 };
 
 #endif
