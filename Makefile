@@ -11,7 +11,7 @@
 V ?= plain
 T ?=
 TIMES ?= 25
-RACES := race,cdev-race,reset-race,table-race,mdev-race,mock-race
+RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,mock-race
 export KSRC A PEER
 
 help:

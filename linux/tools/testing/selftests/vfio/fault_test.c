@@ -20,6 +20,7 @@
 
 #include "../iommu/fault_util.h"
 #include "../kselftest_harness.h"
+#include "kvm_util.h"
 #include "vfio_util.h"
 
 FIXTURE(fault)
@@ -30,6 +31,8 @@ FIXTURE(fault)
 	int iommufd;
 	__u32 ioas, other;
 	__u32 dev_id;
+	int vfio;
+	long kvm_users;
 	char *buf;
 	size_t length;
 	long pinned;
@@ -263,6 +266,61 @@ TEST_F(fault, bind)
 {
 	EXPECT_LT(5, sweep(self, &bind_));
 	EXPECT_EQ(0, undo_bind(self));
+}
+
+static int make_add(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return add_file(self->vfio, self->device);
+}
+
+static int undo_add(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return del_file(self->vfio, self->device);
+}
+
+/* Who holds a virtual machine also holds KVM's module */
+static int no_machine_is_held(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return refcnt("kvm") != self->kvm_users || group_opens(self);
+}
+
+static const struct request add = { make_add, undo_add, no_machine_is_held };
+
+static int undo_bind_and_add(void *arg)
+{
+	return undo_bind(arg) || make_add(arg);
+}
+
+static const struct request bind_for_machine = {
+	make_bind, undo_bind_and_add, no_machine_is_held,
+};
+
+/* KVM is given the file, and then the driver fails to open too (trap H4) */
+TEST_F(fault, bind_for_a_machine)
+{
+	int vm;
+
+	ASSERT_EQ(0, load_kvm());
+	vm = vm_create();
+	ASSERT_LE(0, vm);
+	self->vfio = vm_create_vfio(vm);
+	ASSERT_LE(0, self->vfio);
+	self->kvm_users = refcnt("kvm");
+	EXPECT_LT(0, sweep(self, &add));
+	EXPECT_LT(5, sweep(self, &bind_for_machine));
+	EXPECT_EQ(self->kvm_users + 1, refcnt("kvm"));
+	close(self->vfio);
+	close(vm);
+	EXPECT_TRUE(vm_is_there());
+	EXPECT_EQ(0, undo_bind(self));
+	EXPECT_FALSE(vm_is_there());
+	EXPECT_EQ(self->kvm_users, refcnt("kvm"));
 }
 
 /* Without a device a mapping is a note */

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Does KVM know which files of VFIO stand for DMA that can bypass caches? It then
+ * honours the types of memory that a guest sets, and so drops all of its own page
+ * table when such a type changes. A guest is run here, of one instruction, so that
+ * there is a page in that table, which debugfs counts.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "kvm_util.h"
+#include "vfio_util.h"
+
+#define KVM_DEBUG "/sys/kernel/debug/kvm"
+
+#define MSR_MTRR_DEF_TYPE 0x2ff
+/* On, and write-back where nothing else is said */
+#define MTRR_WRITE_BACK 0xc06
+
+#define OPCODE_HLT 0xf4
+
+/* The unit can, says the register of the IOMMU */
+static bool has_snoop_control(void)
+{
+	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/ecap", "r");
+	unsigned long long ecap = 0;
+
+	if (!f)
+		return false;
+	if (fscanf(f, "%llx", &ecap) != 1)
+		ecap = 0;
+	fclose(f);
+	return ecap & (1 << 7);
+}
+
+FIXTURE(coherency)
+{
+	struct pci_dev dev;
+	struct pci_dev mdev;
+	int vm;
+	int vcpu;
+	int vfio;
+	struct kvm_run *run;
+	long run_size;
+	void *memory;
+	char count[PATH_MAX];
+};
+
+static int make_guest(struct _test_data_coherency *self)
+{
+	struct kvm_userspace_memory_region region = { .memory_size = SZ_4K };
+	struct kvm_sregs sregs;
+	int kvm;
+
+	self->vm = vm_create();
+	snprintf(self->count, sizeof(self->count), KVM_DEBUG "/%d-%d/pages_4k",
+		 getpid(), self->vm);
+	self->vfio = vm_create_vfio(self->vm);
+	self->memory = map_anon(SZ_4K);
+	memset(self->memory, OPCODE_HLT, SZ_4K);
+	region.userspace_addr = (uintptr_t)self->memory;
+	if (ioctl(self->vm, KVM_SET_USER_MEMORY_REGION, &region))
+		return -1;
+
+	self->vcpu = ioctl(self->vm, KVM_CREATE_VCPU, 0);
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	self->run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	close(kvm);
+	self->run = mmap(NULL, self->run_size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, self->vcpu, 0);
+	if (self->run == MAP_FAILED ||
+	    ioctl(self->vcpu, KVM_GET_SREGS, &sregs))
+		return -1;
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	return ioctl(self->vcpu, KVM_SET_SREGS, &sregs);
+}
+
+FIXTURE_SETUP(coherency)
+{
+	ASSERT_EQ(0, load_kvm());
+	ASSERT_EQ(0, find_edu_alone(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, mdev_create(&self->mdev, "mdpin", "hearing"));
+	ASSERT_EQ(0, make_guest(self));
+}
+
+FIXTURE_TEARDOWN(coherency)
+{
+	munmap(self->run, self->run_size);
+	close(self->vcpu);
+	close(self->vfio);
+	close(self->vm);
+	EXPECT_FALSE(vm_is_there());
+	EXPECT_EQ(0, mdev_remove(&self->mdev));
+}
+
+static long nr_pages(struct _test_data_coherency *self)
+{
+	FILE *f = fopen(self->count, "r");
+	long ret = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &ret) != 1)
+		ret = -1;
+	fclose(f);
+	return ret;
+}
+
+enum { FAILED = -1, COHERENT, NOT_COHERENT };
+
+/* What KVM takes all DMA of the devices of this machine to be */
+static int coherency(struct _test_data_coherency *self)
+{
+	struct kvm_regs regs = { .rflags = 2 };
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = {
+		.head.nmsrs = 1,
+		.entry.index = MSR_MTRR_DEF_TYPE,
+		.entry.data = MTRR_WRITE_BACK,
+	};
+
+	if (ioctl(self->vcpu, KVM_SET_REGS, &regs) ||
+	    ioctl(self->vcpu, KVM_RUN, 0) ||
+	    self->run->exit_reason != KVM_EXIT_HLT || nr_pages(self) != 1 ||
+	    ioctl(self->vcpu, KVM_SET_MSRS, &msrs) != 1)
+		return FAILED;
+	return nr_pages(self) ? COHERENT : NOT_COHERENT;
+}
+
+/* The answer of the IOMMU is that of a device, or of none */
+TEST_F(coherency, machine_without_files_is_coherent)
+{
+	EXPECT_EQ(COHERENT, coherency(self));
+}
+
+/* The driver of an emulated device may let any hardware reach memory */
+TEST_F(coherency, emulated_device_is_not)
+{
+	int node = open_cdev(&self->mdev);
+
+	ASSERT_EQ(0, add_file(self->vfio, node));
+	EXPECT_EQ(NOT_COHERENT, coherency(self));
+	EXPECT_EQ(0, del_file(self->vfio, node));
+	EXPECT_EQ(COHERENT, coherency(self));
+	close(node);
+}
+
+/* As long as one is there of whichever file, and it is counted once */
+TEST_F(coherency, last_that_is_not_counts)
+{
+	int nodes[2], i;
+
+	for (i = 0; i < 2; i++) {
+		nodes[i] = open_cdev(&self->mdev);
+		ASSERT_EQ(0, add_file(self->vfio, nodes[i]));
+		EXPECT_EQ(NOT_COHERENT, coherency(self));
+	}
+	ASSERT_EQ(0, del_file(self->vfio, nodes[0]));
+	EXPECT_EQ(NOT_COHERENT, coherency(self));
+	EXPECT_ERRNO(ENOENT, del_file(self->vfio, nodes[0]));
+	EXPECT_EQ(NOT_COHERENT, coherency(self));
+	ASSERT_EQ(0, del_file(self->vfio, nodes[1]));
+	EXPECT_EQ(COHERENT, coherency(self));
+	close(nodes[0]);
+	close(nodes[1]);
+}
+
+/* What KVM's VFIO device had is gone with it, and the machine goes on */
+TEST_F(coherency, release_takes_it_back)
+{
+	int node = open_cdev(&self->mdev);
+
+	ASSERT_EQ(0, add_file(self->vfio, node));
+	ASSERT_EQ(NOT_COHERENT, coherency(self));
+	close(self->vfio);
+	EXPECT_EQ(COHERENT, coherency(self));
+	self->vfio = vm_create_vfio(self->vm);
+	ASSERT_LE(0, self->vfio);
+	ASSERT_EQ(0, add_file(self->vfio, node));
+	EXPECT_EQ(NOT_COHERENT, coherency(self));
+	close(node);
+}
+
+/* A group is asked again when another file comes, for it may have a container now */
+TEST_F(coherency, container_that_comes_later_is_seen)
+{
+	int expected = has_snoop_control() ? COHERENT : NOT_COHERENT;
+	int container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	int group = open_group(&self->dev);
+	int mdev_group = open_group(&self->mdev);
+
+	ASSERT_EQ(0, add_file(self->vfio, group));
+	/* Who can reach no memory has not to be asked */
+	EXPECT_EQ(COHERENT, coherency(self));
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
+	ASSERT_EQ(0, add_file(self->vfio, mdev_group));
+	EXPECT_EQ(expected, coherency(self));
+	close(mdev_group);
+	close(group);
+	close(container);
+}
+
+/*
+ * Each kind of file of a PCI device
+ */
+enum kind {
+	NODE,
+	BOUND_NODE,
+	GROUP_IN_CONTAINER,
+	GROUP_IN_IOMMUFD,
+	DEVICE_OF_GROUP_IN_IOMMUFD,
+};
+
+FIXTURE(pci)
+{
+	struct _test_data_coherency c;
+	struct legacy legacy;
+	int iommufd;
+	int file;
+};
+
+FIXTURE_VARIANT(pci)
+{
+	enum kind kind;
+};
+
+FIXTURE_VARIANT_ADD(pci, node)
+{
+	.kind = NODE,
+};
+
+FIXTURE_VARIANT_ADD(pci, bound_node)
+{
+	.kind = BOUND_NODE,
+};
+
+FIXTURE_VARIANT_ADD(pci, group_in_container)
+{
+	.kind = GROUP_IN_CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(pci, group_in_iommufd)
+{
+	.kind = GROUP_IN_IOMMUFD,
+};
+
+FIXTURE_VARIANT_ADD(pci, device_of_group_in_iommufd)
+{
+	.kind = DEVICE_OF_GROUP_IN_IOMMUFD,
+};
+
+FIXTURE_SETUP(pci)
+{
+	const char *container = variant->kind == GROUP_IN_CONTAINER ?
+		CONTAINER : "/dev/iommu";
+
+	ASSERT_EQ(0, load_kvm());
+	ASSERT_EQ(0, find_edu_alone(&self->c.dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->c.dev));
+	ASSERT_EQ(0, make_guest(&self->c));
+	self->legacy = (struct legacy){ -1, -1, -1 };
+	self->iommufd = -1;
+	if (variant->kind > BOUND_NODE) {
+		ASSERT_EQ(0, legacy_open_in(&self->legacy, &self->c.dev,
+					    container));
+		self->file = dup(variant->kind == DEVICE_OF_GROUP_IN_IOMMUFD ?
+				 self->legacy.device : self->legacy.group);
+		return;
+	}
+	self->file = open_cdev(&self->c.dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (variant->kind == BOUND_NODE)
+		ASSERT_EQ(0, bind_iommufd(self->file, self->iommufd, NULL));
+}
+
+FIXTURE_TEARDOWN(pci)
+{
+	munmap(self->c.run, self->c.run_size);
+	close(self->c.vcpu);
+	close(self->c.vfio);
+	close(self->c.vm);
+	EXPECT_FALSE(vm_is_there());
+	close(self->file);
+	close(self->iommufd);
+	legacy_close(&self->legacy);
+}
+
+/* Not from a missing container (trap H5) */
+TEST_F(pci, is_not_coherent_without_snoop_control)
+{
+	if (has_snoop_control())
+		SKIP(return, "the IOMMU has snoop control");
+	ASSERT_EQ(0, add_file(self->c.vfio, self->file));
+	EXPECT_EQ(NOT_COHERENT, coherency(&self->c));
+	EXPECT_EQ(0, del_file(self->c.vfio, self->file));
+	EXPECT_EQ(COHERENT, coherency(&self->c));
+}
+
+/* trap H5 */
+TEST_F(pci, is_coherent_with_snoop_control)
+{
+	if (!has_snoop_control())
+		SKIP(return, "the IOMMU has no snoop control");
+	ASSERT_EQ(0, add_file(self->c.vfio, self->file));
+	EXPECT_EQ(COHERENT, coherency(&self->c));
+	EXPECT_EQ(0, del_file(self->c.vfio, self->file));
+	EXPECT_EQ(COHERENT, coherency(&self->c));
+}
+
+TEST_HARNESS_MAIN

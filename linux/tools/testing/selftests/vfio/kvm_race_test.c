@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files of VFIO are added to virtual machines and deleted, while they are bound,
+ * and while the machines go. Two devices at once, which share a group, or a reset,
+ * or are virtual functions.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "../iommu/race_util.h"
+#include "kvm_util.h"
+#include "vfio_util.h"
+
+/*
+ * struct team - a device, and threads that do one thing each and wait for each other
+ * @file: what one of them binds while others delete it from the machine or close that
+ * @vm: a machine
+ * @vfio: its VFIO device
+ */
+struct team {
+	const struct pci_dev *dev;
+	int iommufd;
+	pthread_barrier_t barrier;
+	bool over;
+	int file;
+	int vm, vfio;
+	int bound, deleted;
+};
+
+#define NR_THREADS 4
+
+FIXTURE(race)
+{
+	struct pci_dev pf, dev[2];
+	int iommufd;
+	struct team team[2];
+	long kvm_users;
+};
+
+enum devices { PAIR, NEIGHBOURS, FUNCTIONS };
+
+FIXTURE_VARIANT(race)
+{
+	enum devices devices;
+};
+
+FIXTURE_VARIANT_ADD(race, pair_of_a_group)
+{
+	.devices = PAIR,
+};
+
+FIXTURE_VARIANT_ADD(race, neighbours_on_a_bus)
+{
+	.devices = NEIGHBOURS,
+};
+
+FIXTURE_VARIANT_ADD(race, functions)
+{
+	.devices = FUNCTIONS,
+};
+
+static int make_functions(struct pci_dev *pf, struct pci_dev vf[2])
+{
+	return find_sriov(pf) || set_numvfs(pf, 0) || unbind_driver(pf) ||
+	       bind_driver(pf, "nvme") || set_numvfs(pf, 2) ||
+	       find_vf(pf, 0, &vf[0]) || find_vf(pf, 1, &vf[1]) ? -1 : 0;
+}
+
+FIXTURE_SETUP(race)
+{
+	int i;
+
+	ASSERT_EQ(0, load_kvm());
+	self->pf.group = -1;
+	switch (variant->devices) {
+	case PAIR:
+		ASSERT_EQ(0, find_edu_pair(&self->dev[0], &self->dev[1]));
+		break;
+	case NEIGHBOURS:
+		ASSERT_EQ(0, find_edu_neighbours(&self->dev[0], &self->dev[1]));
+		break;
+	case FUNCTIONS:
+		ASSERT_EQ(0, make_functions(&self->pf, self->dev));
+		break;
+	}
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	for (i = 0; i < 2; i++) {
+		struct team *team = &self->team[i];
+
+		ASSERT_EQ(0, bind_vfio_pci(&self->dev[i]));
+		*team = (struct team){
+			.dev = &self->dev[i],
+			.iommufd = self->iommufd,
+		};
+		pthread_barrier_init(&team->barrier, NULL, NR_THREADS);
+	}
+	self->kvm_users = refcnt("kvm");
+	stop = false;
+	wrong = 0;
+}
+
+/* All of it is free, and works */
+FIXTURE_TEARDOWN(race)
+{
+	int i;
+
+	EXPECT_EQ(0, wrong);
+	EXPECT_FALSE(vm_is_there());
+	EXPECT_EQ(self->kvm_users, refcnt("kvm"));
+	for (i = 0; i < 2; i++) {
+		int node = open_cdev(&self->dev[i]);
+		int group;
+
+		EXPECT_EQ(0, bind_iommufd(node, self->iommufd, NULL));
+		close(node);
+		group = open_group(&self->dev[i]);
+		EXPECT_LE(0, group);
+		close(group);
+	}
+	close(self->iommufd);
+	if (self->pf.group >= 0)
+		EXPECT_EQ(0, set_numvfs(&self->pf, 0));
+}
+
+/* Rounds, of which each ends as it has to whoever is first */
+
+static void *bind_file(void *arg)
+{
+	struct team *team = arg;
+
+	for (;;) {
+		pthread_barrier_wait(&team->barrier);
+		if (team->over)
+			return NULL;
+		CHECK(!bind_iommufd(team->file, team->iommufd, NULL));
+		team->bound++;
+		pthread_barrier_wait(&team->barrier);
+	}
+}
+
+static void *delete_file(void *arg)
+{
+	struct team *team = arg;
+
+	for (;;) {
+		pthread_barrier_wait(&team->barrier);
+		if (team->over)
+			return NULL;
+		CHECK(!del_file(team->vfio, team->file));
+		team->deleted++;
+		/* And at times it is there when the machine goes */
+		if (team->deleted % 2)
+			CHECK(!add_file(team->vfio, team->file));
+		pthread_barrier_wait(&team->barrier);
+	}
+}
+
+static void *close_vm(void *arg)
+{
+	struct team *team = arg;
+
+	for (;;) {
+		pthread_barrier_wait(&team->barrier);
+		if (team->over)
+			return NULL;
+		close(team->vm);
+		pthread_barrier_wait(&team->barrier);
+	}
+}
+
+/* Who goes last takes the machine with it, and that differs */
+static void *lead(void *arg)
+{
+	struct team *team = arg;
+	unsigned int seed = (uintptr_t)team;
+
+	while (!stop) {
+		team->vm = vm_create();
+		team->vfio = vm_create_vfio(team->vm);
+		team->file = open_cdev(team->dev);
+		CHECK(!add_file(team->vfio, team->file));
+		pthread_barrier_wait(&team->barrier);
+		pthread_barrier_wait(&team->barrier);
+		if (rand_r(&seed) & 1) {
+			close(team->file);
+			close(team->vfio);
+		} else {
+			close(team->vfio);
+			close(team->file);
+		}
+	}
+	team->over = true;
+	pthread_barrier_wait(&team->barrier);
+	return NULL;
+}
+
+/* traps H1, H3 */
+TEST_F_TIMEOUT(race, bind_while_the_file_is_deleted, ANY_TIME)
+{
+	void *(* const jobs[NR_THREADS])(void *) = {
+		bind_file, delete_file, close_vm, lead,
+	};
+	pthread_t threads[2 * NR_THREADS];
+	int i;
+
+	for (i = 0; i < 2 * NR_THREADS; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
+					    jobs[i % NR_THREADS],
+					    &self->team[i / NR_THREADS]));
+	run_for(2, threads, 2 * NR_THREADS);
+	for (i = 0; i < 2; i++) {
+		EXPECT_LT(0, self->team[i].bound);
+		EXPECT_EQ(self->team[i].bound, self->team[i].deleted);
+	}
+}
+
+static void *bind_and_close_added(void *arg)
+{
+	struct team *team = arg;
+
+	while (!stop) {
+		int file = open_cdev(team->dev);
+
+		CHECK(!add_file(team->vfio, file));
+		CHECK(!bind_iommufd(file, team->iommufd, NULL));
+		/* The machine that it goes with is that of another thread */
+		CHECK(!del_file(team->vfio, file));
+		close(file);
+		team->bound++;
+	}
+	return NULL;
+}
+
+/* The VFIO device of a machine goes while others use it: the file is theirs too */
+static void *replace_vm(void *arg)
+{
+	struct team *team = arg;
+
+	while (!stop) {
+		int vm = vm_create();
+		int vfio = vm_create_vfio(vm);
+		int file = open_cdev(team->dev);
+
+		CHECK(vfio >= 0);
+		CHECK(!add_file(vfio, team->file));
+		CHECK(!add_file(vfio, file));
+		if (!bind_iommufd(file, team->iommufd, NULL))
+			team->deleted++;
+		else
+			CHECK(errno == EINVAL);
+		close(vm);
+		close(file);
+		close(vfio);
+	}
+	return NULL;
+}
+
+static void *add_and_delete(void *arg)
+{
+	struct team *team = arg;
+
+	while (!stop) {
+		CHECK(!add_file(team->vfio, team->file) || errno == EEXIST);
+		CHECK(!del_file(team->vfio, team->file) || errno == ENOENT);
+	}
+	return NULL;
+}
+
+/* One of two has it, and what one has added is there once (trap H2) */
+TEST_F_TIMEOUT(race, file_is_added_and_deleted_by_two, ANY_TIME)
+{
+	pthread_t threads[6];
+	int i;
+
+	for (i = 0; i < 6; i++) {
+		struct team *team = &self->team[i / 3];
+
+		if (i % 3 == 0) {
+			team->vm = vm_create();
+			team->vfio = vm_create_vfio(team->vm);
+			team->file = open_cdev(team->dev);
+		}
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, i % 3 < 2 ?
+					    add_and_delete :
+					    bind_and_close_added, team));
+	}
+	run_for(2, threads, 6);
+	for (i = 0; i < 2; i++) {
+		struct team *team = &self->team[i];
+
+		EXPECT_LT(0, team->bound);
+		EXPECT_ERRNO(ENOENT, del_file(team->vfio, team->file));
+		EXPECT_EQ(0, add_file(team->vfio, team->file));
+		close(team->file);
+		close(team->vfio);
+		close(team->vm);
+	}
+}
+
+/* Machines share a file, and the last that has it may be any of them (trap H3) */
+TEST_F_TIMEOUT(race, machines_come_and_go_with_a_shared_file, ANY_TIME)
+{
+	pthread_t threads[4];
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		struct team *team = &self->team[i / 2];
+
+		if (i % 2 == 0)
+			team->file = open_cdev(team->dev);
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, replace_vm,
+					    team));
+	}
+	run_for(2, threads, 4);
+	for (i = 0; i < 2; i++) {
+		EXPECT_LT(0, self->team[i].deleted);
+		close(self->team[i].file);
+	}
+}
+
+static atomic_int nr_opened[2];
+
+static void *use_group(void *arg)
+{
+	struct team *team = arg;
+	unsigned int nr = 0;
+
+	while (!stop) {
+		int vm = vm_create();
+		int vfio = vm_create_vfio(vm);
+		bool first = nr++ & 1;
+		struct legacy l;
+
+		if (!legacy_open(&l, team->dev)) {
+			CHECK(!add_file(vfio, l.group));
+			close(l.device);
+			/* With the machine now, whose end is the close of it */
+			l.device = ioctl(l.group, VFIO_GROUP_GET_DEVICE_FD,
+					 team->dev->bdf);
+			CHECK(l.device >= 0);
+			CHECK(!add_file(vfio, l.device));
+			nr_opened[0]++;
+		} else {
+			CHECK(errno == EBUSY || errno == EINVAL ||
+			      errno == EPERM);
+		}
+		close(vm);
+		if (first)
+			close(vfio);
+		legacy_close(&l);
+		if (!first)
+			close(vfio);
+	}
+	return NULL;
+}
+
+static void *use_node(void *arg)
+{
+	struct team *team = arg;
+	unsigned int seed = (uintptr_t)team;
+
+	while (!stop) {
+		int vm = vm_create();
+		int vfio = vm_create_vfio(vm);
+		int file = open_cdev(team->dev);
+
+		CHECK(!add_file(vfio, file));
+		if (!bind_iommufd(file, team->iommufd, NULL))
+			nr_opened[1]++;
+		else
+			CHECK(errno == EBUSY || errno == EINVAL ||
+			      errno == EPERM);
+		close(vm);
+		close(file);
+		close(vfio);
+		/* Let others have it */
+		usleep(rand_r(&seed) % 20000);
+	}
+	return NULL;
+}
+
+/*
+ * KVM holds locks of its own when it tells a group of its machine, and drivers may
+ * want those when they are opened (trap H1)
+ */
+TEST_F_TIMEOUT(race, group_and_node_with_machines, ANY_TIME)
+{
+	pthread_t threads[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
+					    i % 2 ? use_node : use_group,
+					    &self->team[i / 2]));
+	run_for(2, threads, 4);
+	EXPECT_LT(0, nr_opened[0]);
+	EXPECT_LT(0, nr_opened[1]);
+}
+
+TEST_HARNESS_MAIN
