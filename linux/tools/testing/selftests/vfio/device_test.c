@@ -440,9 +440,11 @@ static void *touch_by_mmap(void *arg)
  */
 TEST_F(device, registers_are_first_used_by_two)
 {
+	time_t end = time(NULL) + 5;
 	int i, j;
 
-	for (i = 0; i < 20; i++) {
+	/* In turns, and where a device takes long to open some only */
+	for (i = 0; i < 2 || (i < 20 && time(NULL) < end); i++) {
 		pthread_barrier_t barrier;
 		struct toucher me[2];
 		pthread_t threads[2];
