@@ -26,6 +26,9 @@ help:
 	@echo "make matrix          build and test every configuration in vm/variants"
 	@echo "make bisect          build what each patch of the series gives"
 	@echo "make cross           compile every driver on VFIO, for x86-64, i386, arm64, s390x and powerpc64le"
+	@echo "make builds          compile and link what make matrix leaves out: VFIO, iommufd and KVM each off, module, built in"
+	@echo "make crc             does all that built-in code exports have the symbol CRC of the base?"
+	@echo "make debian          compile VFIO, iommufd and KVM as Debian's kernel is configured, with our options on"
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
 	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
@@ -81,6 +84,16 @@ cross: tree
 	@tools/setup cross
 	@tools/cross
 
+builds: tree
+	@tools/builds
+
+crc: tree
+	@tools/crc
+
+debian: tree
+	@tools/setup debian
+	@tools/debian
+
 bench: guest
 	@tools/setup bench
 	@vm/kernel peer && vm/initrd peer
@@ -100,6 +113,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect cross bench case profile budget clean
+.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect cross builds crc debian bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

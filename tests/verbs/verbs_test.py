@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup bench or cross'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup bench, cross or debian'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -207,6 +207,108 @@ class Verbs(unittest.TestCase):
                            env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
         self.assertEqual(0, r.returncode, r.stderr)
         self.assertRegex(r.stdout, r'^  toy, \d+ s: dir/toy.o\nevery driver compiles\n$')
+
+    # builds, crc, debian
+
+    def succeeds(self, *command):
+        r = subprocess.run([os.path.join(self.repo, command[0]), *command[1:]], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual((0, ''), (r.returncode, r.stderr))
+        return r.stdout
+
+    def toy_list(self, text, refuse='', vmlinux=':', modules=':'):
+        """A list of configurations, and a kernel tree whose Kconfig refuses an option."""
+        self.program('ccache', '')
+        self.put('tools/builds.list', text)
+        refuse = refuse and f'\t@sed -i s/^CONFIG_{refuse}=.$$// $(O)/.config\n'
+        self.put('build/linux/Makefile', 'allnoconfig:\n\t@>$(O)/.config\nolddefconfig:\n' + refuse +
+                 f'vmlinux:\n\t@{vmlinux}\nmodules:\n\t@{modules}\n')
+
+    def test_builds_of_unknown_name(self):
+        self.refused(['no configuration is called fast', 'no-modules'], 'tools/builds', 'fast')
+
+    def test_builds_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'tools/builds')
+
+    def test_builds_with_a_line_that_is_none(self):
+        self.toy_list('what is this\n')
+        self.refused(['tools/builds.list: not a configuration: what is this'], 'tools/builds')
+
+    def test_builds_with_an_option_that_is_not_to_be_had(self):
+        self.toy_list('odd: IOMMUFD=m\n', refuse='IOMMUFD')
+        self.refused(['odd: asked for "CONFIG_IOMMUFD=m", got "nothing"'], 'tools/builds')
+
+    def test_builds_with_an_option_that_had_to_be_refused(self):
+        self.toy_list('odd? IOMMUFD=m -> IOMMUFD=n\n')
+        self.refused(['odd: asked for "# CONFIG_IOMMUFD is not set", got "CONFIG_IOMMUFD=m"'], 'tools/builds')
+
+    def test_builds_that_does_not_link(self):
+        self.toy_list('odd: IOMMUFD=m\n', modules='echo "ERROR: modpost: \\"gone\\" undefined!"; false')
+        r = subprocess.run([os.path.join(self.repo, 'tools/builds')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual(1, r.returncode)
+        self.assertIn('odd does not build, see build/builds/odd.log', r.stderr)
+        self.assertIn('"gone" undefined', r.stderr)
+
+    def test_builds_with_a_warning(self):
+        self.toy_list('odd: IOMMUFD=m\n', vmlinux='echo "a.c:1: warning: unused variable"')
+        r = subprocess.run([os.path.join(self.repo, 'tools/builds')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual(1, r.returncode)
+        self.assertIn('odd builds with warnings', r.stderr)
+        self.assertIn('unused variable', r.stderr)
+
+    def test_builds_says_why(self):
+        self.toy_list('# about the list\n\n$m = IOMMUFD=m VFIO=m\n\n# one\n# reason\na: $m\nb? VFIO=m -> VFIO=n\n\n'
+                      '# another\nc: MODULES=n\n', refuse='NOTHING')
+        self.put('build/linux/Makefile', 'allnoconfig:\n\t@>$(O)/.config\nolddefconfig:\n'
+                 '\t@grep -q IOMMUFD=m $(O)/.config || sed -i "s/^CONFIG_VFIO=m$$//" $(O)/.config\nvmlinux modules:\n')
+        out = self.succeeds('tools/builds')
+        self.assertRegex(out, r'^  a, \d+ s: one reason\n  b, \d+ s: one reason\n  c, \d+ s: another\n3 configurations, ')
+
+    def toy_symbols(self, series, base='0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n0x3\tthree\tdrivers/vfio/vfio\tGPL\t\n'):
+        """A kernel tree whose commits base and series export these symbols."""
+        self.program('ccache', '')
+        tree = os.path.join(self.repo, 'build/linux')
+        self.put('build/linux/Makefile', 'allnoconfig:\n\t@>$(O)/.config\nolddefconfig:\n'
+                 'modules:\n\t@cp symvers $(O)/Module.symvers\n')
+        for args in (['init', '-q'], ['add', 'Makefile'], ['base', base], ['series', series]):
+            if args[0] in ('base', 'series'):
+                self.put('build/linux/symvers', args[1])
+                commands = [['add', 'symvers'], ['-c', 'user.name=a', '-c', 'user.email=a@a', 'commit', '-qm', args[0]], ['tag', args[0]]]
+            else:
+                commands = [args]
+            for c in commands:
+                subprocess.run(['git', '-C', tree, *c], check=True)
+
+    def test_crc_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'tools/crc')
+
+    def test_crc_names_a_symbol_that_differs(self):
+        self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x9\ttwo\tvmlinux\tGPL\t\n')
+        self.refused(['CRC of its own', 'two'], 'tools/crc')
+
+    def test_crc_names_a_symbol_that_is_gone(self):
+        self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tdrivers/two\tGPL\t\n')
+        self.refused(['does not export two'], 'tools/crc')
+
+    def test_crc_demands_versions(self):
+        self.toy_symbols('0x00000000\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n')
+        self.refused(['the series: one of vmlinux has no CRC'], 'tools/crc')
+
+    def test_crc_lists_what_is_new(self):
+        self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n0x5\tnew\tvmlinux\tGPL\t\n'
+                         '0x4\tthree\tdrivers/vfio/vfio\tGPL\t\n')
+        out = self.succeeds('tools/crc')
+        self.assertIn('drivers/vfio/vfio: 1 of 1 differ, which a module may\nnew: new\n', out)
+        self.assertIn('2 symbols that built-in code exports, all with the CRC of the base', out)
+        self.assertIn('2 symbols that built-in code exports', self.succeeds('tools/crc'))     # once more, on what is there
+
+    def test_debian_without_its_configuration(self):
+        self.put('build/linux/Makefile')
+        with open(os.path.join(self.repo, 'tools/debian')) as f:
+            self.put('tools/debian', f.read().replace("CONFIG = '/usr", "CONFIG = '/nowhere"), 0o755)
+        self.refused(['config.amd64_none_amd64.xz is missing', 'tools/setup debian'], 'tools/debian')
 
     # run
 
