@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "reset_util.h"
 #include "vfio_util.h"
 
 FIXTURE(noiommu)
@@ -105,6 +106,37 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	close(group);
 	close(container);
 	close(iommufd);
+}
+
+/* A device that VFIO does not have has no group here, so nobody can own it */
+TEST_F(noiommu, hot_reset_info_without_all_groups_is_EPERM)
+{
+	int group, container, device;
+	struct pci_dev dev, other;
+	struct reset_info info;
+
+	ASSERT_EQ(0, find_edu_neighbours(&dev, &other));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	unbind_driver(&other);
+	snprintf(self->group, sizeof(self->group), "/dev/vfio/noiommu-%d",
+		 dev.group);
+	group = open(self->group, O_RDWR);
+	container = open(variant->path, O_RDWR);
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
+	ASSERT_EQ(0, ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, dev.bdf);
+	ASSERT_LE(0, device);
+	EXPECT_ERRNO(EPERM, get_reset_info(device, &info));
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(device, &group, 1));
+
+	ASSERT_EQ(0, bind_vfio_pci(&other));
+	EXPECT_EQ(0, get_reset_info(device, &info));
+	EXPECT_EQ(0, info.head.flags);
+	EXPECT_EQ(dev.group, told_of(&info, &dev));
+	EXPECT_EQ(other.group, told_of(&info, &other));
+	close(device);
+	close(group);
+	close(container);
 }
 
 static int extension(int container, unsigned long which)

@@ -52,56 +52,131 @@ FIXTURE(other)
 /*
  * @find: the two devices
  * @whose: whose the other one is
- * @told: what is told of it; ~1 for its id
- * @driver: for DRIVERS
+ * @told: what is told of it
  */
 FIXTURE_VARIANT(other)
 {
 	int (*find)(struct pci_dev *a, struct pci_dev *b);
 	enum whose whose;
 	__u32 told;
-	const char *driver;
 };
 
+/* Not a value that is ever told */
 #define ITS_ID (~1U)
 
-#define ONE_GROUP(_name, _whose, _told)                                        \
-	FIXTURE_VARIANT_ADD(other, _name##_in_the_group)                       \
-	{                                                                      \
-		.find = find_edu_pair,                                         \
-		.whose = _whose,                                               \
-		.told = _told,                                                 \
-		.driver = "pci-stub",                                          \
-	}
-
 /* The group is ours as soon as one of its devices is */
-ONE_GROUP(bound, OURS, ITS_ID);
-ONE_GROUP(closed, CLOSED, VFIO_PCI_DEVID_OWNED);
-ONE_GROUP(open, OPEN, VFIO_PCI_DEVID_OWNED);
-ONE_GROUP(refused, REFUSED, VFIO_PCI_DEVID_OWNED);
-/* But it says nothing of devices that VFIO does not have */
-ONE_GROUP(stub, DRIVERS, NOT_OWNED);
-ONE_GROUP(without_driver, NO_DRIVERS, NOT_OWNED);
+FIXTURE_VARIANT_ADD(other, bound_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = OURS,
+	.told = ITS_ID,
+};
 
-#define TWO_GROUPS(_name, _whose, _told)                                       \
-	FIXTURE_VARIANT_ADD(other, _name##_in_another_group)                   \
-	{                                                                      \
-		.find = find_edu_neighbours,                                   \
-		.whose = _whose,                                               \
-		.told = _told,                                                 \
-		.driver = "uio_pci_generic",                                   \
-	}
+FIXTURE_VARIANT_ADD(other, closed_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = CLOSED,
+	.told = VFIO_PCI_DEVID_OWNED,
+};
 
-TWO_GROUPS(bound, OURS, ITS_ID);
-TWO_GROUPS(closed, CLOSED, NOT_OWNED);
-TWO_GROUPS(open, OPEN, NOT_OWNED);
-TWO_GROUPS(bound_elsewhere, STRANGERS, NOT_OWNED);
-TWO_GROUPS(group, GROUP, NOT_OWNED);
-TWO_GROUPS(of_container, CONTAINERS, NOT_OWNED);
-TWO_GROUPS(of_iommufd, IOMMUFDS, NOT_OWNED);
-TWO_GROUPS(of_our_iommufd, OUR_GROUPS, ITS_ID);
-TWO_GROUPS(of_driver, DRIVERS, NOT_OWNED);
-TWO_GROUPS(without_driver, NO_DRIVERS, NOT_OWNED);
+FIXTURE_VARIANT_ADD(other, open_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = OPEN,
+	.told = VFIO_PCI_DEVID_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, refused_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = REFUSED,
+	.told = VFIO_PCI_DEVID_OWNED,
+};
+
+/* But that says nothing of a device that VFIO does not have */
+FIXTURE_VARIANT_ADD(other, of_driver_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = DRIVERS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, without_driver_in_the_group)
+{
+	.find = find_edu_pair,
+	.whose = NO_DRIVERS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, bound_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = OURS,
+	.told = ITS_ID,
+};
+
+FIXTURE_VARIANT_ADD(other, closed_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = CLOSED,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, open_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = OPEN,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, bound_elsewhere_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = STRANGERS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, of_group_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = GROUP,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, of_container_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = CONTAINERS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, of_iommufd_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = IOMMUFDS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, of_our_iommufd_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = OUR_GROUPS,
+	.told = ITS_ID,
+};
+
+FIXTURE_VARIANT_ADD(other, of_driver_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = DRIVERS,
+	.told = NOT_OWNED,
+};
+
+FIXTURE_VARIANT_ADD(other, without_driver_in_another_group)
+{
+	.find = find_edu_neighbours,
+	.whose = NO_DRIVERS,
+	.told = NOT_OWNED,
+};
 
 FIXTURE_SETUP(other)
 {
@@ -120,7 +195,10 @@ FIXTURE_SETUP(other)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 
 	if (variant->whose == DRIVERS)
-		ASSERT_EQ(0, bind_driver(other, variant->driver));
+		/* Of these only the first may be beside VFIO's in a group */
+		ASSERT_EQ(0, bind_driver(other, self->dev[0].group ==
+					 other->group ? "pci-stub" :
+					 "uio_pci_generic"));
 	if (variant->whose == NO_DRIVERS)
 		ASSERT_EQ(0, unbind_driver(other));
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));

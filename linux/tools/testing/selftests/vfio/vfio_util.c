@@ -145,7 +145,10 @@ int find_edu_pair(struct pci_dev *a, struct pci_dev *b)
 	return -1;
 }
 
-/* Two that are reset together, since they are on a bus, each alone in its group */
+/*
+ * Two that are reset together, since they are on a bus, each alone in its group; or,
+ * where there is no IOMMU, in none
+ */
 int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 {
 	const size_t domain_and_bus = strlen("0000:00:");
@@ -159,7 +162,7 @@ int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 		snprintf(bridge, sizeof(bridge), PCI "/%s/../device",
 			 all[i].bdf);
 		if (!strncmp(all[i].bdf, all[i + 1].bdf, domain_and_bus) &&
-		    all[i].group != all[i + 1].group &&
+		    (all[i].group < 0 || all[i].group != all[i + 1].group) &&
 		    !access(bridge, F_OK)) {
 			*a = all[i];
 			*b = all[i + 1];
