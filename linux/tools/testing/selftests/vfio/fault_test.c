@@ -21,6 +21,7 @@
 #include "../iommu/fault_util.h"
 #include "../kselftest_harness.h"
 #include "kvm_util.h"
+#include "reset_util.h"
 #include "vfio_util.h"
 
 FIXTURE(fault)
@@ -239,6 +240,33 @@ static int node_binds(void *arg)
 
 static const struct request open_ = { make_open, undo_open, node_binds };
 
+/* What changes nothing that could be undone */
+static int undo_nothing(void *arg)
+{
+	return 0;
+}
+
+static int make_reset_info(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	struct reset_info info;
+
+	return get_reset_info(self->device, &info);
+}
+
+static const struct request reset_info_ = {
+	make_reset_info, undo_nothing, is_as_before,
+};
+
+static int make_reset(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return hot_reset_groups(self->device, &self->group, 1);
+}
+
+static const struct request reset = { make_reset, undo_nothing, is_as_before };
+
 /* A group and its device on an iommufd (traps E2, E3, E11) */
 TEST_F(fault, open_by_group)
 {
@@ -251,6 +279,34 @@ TEST_F(fault, open_by_group)
 		  status_kb("VmPin"));
 	EXPECT_EQ(0, undo_open(self));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	self->device = -1;
+}
+
+/* Two devices that are reset together, in one group */
+static int take_pair(struct _test_data_fault *self)
+{
+	struct pci_dev other;
+
+	close(self->device);
+	self->device = -1;
+	return find_edu_pair(&self->dev, &other) || bind_vfio_pci(&self->dev) ||
+	       bind_vfio_pci(&other);
+}
+
+TEST_F(fault, hot_reset_info)
+{
+	ASSERT_EQ(0, take_pair(self));
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, make_bind(self));
+	EXPECT_LT(3, sweep(self, &reset_info_));
+}
+
+TEST_F(fault, hot_reset_by_group)
+{
+	ASSERT_EQ(0, take_pair(self));
+	ASSERT_EQ(0, make_open(self));
+	EXPECT_LT(3, sweep(self, &reset));
+	EXPECT_EQ(0, undo_open(self));
 	self->device = -1;
 }
 

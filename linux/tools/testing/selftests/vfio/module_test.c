@@ -96,14 +96,14 @@ FIXTURE(module)
 	int kvm_vfio;
 };
 
-static int open_device(struct _test_data_module *self)
+static int open_it(struct _test_data_module *self)
 {
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	return self->device < 0 || self->iommufd < 0 ? -1 : 0;
 }
 
-static void close_device(struct _test_data_module *self)
+static void close_it(struct _test_data_module *self)
 {
 	close(self->device);
 	close(self->iommufd);
@@ -114,7 +114,7 @@ static int use_again(struct _test_data_module *self)
 {
 	__u32 ioas;
 
-	return load_all() || bind_vfio_pci(&self->dev) || open_device(self) ||
+	return load_all() || bind_vfio_pci(&self->dev) || open_it(self) ||
 	       bind_iommufd(self->device, self->iommufd, NULL) ||
 	       ioas_alloc(self->iommufd, &ioas) ||
 	       attach_pt(self->device, ioas, NULL) ? -1 : 0;
@@ -161,12 +161,12 @@ FIXTURE_SETUP(module)
 		SKIP_TEST("vfio-pci is no module");
 	ASSERT_EQ(0, load_all());
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	ASSERT_EQ(0, open_device(self));
+	ASSERT_EQ(0, open_it(self));
 }
 
 FIXTURE_TEARDOWN(module)
 {
-	close_device(self);
+	close_it(self);
 }
 
 /* Nothing but an open node */
@@ -176,7 +176,7 @@ TEST_F(module, open_node_keeps_the_driver)
 	EXPECT_TRUE(is_bound(&self->dev, "vfio-pci"));
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
-	close_device(self);
+	close_it(self);
 	EXPECT_STREQ("", unload_all());
 	EXPECT_EQ(0, use_again(self));
 }
@@ -210,7 +210,7 @@ TEST_F(module, open_group_keeps_the_driver_and_type1)
 {
 	struct legacy l;
 
-	close_device(self);
+	close_it(self);
 	ASSERT_EQ(0, legacy_open(&l, &self->dev));
 	EXPECT_STREQ("vfio_pci", unload_all());
 	if (is_loaded("vfio_iommu_type1"))
@@ -236,7 +236,7 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	/* One that is there and not used goes with its driver */
 	EXPECT_EQ(0, unload("mdpin"));
 	EXPECT_EQ(-1, open_cdev(&mdev));
-	close_device(self);
+	close_it(self);
 	EXPECT_STREQ("", unload_all());
 	EXPECT_EQ(0, use_again(self));
 }
@@ -246,7 +246,7 @@ TEST_F(module, kvm_with_a_group_keeps_vfio)
 {
 	int group;
 
-	close_device(self);
+	close_it(self);
 	ASSERT_EQ(0, open_kvm(self));
 	group = open_group(&self->dev);
 	ASSERT_LE(0, group);
@@ -271,7 +271,7 @@ TEST_F(module, kvm_with_a_node_keeps_the_driver)
 {
 	ASSERT_EQ(0, open_kvm(self));
 	EXPECT_EQ(0, kvm_add(self, self->device));
-	close_device(self);
+	close_it(self);
 	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
 	close_kvm(self);
 	EXPECT_STREQ("", unload_all());
@@ -284,7 +284,7 @@ TEST_F(module, kvm_with_a_bound_node_keeps_both)
 	ASSERT_EQ(0, open_kvm(self));
 	EXPECT_EQ(0, kvm_add(self, self->device));
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
-	close_device(self);
+	close_it(self);
 	close(self->vm);
 	close(self->kvm);
 	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
@@ -302,7 +302,7 @@ TEST_F(module, bound_device_keeps_its_kvm)
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	close_kvm(self);
 	EXPECT_ERRNO(EWOULDBLOCK, unload("kvm_amd"));
-	close_device(self);
+	close_it(self);
 	EXPECT_STREQ("", unload_all());
 	EXPECT_EQ(0, use_again(self));
 }
@@ -315,7 +315,7 @@ TEST_F(module, closed_kvm_keeps_nothing)
 	close_kvm(self);
 	EXPECT_EQ(0, unload("kvm_amd"));
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
-	close_device(self);
+	close_it(self);
 	EXPECT_STREQ("", unload_all());
 	EXPECT_EQ(0, use_again(self));
 }
@@ -341,7 +341,7 @@ TEST_F(module, any_order)
 	int i, n, round, left;
 
 	memcpy(list, modules, sizeof(list));
-	close_device(self);
+	close_it(self);
 	for (round = 0; round < 8; round++) {
 		n = 0;
 		do {
@@ -366,9 +366,9 @@ TEST_F(module, any_order)
 		for (i = 0; i < NR_MODULES; i++)
 			EXPECT_EQ(0, load(list[i]));
 		ASSERT_EQ(0, use_again(self));
-		close_device(self);
+		close_it(self);
 	}
-	ASSERT_EQ(0, open_device(self));
+	ASSERT_EQ(0, open_it(self));
 }
 
 TEST_HARNESS_MAIN
