@@ -47,11 +47,11 @@ struct mdpin_image {
 
 /*
  * struct mdpin_transfer - behind a file that userspace reads or writes the image by
- * @lock: protects the rest
  * @ended: the device has left the state that the file is for
  * @done: bytes that went through
  */
 struct mdpin_transfer {
+	/* Protects what is below */
 	struct mutex lock;
 	bool ended;
 	loff_t done;

@@ -333,7 +333,7 @@ TEST_F(device, mmap_has_its_limits)
 
 	whole = map_region(self->device, bar, EDU_BAR_SIZE);
 	ASSERT_NE(NULL, whole);
-	EXPECT_EQ(EDU_ID_VALUE, *(volatile __u32 *)whole);
+	EXPECT_EQ(EDU_ID_VALUE, get_register(whole));
 	munmap(whole, EDU_BAR_SIZE);
 	EXPECT_EQ(NULL, map_region(self->device, bar, EDU_BAR_SIZE + SZ_4K));
 	EXPECT_EQ(EINVAL, errno);
@@ -352,7 +352,7 @@ TEST_F(device, mmap_has_its_limits)
  */
 TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 {
-	volatile char *other = map_region(self->device, BAR0(0), EDU_BAR_SIZE);
+	char *other = map_region(self->device, BAR0(0), EDU_BAR_SIZE);
 	int go[2], done[2], status;
 	bool was, off, on;
 	__u32 value;
@@ -391,7 +391,7 @@ TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 	EXPECT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	munmap((void *)other, EDU_BAR_SIZE);
+	munmap(other, EDU_BAR_SIZE);
 	close(go[0]);
 	close(go[1]);
 	close(done[0]);
@@ -421,15 +421,15 @@ static void *touch_by_read(void *arg)
 static void *touch_by_mmap(void *arg)
 {
 	struct toucher *me = arg;
-	volatile __u32 *regs;
+	void *regs;
 
 	pthread_barrier_wait(me->barrier);
 	regs = map_region(me->device, me->at, SZ_4K);
 	me->err = regs ? 0 : errno;
 	if (!regs)
 		return NULL;
-	me->right = *regs == EDU_ID_VALUE;
-	munmap((void *)regs, SZ_4K);
+	me->right = get_register(regs) == EDU_ID_VALUE;
+	munmap(regs, SZ_4K);
 	return NULL;
 }
 
@@ -470,13 +470,9 @@ TEST_F(device, registers_are_first_used_by_two)
 		}
 		for (j = 0; j < 2; j++)
 			pthread_join(threads[j], NULL);
-		for (j = 0; j < 2; j++) {
-			if (!me[j].err) {
-				EXPECT_TRUE(me[j].right);
-			} else {
-				EXPECT_EQ(EBUSY, me[j].err);
-			}
-		}
+		for (j = 0; j < 2; j++)
+			EXPECT_TRUE(me[j].err ? me[j].err == EBUSY :
+						 me[j].right);
 		EXPECT_TRUE(!me[0].err || !me[1].err);
 		ASSERT_EQ(0, edu_open(&self->edu, self->device));
 		EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
@@ -634,11 +630,8 @@ TEST_F(device, intx_without_trigger_is_harmless)
 		edu_write(&self->edu, EDU_ACK, 1);
 		/* Another one is in the way */
 		EXPECT_ERRNO(EINVAL, set_irq(self->device, MSI, EVENTFD, event));
-		if (i & 1) {
-			EXPECT_EQ(0, irqs_off(self->device, INTX));
-		} else {
-			ASSERT_EQ(0, reopen(self, variant->container));
-		}
+		ASSERT_EQ(0, i & 1 ? irqs_off(self->device, INTX) :
+				     reopen(self, variant->container));
 		EXPECT_ERRNO(EINVAL, set_irq(self->device, INTX, UNMASK, 0));
 	}
 	close(event);
@@ -668,11 +661,8 @@ TEST_F(device, msi_goes_on_and_off)
 		edu_write(&self->edu, EDU_RAISE, 1);
 		EXPECT_TRUE(is_signalled(event, 5000));
 		edu_write(&self->edu, EDU_ACK, 1);
-		if (i % 10 == 9) {
-			ASSERT_EQ(0, reopen(self, variant->container));
-		} else {
-			ASSERT_EQ(0, irqs_off(self->device, MSI));
-		}
+		ASSERT_EQ(0, i % 10 < 9 ? irqs_off(self->device, MSI) :
+					  reopen(self, variant->container));
 	}
 	ASSERT_EQ(0, set_irq(self->device, INTX, EVENTFD, event));
 	close(event);
@@ -794,12 +784,8 @@ TEST_F(device, low_power_takes_mappings)
 		EXPECT_EQ(EDU_ID_VALUE, value);
 		EXPECT_FALSE(touches(self->edu.regs));
 		/* The next user has a device that is awake */
-		if (i == 1) {
-			ASSERT_EQ(0, reopen(self, variant->container));
-		} else {
-			ASSERT_EQ(0, FEATURE(SET |
-					VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
-		}
+		ASSERT_EQ(0, i == 1 ? reopen(self, variant->container) :
+			     FEATURE(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
 		EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
 	}
 }
@@ -834,7 +820,7 @@ FIXTURE(function)
 	struct pci_dev dev;
 	struct opened opened;
 	int device;
-	volatile __u32 *table;
+	__u32 *table;
 };
 
 FIXTURE_VARIANT(function)
@@ -891,11 +877,11 @@ TEST_F(function, reset_resets_the_function)
 	EXPECT_EQ(VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET, info.flags);
 	ASSERT_EQ(64, pread(self->device, before, 64, CONFIG(0)));
 	for (i = 0; i < 3; i++) {
-		*self->table = 0x12345678;
-		ASSERT_EQ(0x12345678, *self->table);
+		set_register(self->table, 0x12345678);
+		ASSERT_EQ(0x12345678, get_register(self->table));
 		ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_RESET));
 		EXPECT_TRUE(touches(self->table));
-		EXPECT_EQ(0, *self->table);
+		EXPECT_EQ(0, get_register(self->table));
 		ASSERT_EQ(64, pread(self->device, after, 64, CONFIG(0)));
 		EXPECT_EQ(0, memcmp(before, after, 64));
 	}
@@ -904,7 +890,7 @@ TEST_F(function, reset_resets_the_function)
 /* Closing the device resets it for the next user */
 TEST_F(function, next_user_has_a_reset_function)
 {
-	*self->table = 0x12345678;
+	set_register(self->table, 0x12345678);
 	munmap_msix_table(self->table);
 	close_device(&self->opened);
 	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
@@ -913,7 +899,7 @@ TEST_F(function, next_user_has_a_reset_function)
 	ASSERT_EQ(0, change_command(self->device, COMMAND_MEMORY, 0));
 	self->table = map_msix_table(self->device);
 	ASSERT_NE(NULL, self->table);
-	EXPECT_EQ(0, *self->table);
+	EXPECT_EQ(0, get_register(self->table));
 }
 
 /* Some of many interrupts, in any order (trap E14) */
@@ -1027,7 +1013,7 @@ TEST_F(large, offsets_have_64_bits)
 	static const __u64 places[] = {
 		0, 4 * SZ_1G - SZ_4K, 4 * SZ_1G, 8 * SZ_1G - SZ_4K,
 	};
-	volatile __u32 *mapped[ARRAY_SIZE(places)];
+	__u32 *mapped[ARRAY_SIZE(places)];
 	struct vfio_region_info info;
 	__u32 i, value;
 
@@ -1043,15 +1029,15 @@ TEST_F(large, offsets_have_64_bits)
 		mapped[i] = map_region(self->device, info.offset + places[i],
 				       SZ_4K);
 		ASSERT_NE(NULL, mapped[i]);
-		EXPECT_EQ(0x1000 + i, mapped[i][SZ_4K / 4 - 1]);
-		mapped[i][0] = 0x2000 + i;
+		EXPECT_EQ(0x1000 + i, get_register(mapped[i] + SZ_4K / 4 - 1));
+		set_register(mapped[i], 0x2000 + i);
 	}
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		EXPECT_EQ(0x2000 + i, mapped[i][0]);
+		EXPECT_EQ(0x2000 + i, get_register(mapped[i]));
 		ASSERT_EQ(4, pread(self->device, &value, 4,
 				   info.offset + places[i]));
 		EXPECT_EQ(0x2000 + i, value);
-		munmap((void *)mapped[i], SZ_4K);
+		munmap(mapped[i], SZ_4K);
 	}
 	EXPECT_ERRNO(EINVAL, pread(self->device, &value, 4,
 				   info.offset + info.size));
@@ -1285,11 +1271,9 @@ TEST_F(migration, stopped_device_does_nothing)
 		/* The state that it is in */
 		EXPECT_EQ(0, set_state(self->device, states[i], &again));
 		EXPECT_EQ(-1, again);
-		if (states[i] == RESUMING) {
-			EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_RESET));
-		} else {
-			EXPECT_EQ(0, set_state(self->device, RUNNING, &again));
-		}
+		EXPECT_EQ(0, states[i] == RESUMING ?
+			     ioctl(self->device, VFIO_DEVICE_RESET) :
+			     set_state(self->device, RUNNING, &again));
 		EXPECT_EQ(RUNNING, state_of(self->device));
 		close(fd);
 	}

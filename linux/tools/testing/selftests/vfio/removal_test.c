@@ -495,7 +495,7 @@ FIXTURE_TEARDOWN(reset)
 TEST_F(reset, reset_waits_for_nobody)
 {
 	struct user *user = &self->user;
-	volatile __u32 *table = NULL;
+	__u32 *table = NULL;
 	int i;
 
 	if (variant->state >= MMAPPED) {
@@ -504,12 +504,12 @@ TEST_F(reset, reset_waits_for_nobody)
 	}
 	for (i = 0; i < 5; i++) {
 		if (table) {
-			*table = 0x12345678;
-			ASSERT_EQ(0x12345678, *table);
+			set_register(table, 0x12345678);
+			ASSERT_EQ(0x12345678, get_register(table));
 		}
 		ASSERT_EQ(0, write_pci_file(&user->dev, "reset", "1"));
 		if (table)
-			EXPECT_EQ(0, *table);
+			EXPECT_EQ(0, get_register(table));
 		if (variant->state >= ATTACHED) {
 			EXPECT_EQ(0, unmap_for_device(&user->opened, IOVA,
 						      SZ_4K));

@@ -82,11 +82,11 @@ static int become_user(gid_t group)
 }
 
 typedef void (*user_fn)(struct __test_metadata *_metadata,
-			FIXTURE_DATA(user) *self);
+			struct _test_data_user *self);
 
 /* Does all go well for a process of that user? */
 static bool run_as_user(struct __test_metadata *_metadata,
-			FIXTURE_DATA(user) *self, gid_t group, user_fn fn)
+			struct _test_data_user *self, gid_t group, user_fn fn)
 {
 	int status;
 	pid_t pid;
@@ -103,7 +103,7 @@ static bool run_as_user(struct __test_metadata *_metadata,
 }
 
 static void find_all_closed(struct __test_metadata *_metadata,
-			    FIXTURE_DATA(user) *self)
+			    struct _test_data_user *self)
 {
 	EXPECT_ERRNO(EACCES, open(self->path, O_RDWR));
 	EXPECT_ERRNO(EACCES, open(self->path, O_RDONLY));
@@ -153,7 +153,7 @@ TEST_F(user, node_of_a_group_is_closed_to_others)
  * All that there is to do with the files of a device and an iommufd: memory up to the
  * limit, DMA both ways, and an interrupt
  */
-static void drive(struct __test_metadata *_metadata, FIXTURE_DATA(user) *self,
+static void drive(struct __test_metadata *_metadata, struct _test_data_user *self,
 		  int device, int iommufd)
 {
 	char *buf = map_anon(LIMIT + SZ_4K);
@@ -199,7 +199,7 @@ static void drive(struct __test_metadata *_metadata, FIXTURE_DATA(user) *self,
 }
 
 static void drive_what_opens(struct __test_metadata *_metadata,
-			     FIXTURE_DATA(user) *self)
+			     struct _test_data_user *self)
 {
 	/* The old way stays closed */
 	EXPECT_ERRNO(EACCES, open_group(&self->dev));
@@ -222,7 +222,7 @@ TEST_F(user, group_of_the_nodes_drives_the_device)
 static int passed_device, passed_iommufd;
 
 static void drive_what_was_passed(struct __test_metadata *_metadata,
-				  FIXTURE_DATA(user) *self)
+				  struct _test_data_user *self)
 {
 	EXPECT_ERRNO(EACCES, open(self->path, O_RDWR));
 	EXPECT_ERRNO(EACCES, open("/dev/iommu", O_RDWR));
@@ -241,7 +241,7 @@ TEST_F(user, passed_files_drive_the_device)
 
 /* What is mapped for a device is charged to the user until the last file is closed */
 static void leave_it_mapped(struct __test_metadata *_metadata,
-			    FIXTURE_DATA(user) *self)
+			    struct _test_data_user *self)
 {
 	__u32 ioas;
 
@@ -253,7 +253,7 @@ static void leave_it_mapped(struct __test_metadata *_metadata,
 }
 
 static void find_no_room(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(user) *self)
+			 struct _test_data_user *self)
 {
 	__u32 ioas;
 

@@ -861,14 +861,14 @@ static void jump(int sig)
 }
 
 /* Can this be read, or is it SIGBUS? */
-bool touches(const volatile void *p)
+bool touches(const void *p)
 {
 	struct sigaction old, new = { .sa_handler = jump };
 	bool ret = false;
 
 	sigaction(SIGBUS, &new, &old);
 	if (!sigsetjmp(no_memory, 1)) {
-		(void)*(const volatile __u32 *)p;
+		get_register(p);
 		ret = true;
 	}
 	sigaction(SIGBUS, &old, NULL);
@@ -879,7 +879,7 @@ bool touches(const volatile void *p)
  * The table of MSI-X messages, which a program can map, though it is not asked for. What
  * is in it is gone after a reset
  */
-volatile __u32 *map_msix_table(int device)
+__u32 *map_msix_table(int device)
 {
 	struct vfio_region_info config = {
 		.argsz = sizeof(config),
@@ -908,7 +908,7 @@ volatile __u32 *map_msix_table(int device)
 	return page == MAP_FAILED ? NULL : page + (table & (SZ_4K - 1));
 }
 
-void munmap_msix_table(volatile __u32 *table)
+void munmap_msix_table(__u32 *table)
 {
 	munmap((void *)((uintptr_t)table & ~(SZ_4K - 1)), SZ_4K);
 }

@@ -155,9 +155,20 @@ int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
 int set_irq(int device, __u32 index, __u32 flags, __s32 value);
 int irq_eventfd(int device, __u32 index);
 bool is_signalled(int eventfd, int ms);
-bool touches(const volatile void *p);
-volatile __u32 *map_msix_table(int device);
-void munmap_msix_table(volatile __u32 *table);
+bool touches(const void *p);
+__u32 *map_msix_table(int device);
+void munmap_msix_table(__u32 *table);
+
+/* A register that is mapped, which has to be read and written as often as it says */
+static inline __u32 get_register(const void *p)
+{
+	return __atomic_load_n((const __u32 *)p, __ATOMIC_SEQ_CST);
+}
+
+static inline void set_register(void *p, __u32 value)
+{
+	__atomic_store_n((__u32 *)p, value, __ATOMIC_SEQ_CST);
+}
 
 int kmsg_open(void);
 bool kmsg_has_fault(int kmsg, __u64 iova);
