@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * When a device sleeps: while nobody has opened it, and while its user allows that, by
+ * its node as by its group. Needs a kernel with CONFIG_PM.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+#define ENTRY VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
+#define ENTRY_WITH_WAKEUP VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP
+#define EXIT VFIO_DEVICE_FEATURE_LOW_POWER_EXIT
+
+FIXTURE(power)
+{
+	struct pci_dev dev;
+	struct opened opened;
+	char status[PATH_MAX];
+};
+
+/* @container: see open_device() */
+FIXTURE_VARIANT(power)
+{
+	const char *container;
+};
+
+FIXTURE_VARIANT_ADD(power, group)
+{
+	.container = CONTAINER,
+};
+
+FIXTURE_VARIANT_ADD(power, group_of_iommufd)
+{
+	.container = "/dev/iommu",
+};
+
+FIXTURE_VARIANT_ADD(power, node)
+{
+};
+
+FIXTURE_SETUP(power)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	snprintf(self->status, sizeof(self->status),
+		 "/sys/bus/pci/devices/%s/power/runtime_status", self->dev.bdf);
+	if (access(self->status, R_OK))
+		SKIP_TEST("no power management in this kernel");
+}
+
+FIXTURE_TEARDOWN(power)
+{
+}
+
+/* Is it in this state, or soon? */
+static bool becomes(const char *path, const char *status)
+{
+	struct timespec pause = { .tv_nsec = 10000000 };
+	size_t length = strlen(status);
+	char now[32] = {};
+	int tries, fd;
+
+	for (tries = 0; tries < 500; tries++) {
+		fd = open(path, O_RDONLY);
+		if (read(fd, now, sizeof(now) - 1) < 0)
+			now[0] = 0;
+		close(fd);
+		if (!strncmp(now, status, length))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+/* And not any more after a while */
+static bool stays(const char *path, const char *status)
+{
+	struct timespec pause = { .tv_nsec = 200000000 };
+
+	nanosleep(&pause, NULL);
+	return becomes(path, status);
+}
+
+#define SLEEPS() becomes(self->status, "suspended")
+#define IS_AWAKE() becomes(self->status, "active")
+#define STAYS_AWAKE() stays(self->status, "active")
+#define OPEN() open_device(&self->opened, &self->dev, variant->container)
+#define CLOSE() close_device(&self->opened)
+
+static int set_power(int device, __u32 feature, int eventfd)
+{
+	struct {
+		struct vfio_device_feature cmd;
+		struct vfio_device_low_power_entry_with_wakeup entry;
+	} set = {
+		.cmd = {
+			.argsz = sizeof(set),
+			.flags = VFIO_DEVICE_FEATURE_SET | feature,
+		},
+		.entry.wakeup_eventfd = eventfd,
+	};
+
+	return ioctl(device, VFIO_DEVICE_FEATURE, &set);
+}
+
+#define SET_POWER(_feature) set_power(self->opened.device, _feature, -1)
+
+/* A register, which can be read only when it is awake */
+static __u32 read_id(int device)
+{
+	struct vfio_region_info bar = {
+		.argsz = sizeof(bar),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	__u32 id = 0;
+
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
+	    pread(device, &id, 4, bar.offset) != 4)
+		return 0;
+	return id;
+}
+
+/* A file of the node wakes nothing before it is bound; an open device stays awake */
+TEST_F(power, device_sleeps_while_it_is_closed)
+{
+	int device = -1, i;
+
+	for (i = 0; i < 3; i++) {
+		EXPECT_TRUE(SLEEPS());
+		if (!variant->container) {
+			device = open_cdev(&self->dev);
+			ASSERT_LE(0, device);
+			EXPECT_ERRNO(EBADF, bind_iommufd(device, 1000, NULL));
+			EXPECT_TRUE(SLEEPS());
+		}
+		ASSERT_EQ(0, OPEN());
+		EXPECT_TRUE(STAYS_AWAKE());
+		CLOSE();
+		close(device);
+	}
+	EXPECT_TRUE(SLEEPS());
+}
+
+/* Each request wakes it for as long as it takes */
+TEST_F(power, device_sleeps_when_it_may)
+{
+	struct edu edu;
+	int i;
+
+	ASSERT_EQ(0, OPEN());
+	ASSERT_EQ(0, edu_open(&edu, self->opened.device));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, SET_POWER(ENTRY));
+		EXPECT_TRUE(SLEEPS());
+		EXPECT_FALSE(touches(edu.regs));
+		EXPECT_EQ(0x010000ed, read_id(self->opened.device));
+		EXPECT_TRUE(SLEEPS());
+		ASSERT_EQ(0, SET_POWER(EXIT));
+		EXPECT_TRUE(STAYS_AWAKE());
+		EXPECT_TRUE(touches(edu.regs));
+		ASSERT_EQ(0, SET_POWER(EXIT));
+		EXPECT_TRUE(IS_AWAKE());
+	}
+	edu_close(&edu);
+	CLOSE();
+	EXPECT_TRUE(SLEEPS());
+}
+
+/* Who asked for it is told, once, and the device then stays awake */
+TEST_F(power, waking_is_told)
+{
+	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), i;
+
+	ASSERT_EQ(0, OPEN());
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, set_power(self->opened.device, ENTRY_WITH_WAKEUP,
+				       event));
+		EXPECT_TRUE(SLEEPS());
+		EXPECT_FALSE(is_signalled(event, 0));
+		EXPECT_EQ(0x010000ed, read_id(self->opened.device));
+		EXPECT_TRUE(is_signalled(event, 0));
+		EXPECT_TRUE(STAYS_AWAKE());
+		EXPECT_FALSE(is_signalled(event, 0));
+		ASSERT_EQ(0, SET_POWER(EXIT));
+	}
+	CLOSE();
+	EXPECT_TRUE(SLEEPS());
+	close(event);
+}
+
+/* A program that ends while its device may sleep leaves nothing to the next one */
+TEST_F(power, close_ends_the_permission)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, OPEN());
+		ASSERT_EQ(0, SET_POWER(ENTRY));
+		if (i & 1)
+			EXPECT_TRUE(SLEEPS());
+		CLOSE();
+		ASSERT_EQ(0, OPEN());
+		EXPECT_TRUE(STAYS_AWAKE());
+		CLOSE();
+		EXPECT_TRUE(SLEEPS());
+	}
+}
+
+TEST_HARNESS_MAIN
