@@ -250,7 +250,7 @@ TEST_F(client, libvfn)
 {
 	struct iommu_iova_range ranges[64];
 	__u32 nr = 64;
-	__u64 iova;
+	__u64 iova = 0;
 
 	ASSERT_EQ(0, IOAS_ALLOC());
 	ASSERT_EQ(0, BIND());
@@ -291,7 +291,7 @@ TEST_F(client, dpdk)
 /* The file of its memory before there is a device; DETACH must not fail */
 TEST_F(client, xnvme)
 {
-	__u64 iova;
+	__u64 iova = 0;
 
 	ASSERT_EQ(0, IOAS_ALLOC());
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, MAP_RW, self->memfd, 0,

@@ -221,7 +221,7 @@ TEST_F(lsvfio, driver_in_the_way_is_named)
 
 TEST_F(lsvfio, other_user_is_told_whose_the_node_is)
 {
-	char reason[128];
+	char reason[PATH_MAX + 32];
 
 	if (!has_nodes())
 		SKIP(return, "the kernel has no nodes");
