@@ -100,7 +100,7 @@ FIXTURE_SETUP(race)
 		};
 		pthread_barrier_init(&team->barrier, NULL, NR_THREADS);
 	}
-	self->kvm_users = refcnt("kvm");
+	self->kvm_users = module_users("kvm");
 	stop = false;
 	wrong = 0;
 }
@@ -112,7 +112,7 @@ FIXTURE_TEARDOWN(race)
 
 	EXPECT_EQ(0, wrong);
 	EXPECT_FALSE(vm_is_there());
-	EXPECT_EQ(self->kvm_users, refcnt("kvm"));
+	EXPECT_EQ(self->kvm_users, module_users("kvm"));
 	for (i = 0; i < 2; i++) {
 		int node = open_cdev(&self->dev[i]);
 		int group;

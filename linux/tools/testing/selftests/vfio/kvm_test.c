@@ -406,15 +406,15 @@ FIXTURE_SETUP(life)
 		ASSERT_EQ(0, find_edu_alone(&self->dev));
 		ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	}
-	self->kvm_users = refcnt("kvm");
-	self->vfio_users = refcnt("vfio");
+	self->kvm_users = module_users("kvm");
+	self->vfio_users = module_users("vfio");
 }
 
 FIXTURE_TEARDOWN(life)
 {
 	EXPECT_FALSE(vm_is_there());
-	EXPECT_EQ(self->kvm_users, refcnt("kvm"));
-	EXPECT_EQ(self->vfio_users, refcnt("vfio"));
+	EXPECT_EQ(self->kvm_users, module_users("kvm"));
+	EXPECT_EQ(self->vfio_users, module_users("vfio"));
 	if (self->dev.mdev)
 		EXPECT_EQ(0, mdev_remove(&self->dev));
 }
@@ -613,7 +613,7 @@ FIXTURE_SETUP(bind)
 		SKIP_TEST("no device nodes");
 	ASSERT_EQ(0, load_kvm());
 	ASSERT_EQ(0, mdev_create(&life->dev, "mdpin", "hearing"));
-	life->kvm_users = refcnt("kvm");
+	life->kvm_users = module_users("kvm");
 	ASSERT_EQ(0, open_vm(life));
 	ASSERT_EQ(0, open_file(life, false));
 	ASSERT_EQ(0, add_file(life->vfio, life->file));
@@ -627,7 +627,7 @@ FIXTURE_TEARDOWN(bind)
 	close(self->life.vfio);
 	close(self->life.vm);
 	EXPECT_FALSE(vm_is_there());
-	EXPECT_EQ(self->life.kvm_users, refcnt("kvm"));
+	EXPECT_EQ(self->life.kvm_users, module_users("kvm"));
 	close_files(&self->life);
 	close(self->other);
 	EXPECT_EQ(0, what_is(&self->life));

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* What has a reference to a module, or -1 if it is no module */
-static inline long refcnt(const char *module)
+static inline long module_users(const char *module)
 {
 	char path[128];
 	long ret = -1;
@@ -45,7 +45,7 @@ static inline int load_kvm(void)
  */
 static inline bool vm_is_there(void)
 {
-	return refcnt("kvm_amd") > 0 || refcnt("kvm_intel") > 0;
+	return module_users("kvm_amd") > 0 || module_users("kvm_intel") > 0;
 }
 
 static inline int vm_create(void)
