@@ -41,34 +41,36 @@
  * struct step - what to tell QEMU's monitor, and when
  * @line: how a line of the guest begins
  * @nr: number of such lines that there have to be
- * @free: the disk can be opened again then, though QEMU goes on
+ * @holds: what is to be true then, if not NULL
  * @command: for the monitor, with words in braces as in struct way
  */
 struct step {
 	const char *line;
 	int nr;
-	bool free;
+	bool (*holds)(pid_t qemu);
 	const char *command;
 };
 
-static const struct step again[] = {
-	{ "disk", 1, false, "system_reset" },
-	{ "disk", 2, false, "quit" },
+static bool disk_is_free(pid_t qemu);
+static bool was_reset_by_id(pid_t qemu);
+static bool told_kvm(pid_t qemu);
+
+static const struct step reboot[] = {
+	{ "disk", 1, NULL, "system_reset" },
+	{ "disk", 2, NULL, "quit" },
 	{ }
 };
 
 static const struct step plug[] = {
-	{ "empty", 1, false, "device_add vfio-pci,id=hot,bus=slot,host={disk},iommufd=i0" },
-	{ "disk", 1, false, "device_del hot" },
-	{ "gone", 1, true, "quit" },
+	{ "empty", 1, NULL, "device_add vfio-pci,id=hot,bus=plug,host={disk},iommufd=i0" },
+	{ "disk", 1, NULL, "device_del hot" },
+	{ "gone", 1, disk_is_free, "quit" },
 	{ }
 };
 
+static const struct step reset[] = { { "edu", 2, was_reset_by_id, "quit" }, { } };
+static const struct step kvm[] = { { "disk", 1, told_kvm, "quit" }, { } };
 static const struct step none[] = { { } };
-
-static bool resets_by_id(void);
-static bool kvm_came_first(void);
-static bool was_free(void);
 
 #define IOMMUFD "-object iommufd,id=i0 "
 
@@ -82,7 +84,7 @@ static bool was_free(void);
  * @does: arguments of vm/inner.c
  * @disks: number of checksums that this gives; and of others that have to work
  * @steps: with the monitor
- * @proof: that it was this way, if not NULL; @claim says what it proves
+ * @claim: what holds in one of the steps, if not NULL
  */
 static const struct way {
 	const char *program;
@@ -93,7 +95,6 @@ static const struct way {
 	const char *does;
 	int disks, edus, mttys;
 	const struct step *steps;
-	bool (*proof)(void);
 	const char *claim;
 } ways[] = {
 	{ "qemu7", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
@@ -107,36 +108,35 @@ static const struct way {
 	/* It owns the nodes, and nothing else */
 	{ "qemu10", "user", "tcg", USER,
 	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk", 1 },
-	{ "qemu10", "edu", "tcg", 0,
+	{ "qemu10", "edu", "kvm", 0,
 	  IOMMUFD "-device vfio-pci,host={edu},iommufd=i0", "edu", 0, 1 },
-	{ "qemu10", "two", "tcg", 0,
+	{ "qemu10", "two", "kvm", 0,
 	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0"
 	  " -device vfio-pci,host={edu},iommufd=i0", "disk,edu", 1, 1 },
-	{ "qemu10", "reset", "tcg", 0,
+	{ "qemu10", "reset", "kvm", 0,
 	  IOMMUFD "-device vfio-pci,host={edu},iommufd=i0"
 	  " -device vfio-pci,host={neighbour},iommufd=i0"
-	  " -trace vfio_pci_hot_reset* -trace iommufd_cdev_pci_hot_reset*", "edu", 0, 2, 0,
-	  none, resets_by_id, "QEMU resets both by their ids" },
-	{ "qemu10", "reboot", "tcg", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk,stay", 2, 0, 0, again },
-	/* Without ACPI, which is not what a guest has on real hardware */
-	{ "qemu10", "hotplug", "tcg", 0,
+	  " -trace vfio_pci_hot_reset* -trace iommufd_cdev_pci_hot_reset*", "edu,stay", 0, 2, 0,
+	  reset, "QEMU resets both by their ids" },
+	{ "qemu10", "reboot", "kvm", 0,
+	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk,stay", 2, 0, 0, reboot },
+	/* By the port itself, as in hardware, and not by ACPI */
+	{ "qemu10", "hotplug", "kvm", 0,
 	  IOMMUFD "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
-	  " -device pcie-root-port,id=slot,chassis=1", "empty,disk,gone,stay", 1, 0, 0,
-	  plug, was_free, "the disk is free while QEMU goes on without it" },
-	{ "qemu10", "mdev", "tcg", 0,
+	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1, 0, 0,
+	  plug, "the disk is free while QEMU goes on without it" },
+	{ "qemu10", "mdev", "kvm", 0,
 	  IOMMUFD "-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mtty},iommufd=i0",
 	  "mtty", 0, 0, 1 },
 	{ "qemu10", "kvm", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0"
-	  " -trace kvm_device_ioctl -trace iommufd_cdev_connect_and_bind", "disk", 1, 0, 0,
-	  none, kvm_came_first, "KVM takes the device's file before the device is bound" },
+	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk,stay", 1, 0, 0,
+	  kvm, "KVM was told of the device" },
 };
 
 /* What a run has, set by main() and set_up() */
 static struct pci_dev disk, edu, neighbour, mtty;
 static int iommufd = -1, node = -1;
-static bool disk_was_free;
+static bool held;
 
 static double now(void)
 {
@@ -252,40 +252,46 @@ static int inside(const char *begin)
 	return nr;
 }
 
-/* In how many lines QEMU said this, and in which the first time, from 1 */
-static int said(const char *what, int *first)
+/* In how many lines QEMU said this */
+static int said(const char *what)
 {
 	char line[512];
-	int nr = 0, at = 0;
+	int nr = 0;
 	FILE *f = fopen(SAID, "r");
 
-	while (f && fgets(line, sizeof(line), f)) {
-		at++;
-		if (strstr(line, what) && !nr++ && first)
-			*first = at;
-	}
+	while (f && fgets(line, sizeof(line), f))
+		nr += !!strstr(line, what);
 	if (f)
 		fclose(f);
 	return nr;
 }
 
 /* An id of a device is not 0, which is one without, and not -1, one of somebody else */
-static bool resets_by_id(void)
+static bool was_reset_by_id(pid_t qemu)
 {
-	return said("hot reset: Success", NULL) && said(" devid ", NULL) >= 2 &&
-	       !said(" devid 0\n", NULL) && !said(" devid -1", NULL);
+	return said("hot reset: Success") && said(" devid ") >= 2 &&
+	       !said(" devid 0\n") && !said(" devid -1\n");
 }
 
-static bool kvm_came_first(void)
+/*
+ * QEMU has a file for what it tells KVM of devices, which it makes before the first is bound.
+ * It ends when KVM does not take a device.
+ */
+static bool told_kvm(pid_t qemu)
 {
-	int kvm = 0, bound = 0;
+	char path[64], target[64];
+	int fd;
 
-	return said("kvm_device_ioctl", &kvm) && said("Successfully bound", &bound) && kvm < bound;
-}
+	for (fd = 0; fd < 256; fd++) {
+		ssize_t len;
 
-static bool was_free(void)
-{
-	return disk_was_free;
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", qemu, fd);
+		len = readlink(path, target, sizeof(target) - 1);
+		target[len < 0 ? 0 : len] = 0;
+		if (!strcmp(target, "anon_inode:kvm-vfio"))
+			return true;
+	}
+	return false;
 }
 
 /* @text with what its words in braces stand for, to be freed */
@@ -338,6 +344,11 @@ static bool is_free(const struct pci_dev *dev)
 	close(device);
 	close(fd);
 	return ok;
+}
+
+static bool disk_is_free(pid_t qemu)
+{
+	return is_free(&disk);
 }
 
 /* It reaches memory of this program */
@@ -436,7 +447,7 @@ static pid_t start(const struct way *way, unsigned int seconds)
 		 " -serial file:" CONSOLE " -serial file:" VERDICT
 		 " -monitor unix:" MONITOR ",server=on,wait=off"
 		 " -kernel /qemu/kernel -initrd /qemu/initrd %s -append",
-		 way->accel, RAM_MB, way->steps == again ? "" : "-no-reboot ", args);
+		 way->accel, RAM_MB, way->steps == reboot ? "" : "-no-reboot ", args);
 	free(args);
 	while ((word = strsep(&next, " ")))
 		argv[n++] = word;
@@ -495,8 +506,8 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 			break;
 		}
 		if (step->line && inside(step->line) >= step->nr) {
-			if (step->free)
-				disk_was_free = is_free(&disk);
+			if (step->holds)
+				held = step->holds(pid);
 			tell(&monitor, step->command);
 			step++;
 		}
@@ -518,7 +529,7 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 	unlink(VERDICT);
 	unlink(SAID);
 	unlink(MONITOR);
-	disk_was_free = false;
+	held = false;
 	if (!set_up(way))
 		status = wait_for_end(start(way, seconds), way->steps ?: none, seconds);
 
@@ -538,8 +549,8 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 			 way->disks ? "checksum inside equals outside" : "it reaches memory");
 	ksft_test_result(!status, "%s: QEMU ends without an error\n", way->name);
 	ksft_test_result(give_back(way, host), "%s: this kernel has it again\n", way->name);
-	if (way->proof)
-		ksft_test_result(way->proof(), "%s: %s\n", way->name, way->claim);
+	if (way->claim)
+		ksft_test_result(held, "%s: %s\n", way->name, way->claim);
 }
 
 /* By its program, or by that and its name: qemu10 has many, qemu10-node is one of them */
@@ -561,7 +572,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		if (is_of(&ways[i], program)) {
 			nr++;
-			cases += ways[i].proof ? 5 : 4;
+			cases += ways[i].claim ? 5 : 4;
 		}
 	}
 	ksft_print_header();
@@ -570,10 +581,10 @@ int main(int argc, char **argv)
 	ksft_set_plan(cases);
 
 	note_version();
-	ksft_print_msg("note: host    %s\n", host);
+	ksft_print_msg("note: host    disk %s\n", host);
 	ksft_test_result(!sum_outside(outside) && !strcmp(outside, host),
 			 "this kernel reads what the host wrote\n");
-	ksft_print_msg("note: outside %s\n", outside);
+	ksft_print_msg("note: outside disk %s\n", outside);
 
 	/* A program that only knows the container is given an iommufd in its place */
 	if (strstr(program, "-iommufd") &&
