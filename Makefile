@@ -1,7 +1,7 @@
 # The front door. `make` alone lists what there is to do.
 #
 #	V=	which kernel: plain, debug, or a name in vm/variants
-#	T=	which test of vm/plan, or several with commas
+#	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine
 #	TIMES=	how many times as long as in `make test` threads race
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
@@ -13,6 +13,9 @@ T ?=
 TIMES ?= 25
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,mock-race
 export KSRC A PEER
+ifeq ($(T),qemu)
+override T := qemu7,qemu7-iommufd,qemu10
+endif
 
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"

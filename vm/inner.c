@@ -40,11 +40,11 @@ static void enable(const char *dev)
 	int config = open_leaf(dev, "config");
 	__u16 command;
 
-	if (pread(config, &command, 2, 4) != 2)
-		return;
-	command |= 7;
-	if (pwrite(config, &command, 2, 4) != 2)
-		perror(dev);
+	if (pread(config, &command, 2, 4) == 2) {
+		command |= 7;
+		if (pwrite(config, &command, 2, 4) != 2)
+			perror(dev);
+	}
 	close(config);
 }
 
@@ -66,6 +66,7 @@ static int use_edu(const char *dev)
 		.regs = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0),
 	};
 
+	close(bar);
 	if (!page || edu.regs == MAP_FAILED)
 		return -1;
 	fill_pattern(page, EDU_MAX, 1);
@@ -81,12 +82,11 @@ static int use_edu(const char *dev)
 static int use_mtty(const char *dev)
 {
 	int bar = open_leaf(dev, "resource0");
-	unsigned char byte = 0x5a;
+	unsigned char written = 0x5a, kept = 0;
+	bool ok = pwrite(bar, &written, 1, 7) == 1 && pread(bar, &kept, 1, 7) == 1;
 
-	if (pwrite(bar, &byte, 1, 7) != 1)
-		return -1;
-	byte = 0;
-	return pread(bar, &byte, 1, 7) == 1 && byte == 0x5a ? 0 : -1;
+	close(bar);
+	return ok && kept == written ? 0 : -1;
 }
 
 static int use_all(const char *name, __u16 vendor, __u16 device, int (*use)(const char *dev))
@@ -132,6 +132,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "stay"))
 			pause();
 		else {
+			/* empty, or gone */
 			while (!strcmp(argv[i], "gone") && !access(DISK, F_OK))
 				usleep(10000);
 			puts(argv[i]);

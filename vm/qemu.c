@@ -472,7 +472,8 @@ static pid_t start(const struct way *way, unsigned int seconds)
 	/* Handed down, and not ours any more */
 	close(iommufd);
 	close(node);
-	iommufd = node = -1;
+	iommufd = -1;
+	node = -1;
 	return pid;
 }
 
