@@ -583,6 +583,8 @@ int main(int argc, char **argv)
 	char host[SUM_LENGTH + 1], outside[SUM_LENGTH + 1];
 	unsigned int i, nr = 0, cases = 1, seconds = atoi(getenv("SECONDS") ?: "300");
 
+	/* What was found so far is said, whatever becomes of the rest */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		if (is_of(&ways[i], program)) {
 			nr++;
