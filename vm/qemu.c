@@ -34,6 +34,7 @@
 #define VERDICT "/tmp/inner.verdict"
 #define SAID "/tmp/inner.qemu"
 #define MONITOR "/tmp/inner.monitor"
+#define REPLIES "/tmp/inner.replies"
 #define USER 1000
 #define RAM_MB 128
 
@@ -43,12 +44,14 @@
  * @nr: number of such lines that there have to be
  * @holds: what is to be true then, if not NULL
  * @command: for the monitor, with words in braces as in struct way
+ * @repeat: after so many seconds it is told again, until the next step; 0 for never
  */
 struct step {
 	const char *line;
 	int nr;
 	bool (*holds)(pid_t qemu);
 	const char *command;
+	unsigned int repeat;
 };
 
 static bool disk_is_free(pid_t qemu);
@@ -63,7 +66,8 @@ static const struct step reboot[] = {
 
 static const struct step plug[] = {
 	{ "empty", 1, NULL, "device_add vfio-pci,id=hot,bus=plug,host={disk},iommufd=i0" },
-	{ "disk", 1, NULL, "device_del hot" },
+	/* QEMU refuses while the guest is still busy with the slot */
+	{ "disk", 1, NULL, "device_del hot", 20 },
 	{ "gone", 1, disk_is_free, "quit" },
 	{ }
 };
@@ -506,10 +510,24 @@ static int tell(int *monitor, const char *command)
 	return ret;
 }
 
+/* What it answers is for show() */
+static void take_replies(int monitor)
+{
+	int log = open(REPLIES, O_WRONLY | O_CREAT | O_APPEND, 0644);
+	char buf[512];
+	ssize_t len;
+
+	while ((len = recv(monitor, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+		if (write(log, buf, len) != len)
+			break;
+	close(log);
+}
+
 /* Tell it what is to be told. The wait status, or -1 if it had to be killed */
 static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds)
 {
-	double deadline = now() + seconds;
+	double told = 0, deadline = now() + seconds;
+	const struct step *last = none;
 	int status, monitor = -1;
 
 	while (!waitpid(pid, &status, WNOHANG)) {
@@ -523,8 +541,13 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 			if (step->holds)
 				held = step->holds(pid);
 			tell(&monitor, step->command);
-			step++;
+			told = now();
+			last = step++;
+		} else if (last->repeat && now() - told > last->repeat) {
+			tell(&monitor, last->command);
+			told = now();
 		}
+		take_replies(monitor);
 		usleep(100000);
 	}
 	close(monitor);
@@ -543,6 +566,7 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 	unlink(VERDICT);
 	unlink(SAID);
 	unlink(MONITOR);
+	unlink(REPLIES);
 	held = false;
 	if (!set_up(way))
 		status = wait_for_end(start(way, seconds), way->steps ?: none, seconds);
@@ -555,8 +579,10 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 	ksft_print_msg("note: %s, %.0f s\n", way->name, now() - begin);
 	note_lines(VERDICT);
 	show(SAID);
-	if (status || !found || !works)
+	if (status || !found || !works) {
+		show(REPLIES);
 		show(CONSOLE);
+	}
 
 	ksft_test_result(found, "%s: guest finds what it was given\n", way->name);
 	ksft_test_result(works, "%s: %s\n", way->name,

@@ -343,7 +343,7 @@ static int no_machine_is_held(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	return refcnt("kvm") != self->kvm_users || group_opens(self);
+	return module_users("kvm") != self->kvm_users || group_opens(self);
 }
 
 static const struct request add = { make_add, undo_add, no_machine_is_held };
@@ -367,16 +367,16 @@ TEST_F(fault, bind_for_a_machine)
 	ASSERT_LE(0, vm);
 	self->vfio = vm_create_vfio(vm);
 	ASSERT_LE(0, self->vfio);
-	self->kvm_users = refcnt("kvm");
+	self->kvm_users = module_users("kvm");
 	EXPECT_LT(0, sweep(self, &add));
 	EXPECT_LT(5, sweep(self, &bind_for_machine));
-	EXPECT_EQ(self->kvm_users + 1, refcnt("kvm"));
+	EXPECT_EQ(self->kvm_users + 1, module_users("kvm"));
 	close(self->vfio);
 	close(vm);
 	EXPECT_TRUE(vm_is_there());
 	EXPECT_EQ(0, undo_bind(self));
 	EXPECT_FALSE(vm_is_there());
-	EXPECT_EQ(self->kvm_users, refcnt("kvm"));
+	EXPECT_EQ(self->kvm_users, module_users("kvm"));
 }
 
 /* Without a device a mapping is a note */
