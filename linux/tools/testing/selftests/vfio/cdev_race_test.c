@@ -34,12 +34,14 @@ FIXTURE(devices)
 FIXTURE_VARIANT(devices)
 {
 	int (*find)(struct pci_dev *a, struct pci_dev *b);
+	bool one_owns_all;
 };
 
 /* One group, one set of devices that are reset together */
 FIXTURE_VARIANT_ADD(devices, of_one_group)
 {
 	.find = find_edu_pair,
+	.one_owns_all = true,
 };
 
 /* Two groups, one set */
@@ -239,7 +241,7 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	START(&threads[5], remove_driver);
 	/* Until each has happened, however slow the machine is */
 	for (i = 0; i < 60; i++) {
-		if (binds && opens && (resets || !variant->find))
+		if (binds && opens && (resets || !variant->one_owns_all))
 			break;
 		sleep(1);
 	}
@@ -247,8 +249,13 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	EXPECT_EQ(0, wrong);
 	EXPECT_LT(0, binds);
 	EXPECT_LT(0, opens);
-	/* With virtual functions the disk itself would be reset */
-	EXPECT_EQ(!!variant->find, resets > 0);
+	/*
+	 * Who has one of a group has it all. Two groups of a bus are seldom in one
+	 * hand here, and with virtual functions the disk itself would be reset.
+	 */
+	EXPECT_LE(variant->one_owns_all, resets);
+	if (!variant->find)
+		EXPECT_EQ(0, resets);
 
 	for (i = 0; i < 2; i++) {
 		device = open_cdev(&self->dev[i]);

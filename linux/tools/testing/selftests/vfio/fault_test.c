@@ -350,7 +350,8 @@ static const struct request add = { make_add, undo_add, no_machine_is_held };
 
 static int undo_bind_and_add(void *arg)
 {
-	return undo_bind(arg) || make_add(arg);
+	/* KVM has the file, and with it the device */
+	return undo_add(arg) || undo_bind(arg) || make_add(arg);
 }
 
 static const struct request bind_for_machine = {
