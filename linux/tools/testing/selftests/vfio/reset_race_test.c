@@ -653,21 +653,6 @@ static const unsigned char tokens[2][16] = {
 	"sixteen letters.", "Sixteen letters.",
 };
 
-static int bind_with_token(int device, int iommufd, const unsigned char *token,
-			   __u32 *id)
-{
-	struct vfio_device_bind_iommufd bind = {
-		.argsz = sizeof(bind),
-		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
-		.iommufd = iommufd,
-		.token_uuid_ptr = (uintptr_t)token,
-	};
-	int ret = ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
-
-	*id = bind.out_devid;
-	return ret;
-}
-
 FIXTURE_SETUP(functions)
 {
 	if (find_sriov(&self->pf))

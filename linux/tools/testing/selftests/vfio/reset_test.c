@@ -1017,20 +1017,6 @@ FIXTURE(functions)
 
 static const unsigned char token[16] = "sixteen letters.";
 
-static int bind_with_token(int device, int iommufd, __u32 *id)
-{
-	struct vfio_device_bind_iommufd bind = {
-		.argsz = sizeof(bind),
-		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
-		.iommufd = iommufd,
-		.token_uuid_ptr = (uintptr_t)token,
-	};
-	int ret = ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
-
-	*id = bind.out_devid;
-	return ret;
-}
-
 FIXTURE_SETUP(functions)
 {
 	if (find_sriov(&self->pf))
@@ -1039,7 +1025,8 @@ FIXTURE_SETUP(functions)
 	ASSERT_EQ(0, bind_vfio_pci(&self->pf));
 	self->device = open_cdev(&self->pf);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_EQ(0, bind_with_token(self->device, self->iommufd, &self->id));
+	ASSERT_EQ(0, bind_with_token(self->device, self->iommufd, token,
+				     &self->id));
 	self->vfs[0] = -1;
 	self->vfs[1] = -1;
 }
@@ -1064,7 +1051,7 @@ static int bind_vfs(struct _test_data_functions *self)
 		    bind_vfio_pci(&self->vf[i]))
 			return -1;
 		self->vfs[i] = open_cdev(&self->vf[i]);
-		if (bind_with_token(self->vfs[i], self->iommufd,
+		if (bind_with_token(self->vfs[i], self->iommufd, token,
 				    &self->vf_ids[i]))
 			return -1;
 	}

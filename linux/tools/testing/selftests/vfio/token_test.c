@@ -78,17 +78,11 @@ static void user_close(struct user *user)
 /* Come for the device with these 16 bytes, or with NULL for none */
 static int user_take(struct user *user, const unsigned char *uuid)
 {
-	struct vfio_device_bind_iommufd bind = {
-		.argsz = sizeof(bind),
-		.flags = uuid ? VFIO_DEVICE_BIND_FLAG_TOKEN : 0,
-		.iommufd = user->iommufd,
-		.token_uuid_ptr = (uintptr_t)uuid,
-	};
 	char name[128];
 	int i, len;
 
 	if (user->node)
-		return ioctl(user->device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+		return bind_with_token(user->device, user->iommufd, uuid, NULL);
 
 	len = sprintf(name, "%s", user->dev->bdf);
 	for (i = 0; uuid && i < 16; i++)

@@ -418,11 +418,14 @@ int open_group(const struct pci_dev *dev)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
-int bind_iommufd(int device, int iommufd, __u32 *id)
+/* @token: 16 bytes, or NULL for none */
+int bind_with_token(int device, int iommufd, const void *token, __u32 *id)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind),
+		.flags = token ? VFIO_DEVICE_BIND_FLAG_TOKEN : 0,
 		.iommufd = iommufd,
+		.token_uuid_ptr = (uintptr_t)token,
 	};
 
 	if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
@@ -430,6 +433,11 @@ int bind_iommufd(int device, int iommufd, __u32 *id)
 	if (id)
 		*id = bind.out_devid;
 	return 0;
+}
+
+int bind_iommufd(int device, int iommufd, __u32 *id)
+{
+	return bind_with_token(device, iommufd, NULL, id);
 }
 
 int attach_pt(int device, __u32 pt_id, __u32 *hwpt_id)

@@ -77,6 +77,7 @@ int open_cdev(const struct pci_dev *dev);
 int open_group(const struct pci_dev *dev);
 
 int bind_iommufd(int device, int iommufd, __u32 *id);
+int bind_with_token(int device, int iommufd, const void *token, __u32 *id);
 int attach_pt(int device, __u32 pt_id, __u32 *hwpt_id);
 int detach_pt(int device);
 int ioas_alloc(int iommufd, __u32 *id);
