@@ -114,8 +114,7 @@ static int open_node(const char *bdf)
 static void set_up_dma(int device)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
-	struct vfio_device_attach_iommufd_pt attach = {
-		.argsz = sizeof(attach) };
+	struct vfio_device_attach_iommufd_pt pt = { .argsz = sizeof(pt) };
 	struct iommu_ioas_alloc ioas = { .size = sizeof(ioas) };
 	struct iommu_ioas_map map = {
 		.size = sizeof(map),
@@ -131,8 +130,8 @@ static void set_up_dma(int device)
 		err(1, "the device can't be bound");
 	if (ioctl(iommufd, IOMMU_IOAS_ALLOC, &ioas))
 		err(1, "no I/O address space");
-	attach.pt_id = ioas.out_ioas_id;
-	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+	pt.pt_id = ioas.out_ioas_id;
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &pt))
 		err(1, "the device can't be attached");
 
 	buffer = mmap(NULL, map.length, PROT_READ | PROT_WRITE,
@@ -166,8 +165,8 @@ static void set_up_registers(int device)
 	if (pwrite(device, &command, 2, config.offset + PCI_COMMAND) != 2)
 		err(1, "configuration space");
 
-	regs = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, device,
-		    bar.offset);
+	regs = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    device, bar.offset);
 	if (regs == MAP_FAILED)
 		err(1, "the registers can't be mapped");
 }
@@ -254,7 +253,7 @@ static void start_controller(void)
 static unsigned int identify(void)
 {
 	const unsigned char *data = (void *)(buffer + DATA * PAGE);
-	__u64 blocks;
+	const __u64 *blocks = (void *)data;
 
 	run(&admin, (struct command){
 		.opcode = ADMIN_IDENTIFY, .arg = { htole32(1) },
@@ -264,8 +263,7 @@ static unsigned int identify(void)
 	run(&admin, (struct command){
 		.opcode = ADMIN_IDENTIFY, .namespace = htole32(1),
 	});
-	memcpy(&blocks, data, sizeof(blocks));
-	fprintf(stderr, "%llu blocks\n", (unsigned long long)le64toh(blocks));
+	fprintf(stderr, "%llu blocks\n", (unsigned long long)le64toh(*blocks));
 	return 1 << data[128 + 4 * (data[26] & 15) + 2];
 }
 
