@@ -324,7 +324,21 @@ TEST_F_TIMEOUT(race, machines_come_and_go_with_a_shared_file, ANY_TIME)
 	}
 }
 
+/* By the group and by the node */
 static atomic_int nr_opened[2];
+
+/*
+ * To close a device resets it, or its bus. Who has just done that is back so soon,
+ * compared with that, that the others would never have it.
+ */
+static void give_way(bool had_it, atomic_int *others, int before)
+{
+	int i = 0;
+
+	do
+		usleep(10000);
+	while (had_it && !stop && *others == before && ++i < 500);
+}
 
 static void *use_group(void *arg)
 {
@@ -332,12 +346,14 @@ static void *use_group(void *arg)
 	unsigned int nr = 0;
 
 	while (!stop) {
+		int before = nr_opened[1];
 		int vm = vm_create();
 		int vfio = vm_create_vfio(vm);
-		bool first = nr++ & 1;
+		bool first = nr++ & 1, opened;
 		struct legacy l;
 
-		if (!legacy_open(&l, team->dev)) {
+		opened = !legacy_open(&l, team->dev);
+		if (opened) {
 			CHECK(!add_file(vfio, l.group));
 			close(l.device);
 			/* With the machine now, whose end is the close of it */
@@ -356,6 +372,7 @@ static void *use_group(void *arg)
 		legacy_close(&l);
 		if (!first)
 			close(vfio);
+		give_way(opened, &nr_opened[1], before);
 	}
 	return NULL;
 }
@@ -363,15 +380,17 @@ static void *use_group(void *arg)
 static void *use_node(void *arg)
 {
 	struct team *team = arg;
-	unsigned int seed = (uintptr_t)team;
 
 	while (!stop) {
+		int before = nr_opened[0];
 		int vm = vm_create();
 		int vfio = vm_create_vfio(vm);
 		int file = open_cdev(team->dev);
+		bool opened;
 
 		CHECK(!add_file(vfio, file));
-		if (!bind_iommufd(file, team->iommufd, NULL))
+		opened = !bind_iommufd(file, team->iommufd, NULL);
+		if (opened)
 			nr_opened[1]++;
 		else
 			CHECK(errno == EBUSY || errno == EINVAL ||
@@ -379,8 +398,7 @@ static void *use_node(void *arg)
 		close(vm);
 		close(file);
 		close(vfio);
-		/* Let others have it */
-		usleep(rand_r(&seed) % 20000);
+		give_way(opened, &nr_opened[0], before);
 	}
 	return NULL;
 }
@@ -398,6 +416,9 @@ TEST_F_TIMEOUT(race, group_and_node_with_machines, ANY_TIME)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
 					    i % 2 ? use_node : use_group,
 					    &self->team[i / 2]));
+	/* A slow machine has to get so far, too */
+	for (i = 0; i < 6000 && !(nr_opened[0] && nr_opened[1]); i++)
+		usleep(10000);
 	run_for(2, threads, 4);
 	EXPECT_LT(0, nr_opened[0]);
 	EXPECT_LT(0, nr_opened[1]);
