@@ -55,7 +55,7 @@ struct step {
 };
 
 static bool disk_is_free(pid_t qemu);
-static bool was_reset_by_id(pid_t qemu);
+static bool was_reset(pid_t qemu);
 static bool told_kvm(pid_t qemu);
 
 static const struct step reboot[] = {
@@ -65,18 +65,16 @@ static const struct step reboot[] = {
 };
 
 static const struct step plug[] = {
-	{ "empty", 1, NULL, "device_add vfio-pci,id=hot,bus=plug,host={disk},iommufd=i0" },
+	{ "empty", 1, NULL, "device_add vfio-pci,id=hot,bus=plug,host={disk}{by}" },
 	/* QEMU refuses while the guest is still busy with the slot */
 	{ "disk", 1, NULL, "device_del hot", 20 },
 	{ "gone", 1, disk_is_free, "quit" },
 	{ }
 };
 
-static const struct step reset[] = { { "edu", 2, was_reset_by_id, "quit" }, { } };
+static const struct step reset[] = { { "edu", 2, was_reset, "quit" }, { } };
 static const struct step kvm[] = { { "disk", 1, told_kvm, "quit" }, { } };
 static const struct step none[] = { { } };
-
-#define IOMMUFD "-object iommufd,id=i0 "
 
 /*
  * struct way - how QEMU gets devices, and what its guest does with them
@@ -84,11 +82,13 @@ static const struct step none[] = { { } };
  * @accel: QEMU's accelerator
  * @user: 0, or one who is not root, and may lock as much as the guest has
  * @args: more for QEMU. {disk}, {edu} and {mtty} are devices, {neighbour} one that is reset
- *	together with {edu}; {iommufd} and {node}, the disk's, are opened and handed down
+ *	together with {edu}; {iommufd} and {node}, the disk's, are opened and handed down;
+ *	{object} and {by} make it an iommufd and the node, or nothing for the group
  * @does: arguments of vm/inner.c
  * @disks: number of checksums that this gives; and of others that have to work
  * @steps: with the monitor
  * @claim: what holds in one of the steps, if not NULL
+ * @group_too: and then all of it by the group
  */
 static const struct way {
 	const char *program;
@@ -100,47 +100,49 @@ static const struct way {
 	int disks, edus, mttys;
 	const struct step *steps;
 	const char *claim;
+	bool group_too;
 } ways[] = {
 	{ "qemu7", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu7-iommufd", "container", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu10", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu10", "node", "tcg", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk", 1 },
+	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
 	/* Whoever starts it may open the nodes, and it not */
 	{ "qemu10", "fds", "tcg", USER,
 	  "-object iommufd,id=i0,fd={iommufd} -device vfio-pci,fd={node},iommufd=i0", "disk", 1 },
 	/* It owns the nodes, and nothing else */
 	{ "qemu10", "user", "tcg", USER,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk", 1 },
+	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
 	{ "qemu10", "edu", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={edu},iommufd=i0", "edu", 0, 1 },
+	  "{object}-device vfio-pci,host={edu}{by}", "edu", 0, 1, .group_too = true },
 	{ "qemu10", "two", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0"
-	  " -device vfio-pci,host={edu},iommufd=i0", "disk,edu", 1, 1 },
+	  "{object}-device vfio-pci,host={disk}{by}"
+	  " -device vfio-pci,host={edu}{by}", "disk,edu", 1, 1, .group_too = true },
 	{ "qemu10", "reset", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={edu},iommufd=i0"
-	  " -device vfio-pci,host={neighbour},iommufd=i0"
+	  "{object}-device vfio-pci,host={edu}{by}"
+	  " -device vfio-pci,host={neighbour}{by}"
 	  " -trace vfio_pci_hot_reset* -trace iommufd_cdev_pci_hot_reset*", "edu,stay", 0, 2, 0,
-	  reset, "QEMU resets both by their ids" },
+	  reset, "QEMU resets both, as it has them", true },
 	{ "qemu10", "reboot", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk,stay", 2, 0, 0, reboot },
+	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 2, 0, 0, reboot,
+	  .group_too = true },
 	/* By the port itself, as in hardware, and not by ACPI */
 	{ "qemu10", "hotplug", "kvm", 0,
-	  IOMMUFD "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
+	  "{object}-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
 	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1, 0, 0,
-	  plug, "the disk is free while QEMU goes on without it" },
+	  plug, "the disk is free while QEMU goes on without it", true },
 	{ "qemu10", "mdev", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mtty},iommufd=i0",
-	  "mtty", 0, 0, 1 },
+	  "{object}-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mtty}{by}",
+	  "mtty", 0, 0, 1, .group_too = true },
 	{ "qemu10", "kvm", "kvm", 0,
-	  IOMMUFD "-device vfio-pci,host={disk},iommufd=i0", "disk,stay", 1, 0, 0,
-	  kvm, "KVM was told of the device" },
+	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 1, 0, 0,
+	  kvm, "KVM was told of the device", true },
 };
 
 /* What a run has, set by main() and set_up() */
 static struct pci_dev disk, edu, neighbour, mtty;
 static int iommufd = -1, node = -1;
-static bool held;
+static bool held, by_group;
 
 static double now(void)
 {
@@ -272,11 +274,16 @@ static int said(const char *what)
 	return nr;
 }
 
-/* An id of a device is not 0, which is one without, and not -1, one of somebody else */
-static bool was_reset_by_id(pid_t qemu)
+/*
+ * By the ids of both, or by their groups. An id is not 0, which is a device without, and not
+ * -1, one of somebody else
+ */
+static bool was_reset(pid_t qemu)
 {
-	return said("hot reset: Success") && said(" devid ") >= 2 &&
-	       !said(" devid 0\n") && !said(" devid -1\n");
+	if (!said("hot reset: Success"))
+		return false;
+	return by_group ? said(" group ") >= 2 && !said(" devid ") :
+			  said(" devid ") >= 2 && !said(" devid 0\n") && !said(" devid -1\n");
 }
 
 /*
@@ -309,6 +316,8 @@ static char *expand(const char *text)
 	} words[] = {
 		{ "{disk}", disk.bdf }, { "{edu}", edu.bdf }, { "{neighbour}", neighbour.bdf },
 		{ "{mtty}", mtty.bdf }, { "{iommufd}", fds[0] }, { "{node}", fds[1] },
+		{ "{object}", by_group ? "" : "-object iommufd,id=i0 " },
+		{ "{by}", by_group ? "" : ",iommufd=i0" },
 	};
 	char *out;
 	size_t size, i;
@@ -557,7 +566,7 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 /* Give it the devices, and have them back; what the host wrote is what all have to read */
 static void go(const struct way *way, const char *host, unsigned int seconds)
 {
-	char right[SUM_LENGTH + 8];
+	char right[SUM_LENGTH + 8], name[64];
 	double begin = now();
 	bool found, works;
 	int status = -1;
@@ -568,6 +577,7 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 	unlink(MONITOR);
 	unlink(REPLIES);
 	held = false;
+	snprintf(name, sizeof(name), "%s%s", way->name, by_group ? " by its group" : "");
 	if (!set_up(way))
 		status = wait_for_end(start(way, seconds), way->steps ?: none, seconds);
 
@@ -576,7 +586,7 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		inside("mtty ") == way->mttys;
 	works = inside(right) == way->disks && inside("edu works") == way->edus &&
 		inside("mtty works") == way->mttys;
-	ksft_print_msg("note: %s, %.0f s\n", way->name, now() - begin);
+	ksft_print_msg("note: %s, %.0f s\n", name, now() - begin);
 	note_lines(VERDICT);
 	show(SAID);
 	if (status || !found || !works) {
@@ -584,13 +594,13 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		show(CONSOLE);
 	}
 
-	ksft_test_result(found, "%s: guest finds what it was given\n", way->name);
-	ksft_test_result(works, "%s: %s\n", way->name,
+	ksft_test_result(found, "%s: guest finds what it was given\n", name);
+	ksft_test_result(works, "%s: %s\n", name,
 			 way->disks ? "checksum inside equals outside" : "it reaches memory");
-	ksft_test_result(!status, "%s: QEMU ends without an error\n", way->name);
-	ksft_test_result(give_back(way, host), "%s: this kernel has it again\n", way->name);
+	ksft_test_result(!status, "%s: QEMU ends without an error\n", name);
+	ksft_test_result(give_back(way, host), "%s: this kernel has it again\n", name);
 	if (way->claim)
-		ksft_test_result(held, "%s: %s\n", way->name, way->claim);
+		ksft_test_result(held, "%s: %s\n", name, way->claim);
 }
 
 /* By its program, or by that and its name: qemu10 has many, qemu10-node is one of them */
@@ -613,8 +623,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		if (is_of(&ways[i], program)) {
-			nr++;
-			cases += ways[i].claim ? 5 : 4;
+			nr += 1 + ways[i].group_too;
+			cases += (1 + ways[i].group_too) * (ways[i].claim ? 5 : 4);
 		}
 	}
 	ksft_print_header();
@@ -635,7 +645,10 @@ int main(int argc, char **argv)
 
 	/* Of what the plan gives, as much as leaves time to tell why it was not enough */
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
-		if (is_of(&ways[i], program))
+		for (by_group = false; is_of(&ways[i], program); by_group = true) {
 			go(&ways[i], host, seconds * 9 / 10 / nr);
+			if (by_group || !ways[i].group_too)
+				break;
+		}
 	ksft_finished();
 }
