@@ -272,6 +272,11 @@ TEST_F(lsvfio, arguments_for_qemu_are_one_line)
 
 	if (!has_nodes())
 		SKIP(return, "the kernel has no nodes");
+	/* In the order of their nodes, and that is the order of binding */
+	ASSERT_EQ(0, unbind_driver(&self->dev));
+	ASSERT_EQ(0, unbind_driver(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	LSVFIO(0, "-q", self->dev.bdf, self->a.bdf);
 	EXPECT_EQ(0, said.status);
 	snprintf(line, sizeof(line), OBJECT DEVICE DEVICE "\n",
