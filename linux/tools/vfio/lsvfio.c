@@ -428,18 +428,50 @@ static int show_qemu(struct vdev *const *list, int n)
 	return ret;
 }
 
-/* Without names every device is wanted; a name that is met is struck out */
-static bool is_wanted(const struct vdev *v, char **names)
+/* Where the device with a name is in a list, or @n */
+static int find_named(struct vdev *const *list, int n, const char *name)
 {
-	bool wanted = !*names;
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (!strcmp(name, list[i]->text[DEVICE]) ||
+		    !strcmp(name, list[i]->name))
+			break;
+	return i;
+}
+
+static void swap_devices(struct vdev **a, struct vdev **b)
+{
+	struct vdev *v = *a;
+
+	*a = *b;
+	*b = v;
+}
+
+static int report_unknown(const char *name)
+{
+	fprintf(stderr, "lsvfio: %s is not a VFIO device; is it bound to vfio-pci?\n",
+		name);
+	return 1;
+}
+
+/*
+ * Put the devices that are named first, in the order of the names. Returns how many
+ * there are, and in @status whether one is missing.
+ */
+static int choose(struct vdev **list, int n, char *const *names, int *status)
+{
+	int found = 0;
 
 	for (; *names; names++) {
-		if (strcmp(*names, v->text[DEVICE]) && strcmp(*names, v->name))
-			continue;
-		*names = "";
-		wanted = true;
+		int i = find_named(list, n, *names);
+
+		if (i == n)
+			*status = report_unknown(*names);
+		else if (i >= found) /* Not named twice */
+			swap_devices(&list[i], &list[found++]);
 	}
-	return wanted;
+	return found;
 }
 
 static int usage(FILE *to)
@@ -497,16 +529,11 @@ int main(int argc, char **argv)
 		if (names[i]->d_name[0] == '.')
 			continue;
 		v = read_device(names[i]->d_name);
-		if (v && is_wanted(v, argv + optind))
+		if (v)
 			list[found++] = v;
 	}
-	for (i = optind; i < argc; i++) {
-		if (!*argv[i])
-			continue;
-		fprintf(stderr, "lsvfio: %s is not a VFIO device; is it bound to vfio-pci?\n",
-			argv[i]);
-		ret = 1;
-	}
+	if (optind < argc)
+		found = choose(list, found, argv + optind, &ret);
 	if (json)
 		show_json(list, found);
 	else if (qemu)
