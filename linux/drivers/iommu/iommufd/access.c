@@ -276,13 +276,16 @@ static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
 {
 	unsigned long offset = offset_in_pages(area, iova);
 	struct iommufd_pages *pages = area->pages;
-	struct mm_struct *mm = pages->owner->mm;
 	void __user *user = (void __user *)(pages->uva + offset);
 	/* A thread of the kernel can be in any address space */
 	bool borrow = (current->flags & PF_KTHREAD) && !current->mm;
+	struct mm_struct *mm;
 
-	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file ||
-	    (mm != current->mm && !borrow))
+	/* Pages of a file can get another owner meanwhile */
+	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file)
+		return copy_pinned(pages, offset, data, length, flags);
+	mm = pages->owner->mm;
+	if (mm != current->mm && !borrow)
 		return copy_pinned(pages, offset, data, length, flags);
 
 	if (borrow) {

@@ -177,7 +177,9 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 	if (ret)
 		goto out_free;
 	list_for_each_entry(area, batch, batch) {
-		ret = fill_area(ioas, area);
+		/* What is pinned already takes no time that can be interrupted */
+		ret = fatal_signal_pending(current) ? -EINTR :
+						      fill_area(ioas, area);
 		if (ret)
 			goto out_undo;
 	}

@@ -491,16 +491,19 @@ void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
  * @hwpt: table that is not filled
  * @group: group whose DMA is blocked, and is again after that
  *
+ * Context: takes no lock, as nobody else can find the table yet.
+ *
  * Return: 0 or what the IOMMU driver says.
  */
 int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
 {
-	int ret = iommufd_hwpt_attach_group(hwpt, group);
+	int ret = iommu_attach_group(hwpt->domain, group);
 
 	if (ret)
 		return ret;
+	enforce_coherency(hwpt);
 	hwpt->aperture = reach_of(hwpt);
-	iommufd_hwpt_detach_group(hwpt, group);
+	iommu_detach_group(hwpt->domain, group);
 	return 0;
 }
 

@@ -477,12 +477,12 @@ static void hold_all(struct iommufd_ctx *ctx, struct list_head *held)
 	struct iommufd_ioas *ioas;
 	unsigned long id;
 
-	mutex_lock(&ctx->groups_lock);
+	mutex_lock(&ctx->held_lock);
 	xa_for_each(&ctx->objects, id, obj) {
 		ioas = iommufd_ioas_get(ctx, id);
 		if (IS_ERR(ioas))
 			continue;
-		mutex_lock_nest_lock(&ioas->space.lock, &ctx->groups_lock);
+		mutex_lock_nest_lock(&ioas->space.lock, &ctx->held_lock);
 		list_add_tail(&ioas->held, held);
 	}
 }
@@ -496,7 +496,7 @@ static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
 		mutex_unlock(&ioas->space.lock);
 	list_for_each_entry_safe(ioas, next, held, held)
 		iommufd_object_put(&ioas->obj);
-	mutex_unlock(&ctx->groups_lock);
+	mutex_unlock(&ctx->held_lock);
 }
 
 /* Do something for each area, until it fails */

@@ -17,7 +17,7 @@
  *
  * Lock order, outermost first. A path may leave out any of them.
  *
- *     iommufd_ctx::groups_lock
+ *     iommufd_ctx::held_lock
  *     iommufd_device::bound
  *     iommufd_group::lock
  *     iommufd_ioas::attach_lock
@@ -29,6 +29,9 @@
  * Memory is pinned, and page faults taken, under domains_lock at most, and under
  * neither of the last two. The mmap_lock of whom is charged by address space, and
  * the locks of the IOMMU core and its drivers, come last.
+ *
+ * iommufd_ctx::groups_lock is taken under locks that are other users' too, so nothing
+ * is waited for under it but the IOMMU core.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H
@@ -52,6 +55,7 @@
  * @objects: id to object, ids from 1; a reserved id has no object yet
  * @groups_lock: protects @groups and what they have claimed
  * @groups: struct iommufd_group of the devices bound to this context
+ * @held_lock: lets one request at a time have all areas
  * @nr_areas: areas in all IOAS. The module parameter max_areas limits how many
  *            there are in one page table and those that the user has made
  * @nr_made: how many those are
@@ -68,6 +72,7 @@ struct iommufd_ctx {
 	struct xarray objects;
 	struct mutex groups_lock; /* see above */
 	struct list_head groups;
+	struct mutex held_lock; /* see above */
 	atomic_long_t nr_areas;
 	atomic_long_t nr_made;
 	struct iommufd_owner __rcu *owner;
@@ -447,7 +452,7 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  * @nr_changes: how many of those have ended; protected by iova_space::lock
  * @test_reserved: ranges that tests reserve; protected by iova_space::lock
  * @held: list of IOAS whose areas are held for a request on all of them;
- *        protected by iommufd_ctx::groups_lock
+ *        protected by iommufd_ctx::held_lock
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;

@@ -67,6 +67,7 @@ static int iommufd_open(struct inode *inode, struct file *file)
 	ctx->file = file;
 	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	mutex_init(&ctx->groups_lock);
+	mutex_init(&ctx->held_lock);
 	INIT_LIST_HEAD(&ctx->groups);
 	/* As the containers charge that it stands for */
 	ctx->charge_mm = iminor(inode) == VFIO_MINOR;
@@ -87,6 +88,7 @@ static int iommufd_release(struct inode *inode, struct file *file)
 	if (owner)
 		iommufd_owner_put(owner);
 	xa_destroy(&ctx->objects);
+	mutex_destroy(&ctx->held_lock);
 	mutex_destroy(&ctx->groups_lock);
 	kfree(ctx);
 	return 0;

@@ -880,6 +880,7 @@ static unsigned long find_hole(struct iommufd_pages *pages,
 			run++;
 		}
 		*index = end + 1;
+		cond_resched();
 	}
 	return 0;
 }
@@ -974,6 +975,7 @@ static void release(struct iommufd_pages *pages, unsigned long index,
 							last);
 		if (need && need->start <= index) {
 			end = need->last;
+			cond_resched();
 			continue;
 		}
 		if (need)
