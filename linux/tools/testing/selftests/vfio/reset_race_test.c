@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "../iommu/iommufd_util.h"
 #include "../kselftest_harness.h"
 #include "../iommu/race_util.h"
 #include "reset_util.h"
@@ -19,6 +22,7 @@
 
 #define IOVA SZ_2M
 #define EDU_ID 0x010000edU
+#define NOBODY 65534
 
 /*
  * struct both - two devices of a bus, bound to one iommufd
@@ -450,6 +454,90 @@ TEST_F_TIMEOUT(race, two_buses_are_reset, ANY_TIME)
 	EXPECT_TRUE(all_works(&self->both));
 	EXPECT_TRUE(all_works(others));
 	close_both(others);
+}
+
+/*
+ * The first device alone, with memory of a file that is charged to the address space
+ * of whoever has it
+ */
+static int open_charged(struct both *both)
+{
+	int file = memfd_create("race", MFD_CLOEXEC), ret;
+
+	close_both(both);
+	munmap(both->mem, 2 * SZ_4K);
+	both->mem = ftruncate(file, 2 * SZ_4K) ? MAP_FAILED :
+		mmap(NULL, 2 * SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	both->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (set_option(both->iommufd, IOMMU_OPTION_RLIMIT_MODE, 0, 1) ||
+	    ioas_alloc(both->iommufd, &both->ioas) || seteuid(NOBODY))
+		return -1;
+	ret = map_file_at(both->iommufd, both->ioas, MAP_RW, file, 0, 2 * SZ_4K,
+			  IOVA);
+	close(file);
+	return ret || seteuid(0) || open_one(both, 0);
+}
+
+static void *map_and_take_over(void *arg)
+{
+	struct _test_data_race *self = arg;
+	struct both *both = &self->both;
+
+	while (!stop) {
+		struct edu edu;
+
+		CHECK(!edu_open(&edu, both->device[0]));
+		CHECK(edu_read(&edu, 0) == EDU_ID);
+		edu_close(&edu);
+		CHECK(!change_process(both->iommufd));
+	}
+	return NULL;
+}
+
+/* Refused if the other is somebody else's, or the registers are in use just now */
+static void *reset_with_other_unbound(void *arg)
+{
+	struct _test_data_race *self = arg;
+
+	while (!stop) {
+		if (!hot_reset(self->both.device[0]))
+			atomic_fetch_add(&done, 1);
+		else
+			CHECK(errno == EBUSY || (errno == EINVAL &&
+						 !in_one_group(&self->both)));
+	}
+	return NULL;
+}
+
+/*
+ * Charges go to and fro between two processes, the registers are used, and somebody
+ * asks for a reset of one that he has not bound
+ */
+TEST_F_TIMEOUT(race, charges_move_meanwhile, ANY_TIME)
+{
+	struct both *both = &self->both;
+	pthread_t threads[3];
+	int status;
+	pid_t child;
+
+	ASSERT_EQ(0, open_charged(both));
+	child = fork();
+	if (!child) {
+		while (!change_process(both->iommufd))
+			;
+		_exit(1);
+	}
+	START(&threads[0], map_and_take_over);
+	START(&threads[1], reset_with_other_unbound);
+	START(&threads[2], map_and_take_over);
+	run_for(2, threads, 3);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(in_one_group(both), !!done);
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
 }
 
 static void *transfer(void *arg)

@@ -740,6 +740,7 @@ TEST(device_on_the_root_bus_is_ENODEV)
 					    way ? "/dev/iommu" : CONTAINER));
 		EXPECT_ERRNO(ENODEV, get_reset_info(l.device, &info));
 		EXPECT_ERRNO(ENODEV, hot_reset_groups(l.device, &l.group, 1));
+		EXPECT_ERRNO(ENODEV, hot_reset(l.device));
 		legacy_close(&l);
 	}
 }
