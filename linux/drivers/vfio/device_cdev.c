@@ -137,18 +137,10 @@ static int check_token(struct vfio_device *device, const uuid_t *token)
 	return ret ? 0 : -EINVAL;
 }
 
-/*
- * Take the device's DMA and open it. The open file holds the driver's module, see
- * vfio_cdev_add()
- */
-static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
-		       struct kvm *kvm, u32 *id)
+/* The open file holds the driver's module, see vfio_cdev_add() */
+static int open_device(struct vfio_device *device, struct kvm *kvm)
 {
-	int ret;
-
-	ret = vfio_iommufd_bind(device, ctx, id);
-	if (ret)
-		return ret;
+	int ret = 0;
 
 	device->open_count = 1;
 	device->kvm = kvm;
@@ -157,18 +149,26 @@ static int open_device(struct vfio_device *device, struct iommufd_ctx *ctx,
 		if (ret) {
 			device->kvm = NULL;
 			device->open_count = 0;
-			vfio_iommufd_unbind(device);
 		}
 	}
 	return ret;
 }
 
-/*
- * To unmap and unpin all memory can take long, and the lock of the set is other
- * users' too. So not under the lock; that the device is bound keeps it as it is.
- */
+/* Leave a device that the driver has closed, or could not open, to others */
+static void release_device(struct vfio_device *device,
+			   struct vfio_iommufd_binding binding)
+{
+	vfio_iommufd_unbind(binding);
+
+	mutex_lock(&device->dev_set->lock);
+	device->cdev_taken = false;
+	unblock_group(device->group);
+	mutex_unlock(&device->dev_set->lock);
+}
+
 static void close_device(struct vfio_device *device)
 {
+	struct vfio_iommufd_binding binding;
 	struct kvm *kvm = NULL;
 
 	vfio_iommufd_recall(device);
@@ -178,15 +178,11 @@ static void close_device(struct vfio_device *device)
 		device->ops->close_device(device);
 	device->open_count = 0;
 	swap(kvm, device->kvm);
+	binding = vfio_iommufd_take(device);
 	mutex_unlock(&device->dev_set->lock);
 
 	vfio_vm_put(kvm);
-	vfio_iommufd_detach(device);
-
-	mutex_lock(&device->dev_set->lock);
-	vfio_iommufd_unbind(device);
-	unblock_group(device->group);
-	mutex_unlock(&device->dev_set->lock);
+	release_device(device, binding);
 }
 
 static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
@@ -218,10 +214,14 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 	return 0;
 }
 
-/* The checks have the order that userspace knows */
+/*
+ * The checks have the order that userspace knows. What was bound is taken again if
+ * the driver can't open the device.
+ */
 static int bind_locked(struct vfio_device_file *df,
 		       const struct vfio_device_bind_iommufd *bind,
-		       const uuid_t *token, struct kvm *kvm, u32 *id)
+		       const uuid_t *token, struct kvm *kvm, u32 *id,
+		       struct vfio_iommufd_binding *taken)
 {
 	struct vfio_device *device = df->device;
 	struct iommufd_ctx *ctx;
@@ -237,7 +237,7 @@ static int bind_locked(struct vfio_device_file *df,
 		return PTR_ERR(ctx);
 
 	ret = -EINVAL;
-	if (vfio_device_is_bound(device)) /* Another file has it */
+	if (device->cdev_taken)
 		goto out_put;
 	ret = -ENODEV;
 	if (READ_ONCE(device->cdev_gone))
@@ -249,9 +249,15 @@ static int bind_locked(struct vfio_device_file *df,
 	ret = block_group(device->group, 1);
 	if (ret)
 		goto out_put;
-	ret = open_device(device, ctx, kvm, id);
-	if (ret)
+	ret = vfio_iommufd_bind(device, ctx, id);
+	if (ret) {
 		unblock_group(device->group);
+		goto out_put;
+	}
+	device->cdev_taken = true;
+	ret = open_device(device, kvm);
+	if (ret)
+		*taken = vfio_iommufd_take(device);
 out_put:
 	iommufd_put(ctx);
 	return ret;
@@ -269,6 +275,7 @@ out_put:
 int vfio_cdev_bind(struct vfio_device_file *df,
 		   struct vfio_device_bind_iommufd __user *arg)
 {
+	struct vfio_iommufd_binding taken = {};
 	struct vfio_device *device = df->device;
 	struct vfio_device_bind_iommufd cmd;
 	uuid_t token, *given = NULL;
@@ -286,9 +293,11 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 		given = &token;
 	kvm = vfio_vm_get(&df->vm);
 	mutex_lock(&device->dev_set->lock);
-	ret = bind_locked(df, &cmd, given, kvm, &id);
+	ret = bind_locked(df, &cmd, given, kvm, &id, &taken);
 	mutex_unlock(&device->dev_set->lock);
 	if (ret) {
+		if (taken.access || taken.device)
+			release_device(device, taken);
 		vfio_vm_put(kvm);
 		return ret;
 	}

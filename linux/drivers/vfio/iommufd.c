@@ -24,13 +24,27 @@ static void unpin(void *owner, unsigned long iova, unsigned long length)
 {
 	struct vfio_device *device = owner;
 
-	if (device->ops->dma_unmap)
-		device->ops->dma_unmap(device, iova, length);
+	if (!device->ops->dma_unmap)
+		return;
+	/* As a container of VFIO has it, which drivers may rely on */
+	mutex_lock(&device->dma_unmap_lock);
+	device->ops->dma_unmap(device, iova, length);
+	mutex_unlock(&device->dma_unmap_lock);
 }
 
 static const struct iommufd_access_ops access_ops = {
 	.unpin = unpin,
 };
+
+/**
+ * vfio_iommufd_init - prepare a device for the calls below
+ * @device: device that is being made
+ */
+void vfio_iommufd_init(struct vfio_device *device)
+{
+	mutex_init(&device->attach_lock);
+	mutex_init(&device->dma_unmap_lock);
+}
 
 /**
  * vfio_iommufd_bind - let a device belong to an iommufd
@@ -65,21 +79,42 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 }
 
 /**
- * vfio_iommufd_unbind - end what vfio_iommufd_bind() began
- * @device: device that its driver has closed; nothing happens if it is not bound
+ * vfio_iommufd_take - take from a device what vfio_iommufd_bind() gave it
+ * @device: device that its driver has closed, bound or not
  *
  * Context: dev_set->lock is held.
+ *
+ * Return: for vfio_iommufd_unbind().
  */
-void vfio_iommufd_unbind(struct vfio_device *device)
+struct vfio_iommufd_binding vfio_iommufd_take(struct vfio_device *device)
 {
+	struct vfio_iommufd_binding binding = {
+		.access = device->iommufd_access,
+		.device = device->iommufd_device,
+	};
+
 	lockdep_assert_held(&device->dev_set->lock);
 
-	if (device->iommufd_access)
-		iommufd_access_destroy(device->iommufd_access);
 	device->iommufd_access = NULL;
-	if (device->iommufd_device)
-		iommufd_unbind(device->iommufd_device);
 	device->iommufd_device = NULL;
+	device->attached = false;
+	return binding;
+}
+
+/**
+ * vfio_iommufd_unbind - end what vfio_iommufd_bind() began
+ * @binding: what vfio_iommufd_take() returned
+ *
+ * Context: unmaps and unpins what only this device has used, and waits for requests
+ * that use it, which can take as long as page faults do. The lock of the set is other
+ * users' too, so no lock is held.
+ */
+void vfio_iommufd_unbind(struct vfio_iommufd_binding binding)
+{
+	if (binding.access)
+		iommufd_access_destroy(binding.access);
+	if (binding.device)
+		iommufd_unbind(binding.device);
 }
 
 /**
@@ -202,6 +237,12 @@ void vfio_iommufd_recall(struct vfio_device *device)
 		WARN_ON(iommufd_access_detach(device->iommufd_access));
 }
 
+/* A kernel of 32 bit can know longer addresses of DMA than an IOAS has */
+static bool can_be_mapped(dma_addr_t iova)
+{
+	return iova == (unsigned long)iova;
+}
+
 /**
  * vfio_iommufd_pin - vfio_pin_pages() for a device that is bound
  * @device: open device that has an access
@@ -221,6 +262,8 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 
 	if (!device->ops->dma_unmap)
 		return -EINVAL;
+	if (!can_be_mapped(iova))
+		return -ENOENT;
 	if (prot & IOMMU_WRITE)
 		flags |= IOMMUFD_ACCESS_WRITE;
 	if (prot & IOMMU_READ)
@@ -238,7 +281,9 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
  */
 void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
 {
-	iommufd_access_unpin(device->iommufd_access, iova & PAGE_MASK, npages);
+	if (can_be_mapped(iova))
+		iommufd_access_unpin(device->iommufd_access, iova & PAGE_MASK,
+				     npages);
 }
 
 /**
@@ -254,6 +299,8 @@ void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
 int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
 		    size_t length, bool write)
 {
+	if (!can_be_mapped(iova))
+		return -ENOENT;
 	return iommufd_access_rw(device->iommufd_access, iova, data, length,
 				 write ? IOMMUFD_ACCESS_WRITE : 0);
 }
@@ -329,20 +376,31 @@ int vfio_group_bind_device(struct vfio_device *device)
 
 /**
  * vfio_group_attach_device - attach a device that is opened by its group
- * @device: device that the caller was the first to open
+ * @device: device that the caller has opened
  *
- * Context: sleeps as long as page faults take, so no lock is held.
+ * If others open it at the same time each of them waits until it is attached, and
+ * who finds that it is not tries again.
+ * Context: sleeps as long as page faults take, so no other lock is held.
  *
- * Return: 0, -ENODEV the iommufd has no IOAS for a container any more, or the errno
- * of vfio_iommufd_attach().
+ * Return: 0, -ENODEV the iommufd has no IOAS for a container any more, -EINTR, or the
+ * errno of vfio_iommufd_attach().
  */
 int vfio_group_attach_device(struct vfio_device *device)
 {
 	u32 id;
 	int ret;
 
-	if (!device->iommufd_access && !device->iommufd_device)
+	if (!vfio_device_is_bound(device))
 		return 0;
-	ret = iommufd_container_ioas(device->group->iommufd, &id);
-	return ret ? ret : vfio_iommufd_attach(device, id, NULL);
+	ret = mutex_lock_killable(&device->attach_lock);
+	if (ret)
+		return ret;
+	if (!device->attached) {
+		ret = iommufd_container_ioas(device->group->iommufd, &id);
+		if (!ret)
+			ret = vfio_iommufd_attach(device, id, NULL);
+		device->attached = !ret;
+	}
+	mutex_unlock(&device->attach_lock);
+	return ret;
 }

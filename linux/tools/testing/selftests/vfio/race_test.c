@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../iommu/iommufd_util.h"
@@ -603,6 +604,19 @@ static void *open_by_group(void *arg)
 	return NULL;
 }
 
+/* Who opens a device by its group now has to pin what is missing */
+static int take_group(struct _test_data_stalled *self)
+{
+	__u32 ioas = self->ioas;
+
+	close(self->device);
+	self->group = open_group(&self->dev);
+	return vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas) ||
+	       ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->iommufd) ||
+	       ioas_map(self->iommufd, self->ioas, self->missing, 4 * SZ_4K,
+			SZ_2M, MAP_RW);
+}
+
 /*
  * A device that is opened by its group has its memory pinned with no lock held: the
  * group, and the set that the device is in, go on
@@ -610,18 +624,9 @@ static void *open_by_group(void *arg)
 TEST_F(stalled, open_by_group_stops_nobody)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
-	__u32 ioas = self->ioas;
 	pthread_t thread;
 
-	close(self->device);
-	self->group = open_group(&self->dev);
-	ASSERT_LE(0, self->group);
-	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
-	ASSERT_EQ(0, ioctl(self->group, VFIO_GROUP_SET_CONTAINER,
-			   &self->iommufd));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
-			      4 * SZ_4K, SZ_2M, MAP_RW));
-
+	ASSERT_EQ(0, take_group(self));
 	START(&thread, open_by_group);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
 	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_GET_STATUS, &status));
@@ -637,6 +642,85 @@ TEST_F(stalled, open_by_group_stops_nobody)
 	close(self->other);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(self->group);
+}
+
+/* Nor has one who waits for that, and is killed, a lock when he gives up */
+TEST_F(stalled, open_by_group_can_be_killed)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	struct pci_dev sibling;
+	pthread_t thread;
+	int status_of_child;
+	pid_t child;
+
+	if (find_edu_pair(&self->dev, &sibling))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&sibling));
+	ASSERT_EQ(0, take_group(self));
+	START(&thread, open_by_group);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	child = fork();
+	if (!child) {
+		ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, sibling.bdf);
+		_exit(0);
+	}
+	usleep(200000);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	usleep(200000);
+	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_GET_STATUS, &status));
+	self->device = open_cdev(&sibling);
+	ASSERT_LE(0, self->device);
+	EXPECT_ERRNO(EBUSY, bind_iommufd(self->device, self->iommufd, NULL));
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	ASSERT_EQ(child, waitpid(child, &status_of_child, 0));
+	EXPECT_TRUE(WIFSIGNALED(status_of_child));
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	close(self->other);
+	close(self->group);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+}
+
+static void *open_by_group_in_vain(void *arg)
+{
+	struct _test_data_stalled *self = arg;
+
+	CHECK(ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf) < 0 &&
+	      errno == EFAULT);
+	atomic_fetch_add(&busy, 1);
+	return NULL;
+}
+
+/* Nobody gets a device whose memory is not there for it, the second no more than the first */
+TEST_F(stalled, each_open_by_group_is_attached)
+{
+	pthread_t threads[2];
+
+	ASSERT_EQ(0, take_group(self));
+	busy = 0;
+	START(&threads[0], open_by_group_in_vain);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	START(&threads[1], open_by_group_in_vain);
+	usleep(200000);
+	EXPECT_EQ(0, busy);
+	/* What the first waits for does not come */
+	ASSERT_EQ(0, munmap(self->missing, 4 * SZ_4K));
+	ASSERT_EQ(0, close(self->faults));
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	EXPECT_EQ(0, wrong);
+
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	open_by_group(self);
+	EXPECT_EQ(0, wrong);
+	close(self->other);
+	close(self->group);
+	self->faults = -1;
+	self->device = -1;
 }
 
 /* It keeps nobody from mapping, unmapping and asking, and then it is done */

@@ -269,7 +269,7 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 /* In the order in which they are named, whichever node was there first */
 TEST_F(lsvfio, arguments_for_qemu_are_one_line)
 {
-	const char *dev = self->dev.bdf, *a = self->a.bdf;
+	char *dev = self->dev.bdf, *a = self->a.bdf;
 	char line[256];
 
 	if (!has_nodes())
