@@ -207,6 +207,7 @@ enum {
  * @attaches: devices attached to a page table
  * @maps: ranges mapped
  * @unmaps: ranges unmapped
+ * @entries: pages of @maps, each of one of the sizes that the IOMMU has
  * @mapped: bytes of @maps
  * @unmapped: bytes of @unmaps
  * @syncs: flushes of what was unmapped
@@ -218,6 +219,7 @@ struct iommu_test_mock_stats {
 	__aligned_u64 attaches;
 	__aligned_u64 maps;
 	__aligned_u64 unmaps;
+	__aligned_u64 entries;
 	__aligned_u64 mapped;
 	__aligned_u64 unmapped;
 	__aligned_u64 syncs;

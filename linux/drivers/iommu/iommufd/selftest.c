@@ -267,6 +267,7 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 	*mapped = pgsize * pgcount;
 	spin_lock(&unit->lock);
 	unit->stats.maps++;
+	unit->stats.entries += pgcount;
 	unit->stats.mapped += *mapped;
 	spin_unlock(&unit->lock);
 	return 0;
