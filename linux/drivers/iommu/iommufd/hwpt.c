@@ -17,7 +17,7 @@
 /*
  * A range is mapped and unmapped in the same pieces, for IOMMU drivers that
  * can't unmap a part of what was mapped; the size bounds the time that one
- * takes.
+ * takes. No page that is used is larger.
  */
 #define WINDOW SZ_1G
 
@@ -215,7 +215,6 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
 	unsigned long length = area_length(area), done = 0;
 	unsigned long offset = area->page_offset;
-	unsigned long last = area->index + PFN_DOWN(offset + length - 1);
 	struct iommufd_cursor cur = {
 		.pages = area->pages,
 		.index = area->index,
@@ -224,8 +223,11 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	int ret;
 
 	while (done < length) {
-		unsigned long first = cur.index, bytes, mapped;
+		unsigned long first = cur.index, bytes, last, mapped;
 
+		/* No page goes beyond a window, so runs need not either */
+		bytes = min(length - done, window_left(area->start + done));
+		last = first + PFN_DOWN(offset + bytes - 1);
 		iommufd_cursor_next(&cur, last, runs, BATCH_RUNS);
 		bytes = ((cur.index - first) << PAGE_SHIFT) - offset;
 		ret = map_runs(hwpt, area->start + done, runs, offset,

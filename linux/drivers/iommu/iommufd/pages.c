@@ -6,7 +6,7 @@
  * remembers a chunk in one word if it is contiguous, and else in a table with one
  * entry for each run of contiguous pages. All later work, in page tables and when
  * unpinning, is done by run: what is huge in memory costs no more than one small
- * page.
+ * page. Who walks them to map gets runs that are not cut where a chunk ends.
  *
  * Areas share pages, and accesses pin some of them. Each says first what it
  * needs. What is needed and not in the store is pinned then, without a lock, and
@@ -1073,44 +1073,55 @@ void iommufd_pages_unpin(struct iommufd_pages *pages,
 	mutex_unlock(&pages->lock);
 }
 
-/* The run that the next page is in, from that page on */
-static void next_run(struct iommufd_cursor *cur, struct iommufd_run *found)
+/* The run at the cursor in the table of a chunk, from a page of it on */
+static struct iommufd_run run_in_table(struct iommufd_cursor *cur,
+				       unsigned long skip)
 {
-	struct iommufd_pages *pages = cur->pages;
-	unsigned long skip = 0;
+	struct iommufd_run found = {
+		.pfn = run_pfn(*cur->run) + skip,
+		.npages = run_npages(*cur->run) - skip,
+	};
 
-	if (!cur->run) {
-		const u64 *run = load_chunk(pages, cur->index);
-
-		skip = cur->index - chunk_start(cur->index);
-		if (xa_is_value(run)) {
-			found->pfn = xa_to_value(run) + skip;
-			found->npages = chunk_last(pages, cur->index) -
-					cur->index + 1;
-			cur->index += found->npages;
-			return;
-		}
-		for (; skip >= run_npages(*run); run++)
-			skip -= run_npages(*run);
-		cur->run = run;
-	}
-
-	found->pfn = run_pfn(*cur->run) + skip;
-	found->npages = run_npages(*cur->run) - skip;
-	cur->index += found->npages;
+	cur->index += found.npages;
 	cur->run++;
 	if (!(cur->index % CHUNK_PAGES))
 		cur->run = NULL;
+	return found;
+}
+
+/* The run that the next page is in, from that page to the end of the chunk */
+static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
+{
+	unsigned long skip = cur->index - chunk_start(cur->index);
+	const u64 *run = load_chunk(cur->pages, cur->index);
+
+	if (xa_is_value(run)) {
+		struct iommufd_run found = {
+			.pfn = xa_to_value(run) + skip,
+			.npages = chunk_last(cur->pages, cur->index) -
+				  cur->index + 1,
+		};
+
+		cur->index += found.npages;
+		return found;
+	}
+	for (; skip >= run_npages(*run); run++)
+		skip -= run_npages(*run);
+	cur->run = run;
+	return run_in_table(cur, skip);
 }
 
 /**
  * iommufd_cursor_next - get the next runs of contiguous pages
  * @cur: cursor, which begins as { .pages = pages, .index = first page }
  * @last: the last page wanted; all up to it are pinned, and needed by the caller
- * @runs: the runs found; at most a chunk each. The last can go beyond @last
+ * @runs: the runs found, each as long as pages up to @last are contiguous
  * @max: how many runs there is room for
  *
- * Return: how many there are; 0 when the last page was in a run before.
+ * Context: holds @lock of the pages for a step for each chunk up to @last, if all
+ * of it is contiguous.
+ *
+ * Return: how many there are; 0 after @last.
  */
 unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 				 struct iommufd_run *runs, unsigned int max)
@@ -1124,8 +1135,35 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 		cur->run = NULL;
 		cur->changes = pages->changes;
 	}
-	while (nr < max && cur->index <= last)
-		next_run(cur, &runs[nr++]);
+	while (cur->index <= last) {
+		unsigned long index = cur->index;
+		struct iommufd_run run;
+
+		if (cur->run) {
+			if (nr == max)
+				break;
+			runs[nr++] = run_in_table(cur, 0);
+			continue;
+		}
+
+		/* Only where a chunk begins can a run go on from before */
+		run = look_up_run(cur);
+		if (nr && runs[nr - 1].pfn + runs[nr - 1].npages == run.pfn) {
+			runs[nr - 1].npages += run.npages;
+		} else if (nr < max) {
+			runs[nr++] = run;
+		} else {
+			cur->index = index;
+			cur->run = NULL;
+			break;
+		}
+	}
+	if (nr && cur->index - 1 > last) {
+		/* What goes beyond is looked up again by who goes on there */
+		runs[nr - 1].npages -= cur->index - 1 - last;
+		cur->index = last + 1;
+		cur->run = NULL;
+	}
 	mutex_unlock(&pages->lock);
 	return nr;
 }

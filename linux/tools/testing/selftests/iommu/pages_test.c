@@ -462,4 +462,289 @@ TEST_F(pages, copy_of_what_an_access_has_pinned)
 	close(access);
 }
 
+/*
+ * What it takes to map a range: no entries but those that sizes of the IOMMU and
+ * places of the memory ask for
+ */
+FIXTURE(entries)
+{
+	int fd;
+	int pagemap;
+	__u32 ioas;
+	struct mock mock;
+};
+
+static const size_t entry_sizes[] = { 2 * SZ_2M, SZ_2M, PAGE };
+
+FIXTURE_SETUP(entries)
+{
+	struct iommu_test_mock_config config =
+		MOCK_CONFIG(.page_sizes = PAGE | SZ_2M | 2 * SZ_2M);
+
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	self->pagemap = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, self->pagemap);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config, &self->mock));
+}
+
+FIXTURE_TEARDOWN(entries)
+{
+	close(self->fd);
+	close(self->pagemap);
+}
+
+/* Where a page is in physical memory */
+static __u64 physical(struct _test_data_entries *self, const char *address)
+{
+	__u64 page = 0;
+
+	if (pread(self->pagemap, &page, sizeof(page),
+		  (uintptr_t)address / PAGE * sizeof(page)) != sizeof(page))
+		return 0;
+	return (page & ((1ULL << 55) - 1)) * PAGE;
+}
+
+static bool is_contiguous(struct _test_data_entries *self, const char *bytes,
+			  size_t length)
+{
+	__u64 first = physical(self, bytes);
+	size_t at;
+
+	for (at = PAGE; at < length; at += PAGE)
+		if (physical(self, bytes + at) != first + at)
+			return false;
+	return true;
+}
+
+/* The size of the largest entry that can begin a range */
+static size_t largest_entry(struct _test_data_entries *self, const char *bytes,
+			    size_t length, __u64 iova)
+{
+	__u64 places = physical(self, bytes) | iova;
+	const size_t *size = entry_sizes;
+
+	while (*size > length || places % *size ||
+	       !is_contiguous(self, bytes, *size))
+		size++;
+	return *size;
+}
+
+/*
+ * Map a range and look at it. How many entries it took, less those that it has to
+ * take: 0 is right. Also *largest, the size of the largest one
+ */
+static long spare_entries(struct _test_data_entries *self, const char *bytes,
+			  size_t length, __u64 iova, size_t *largest)
+{
+	struct iommu_test_mock_stats before, after;
+	size_t done, size;
+	long ret;
+
+	*largest = 0;
+	if (mock_query(self->fd, 0, &before) ||
+	    map_at(self->fd, self->ioas, (uintptr_t)bytes, length, iova) ||
+	    mock_query(self->fd, 0, &after) ||
+	    mock_check_map(self->fd, self->mock.hwpt, iova, bytes, length) ||
+	    after.mapped - before.mapped != length)
+		return -1;
+	ret = after.entries - before.entries;
+	for (done = 0; done < length; done += size) {
+		size = largest_entry(self, bytes + done, length - done,
+				     iova + done);
+		if (size > *largest)
+			*largest = size;
+		ret--;
+	}
+	if (unmap(self->fd, self->ioas, iova, length, NULL) ||
+	    mock_query(self->fd, 0, &after) || after.mapped != after.unmapped)
+		return -1;
+	return ret;
+}
+
+/* Where there is room for a range, with and without an end of 1 GiB in it */
+static const __u64 rooms[] = { START, (1UL << 30) - 2 * SZ_2M };
+
+/* Wherever a range begins and ends in pages of 2 MiB */
+static void check_largest(struct __test_metadata *_metadata,
+			  struct _test_data_entries *self, const char *bytes,
+			  size_t length)
+{
+	static const size_t parts[] = { 0, PAGE, SZ_2M / 4, SZ_2M / 2,
+					SZ_2M - PAGE };
+	size_t largest;
+	int i, j, k;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		for (j = 0; j < ARRAY_SIZE(parts); j++)
+			for (k = 0; k < ARRAY_SIZE(rooms); k++) {
+				ASSERT_EQ(0, spare_entries(self,
+							   bytes + parts[i],
+							   length - parts[i] -
+								   parts[j],
+							   rooms[k] + parts[i],
+							   &largest));
+				ASSERT_LE(SZ_2M, largest);
+			}
+}
+
+TEST_F(entries, are_largest_for_thp)
+{
+	char *thp = memory(3 * SZ_2M, MAP_PRIVATE);
+
+	ASSERT_NE(MAP_FAILED, thp);
+	ASSERT_EQ(0, madvise(thp, 3 * SZ_2M, MADV_HUGEPAGE));
+	memset(thp, 1, 3 * SZ_2M);
+	check_largest(_metadata, self, thp, 3 * SZ_2M);
+}
+
+TEST_F(entries, are_largest_for_huge)
+{
+	char *huge = memory(3 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 3 * SZ_2M);
+	check_largest(_metadata, self, huge, 3 * SZ_2M);
+}
+
+/* An IOVA that is not aligned as the memory is has small pages only */
+TEST_F(entries, are_small_where_iova_is_shifted)
+{
+	static const size_t shifts[] = { PAGE, SZ_2M / 2, SZ_2M - PAGE };
+	char *huge = memory(3 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
+	size_t largest;
+	int i, j;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 3 * SZ_2M);
+	for (i = 0; i < ARRAY_SIZE(shifts); i++)
+		for (j = 0; j < ARRAY_SIZE(rooms); j++) {
+			ASSERT_EQ(0, spare_entries(self, huge, 3 * SZ_2M,
+						   rooms[j] + shifts[i],
+						   &largest));
+			ASSERT_EQ(PAGE, largest);
+			ASSERT_EQ(0, spare_entries(self, huge + shifts[i],
+						   3 * SZ_2M - shifts[i],
+						   rooms[j], &largest));
+			ASSERT_EQ(PAGE, largest);
+		}
+}
+
+TEST_F(entries, are_small_for_small_pages)
+{
+	size_t length = 2 * SZ_2M, largest;
+	char *small = memory(length, MAP_SHARED);
+	int i;
+
+	ASSERT_NE(MAP_FAILED, small);
+	memset(small, 1, length);
+	for (i = 0; i < ARRAY_SIZE(rooms); i++)
+		ASSERT_EQ(0, spare_entries(self, small + PAGE, length - PAGE,
+					   rooms[i] + PAGE, &largest));
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const __u64 *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+/*
+ * All huge pages that there are, as they follow each other in physical memory. Each is
+ * a mapping of its own, since lockdep tells of the base when one is split.
+ */
+static char *sorted_pages(struct _test_data_entries *self, size_t *length)
+{
+	struct { __u64 place; char *page; } pages[16];
+	int i, nr = 0;
+	char *sorted;
+
+	while (nr < ARRAY_SIZE(pages)) {
+		pages[nr].page = memory(SZ_2M, MAP_PRIVATE | MAP_HUGETLB);
+		if (pages[nr].page == MAP_FAILED)
+			break;
+		*pages[nr].page = 1;
+		pages[nr].place = physical(self, pages[nr].page);
+		nr++;
+	}
+	*length = nr * SZ_2M;
+	if (!nr)
+		return MAP_FAILED;
+	qsort(pages, nr, sizeof(pages[0]), by_place);
+	sorted = memory(*length, MAP_PRIVATE);
+	for (i = 0; sorted != MAP_FAILED && i < nr; i++)
+		if (mremap(pages[i].page, SZ_2M, SZ_2M,
+			   MREMAP_MAYMOVE | MREMAP_FIXED,
+			   sorted + i * SZ_2M) == MAP_FAILED)
+			return MAP_FAILED;
+	return sorted;
+}
+
+/* What is contiguous beyond a huge page has larger entries than that */
+TEST_F(entries, go_beyond_huge_pages)
+{
+	size_t length, at, largest = 0;
+	char *bytes = sorted_pages(self, &length);
+	int i;
+
+	ASSERT_NE(MAP_FAILED, bytes);
+	/* A pair that one entry can have, with a page before it */
+	for (at = SZ_2M; at + 2 * SZ_2M <= length; at += SZ_2M)
+		if (!(physical(self, bytes + at) % (2 * SZ_2M)) &&
+		    is_contiguous(self, bytes + at, 2 * SZ_2M))
+			break;
+	ASSERT_LE(at + 2 * SZ_2M, length);
+	for (i = 0; i < ARRAY_SIZE(rooms); i++) {
+		/* In order, so the IOVA of the others is as good */
+		__u64 iova = rooms[i] + at % (2 * SZ_2M);
+
+		ASSERT_EQ(0, spare_entries(self, bytes, length, iova,
+					   &largest));
+		ASSERT_EQ(2 * SZ_2M, largest);
+		ASSERT_EQ(0, spare_entries(self, bytes + at, 2 * SZ_2M,
+					   rooms[i], &largest));
+		ASSERT_EQ(2 * SZ_2M, largest);
+		ASSERT_EQ(0, spare_entries(self, bytes + at - SZ_2M / 2,
+					   5 * SZ_2M / 2,
+					   rooms[i] + 3 * SZ_2M / 2, &largest));
+		ASSERT_EQ(2 * SZ_2M, largest);
+		/* The second page begins where 1 GiB ends, the range before */
+		ASSERT_EQ(0, spare_entries(self, bytes + at + SZ_2M / 2,
+					   3 * SZ_2M / 2,
+					   rooms[i] + 3 * SZ_2M / 2, &largest));
+		ASSERT_EQ(SZ_2M, largest);
+	}
+}
+
+/* However much stands alone before a huge page */
+TEST_F(entries, are_largest_after_small_pages)
+{
+	char *bytes = memory(2 * SZ_2M, MAP_SHARED), *huge = bytes + SZ_2M;
+	int file = memfd_create("page", 0);
+	size_t length, largest;
+	int nr;
+
+	ASSERT_NE(MAP_FAILED, bytes);
+	ASSERT_EQ(0, ftruncate(file, PAGE));
+	ASSERT_EQ(huge, mmap(huge, SZ_2M, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED |
+				     MAP_HUGETLB, -1, 0));
+	*huge = 1;
+	for (nr = 1; nr < 40; nr++) {
+		/* One page again and again does not follow itself */
+		ASSERT_EQ(huge - nr * PAGE,
+			  mmap(huge - nr * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, file, 0));
+		huge[-nr * PAGE] = 1;
+		length = nr * PAGE + SZ_2M;
+		ASSERT_EQ(0, spare_entries(self, huge - nr * PAGE, length,
+					   START + SZ_2M - nr * PAGE,
+					   &largest));
+		ASSERT_EQ(SZ_2M, largest);
+	}
+	close(file);
+}
+
 TEST_HARNESS_MAIN
