@@ -30,8 +30,8 @@
  * neither of the last two. The mmap_lock of whom is charged by address space, and
  * the locks of the IOMMU core and its drivers, come last.
  *
- * iommufd_ctx::groups_lock is taken under locks that are other users' too, so nothing
- * is waited for under it but the IOMMU core.
+ * iommufd_ctx::groups_lock is taken under locks that are other users' too, so what
+ * waits for memory of a user is not done under it.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H

@@ -718,7 +718,7 @@ TEST_F(entries, go_beyond_huge_pages)
 	}
 }
 
-/* However much stands alone before a huge page */
+/* However much stands alone before a huge page, in batches of any size (trap A4) */
 TEST_F(entries, are_largest_after_small_pages)
 {
 	char *bytes = memory(2 * SZ_2M, MAP_SHARED), *huge = bytes + SZ_2M;

@@ -695,7 +695,10 @@ static void *open_by_group_in_vain(void *arg)
 	return NULL;
 }
 
-/* Nobody gets a device whose memory is not there for it, the second no more than the first */
+/*
+ * Nobody gets a device whose memory is not there for it, the second no more than the
+ * first
+ */
 TEST_F(stalled, each_open_by_group_is_attached)
 {
 	pthread_t threads[2];
