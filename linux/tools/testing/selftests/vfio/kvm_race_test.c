@@ -152,11 +152,21 @@ static void *delete_file(void *arg)
 		pthread_barrier_wait(&team->barrier);
 		if (team->over)
 			return NULL;
-		CHECK(!del_file(team->vfio, team->file));
-		team->deleted++;
-		/* And at times it is there when the machine goes */
-		if (team->deleted % 2)
+		switch (team->deleted++ % 3) {
+		case 0:
+			/* With the machine, which ends if close_vm() was first */
+			close(team->vfio);
+			team->vfio = -1;
+			break;
+		case 1:
+			CHECK(!del_file(team->vfio, team->file));
+			break;
+		case 2:
+			/* And it is there when lead() closes one of the two */
+			CHECK(!del_file(team->vfio, team->file));
 			CHECK(!add_file(team->vfio, team->file));
+			break;
+		}
 		pthread_barrier_wait(&team->barrier);
 	}
 }
