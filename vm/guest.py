@@ -25,23 +25,33 @@ def lines_of(path):
 
 
 def read_machine(name):
-    """QEMU's arguments, the kernel's parameters, and the archive that it boots from."""
-    args, append, initrd, use, known = [], [], 'initrd.cpio', False, set()
+    """QEMU's arguments, the kernel's parameters, and the archive that it boots from.
+
+    name is that of a machine, or MACHINE@IOMMU for a machine with another IOMMU.
+    """
+    sections = {}       # name -> its lines, in their order
     for line in lines_of(os.path.join(TOP, 'vm/machine.args')):
         if line.startswith('['):
             names = line.strip('[]').split()
-            known.update(names)
-            use = name in names
-        elif use:
-            words = shlex.split(line, comments=True)
+            for n in names:
+                sections.setdefault(n, [])
+        else:
+            for n in names:
+                sections[n].append(shlex.split(line, comments=True))
+
+    machine, _, iommu = name.partition('@')
+    for kind, n in ('machine', machine), ('IOMMU', iommu):
+        if n and n not in sections:
+            raise HarnessError(f'vm/machine.args has no {kind} {n}')
+    args, append, initrd = [], [], 'initrd.cpio'
+    for line in sections[machine]:
+        for words in sections[iommu or line[1]] if line[0] == 'iommu' else [line]:
             if words[0] == 'append':
                 append += words[1:]
             elif words[0] == 'initrd':
                 initrd = words[1]
             else:
                 args += words
-    if name not in known:
-        raise HarnessError(f'vm/machine.args has no machine {name}')
     return args, append, initrd
 
 
@@ -72,7 +82,7 @@ class Guest:
         for f in (kernel, self.initrd):
             if not os.path.exists(f):
                 raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make guest V={os.path.basename(self.out)}')
-        append = ('console=ttyS0 intel_iommu=on panic=-1 oops=panic tsc=reliable no_timer_check '
+        append = ('console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check '
                   + ' '.join([*self.append, append]))
         # QEMU takes the first accelerator that works
         return ['qemu-system-x86_64', *self.accel, *self.machine, *self.more, *serial,

@@ -176,6 +176,18 @@ class OwnFiles(unittest.TestCase):
         with self.assertRaises(run.HarnessError):
             run.read_machine('nowhere')
 
+    def test_machine_with_another_iommu(self):
+        own, other = run.read_machine('pci'), run.read_machine('pci@amd')
+        self.assertIn('amd-iommu,intremap=on', other[0])
+        self.assertIn('intel_iommu=on', own[1])
+        self.assertNotIn('intel_iommu=on', other[1])
+        # The same machine, with the bridge that comes with each
+        self.assertEqual(4, len(set(own[0]) ^ set(other[0])))
+
+    def test_unknown_iommu_is_an_error(self):
+        with self.assertRaisesRegex(run.HarnessError, 'vm/machine.args has no IOMMU nothing'):
+            run.read_machine('pci@nothing')
+
     def test_the_plan_and_its_machines_are_right(self):
         for r in run.read_plan(os.path.join(TOP, 'vm/plan')):
             self.assertTrue(run.read_machine(r.machine))
