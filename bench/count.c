@@ -182,8 +182,8 @@ static void count_kind(bool legacy, enum memory_kind kind)
 		second_device(&s);
 }
 
-/* Areas of one page each, up to a million */
-static void count_areas(bool legacy)
+/* Areas of one page each, up to @max of a million, each @stride pages above the last */
+static void count_areas(bool legacy, size_t stride, size_t max)
 {
 	static const struct {
 		const char *name, *unmap_all;
@@ -200,17 +200,17 @@ static void count_areas(bool legacy)
 	size_t i, n = 0;
 
 	space_open(&s, legacy, &devices[0]);
-	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]) && steps[i].last <= max; i++) {
 		for (; n < steps[i].last; n++) {
 			if (n == steps[i].last - steps[i].nr)
 				begin(steps[i].name);
-			check(space_map(&s, buf + n * SZ_4K % SZ_256M, SZ_4K, IOVA + n * SZ_4K));
+			check(space_map(&s, buf + n * SZ_4K % SZ_256M, SZ_4K, IOVA + n * stride * SZ_4K));
 		}
 		end();
 		if (!steps[i].unmap_all)
 			continue;
 		begin(steps[i].unmap_all);
-		check(space_unmap(&s, IOVA, n * SZ_4K));
+		check(space_unmap(&s, IOVA, n * stride * SZ_4K));
 		end();
 		n = 0;
 	}
@@ -232,7 +232,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[2], kind_names[kind]))
 			break;
 	if (!strcmp(argv[2], "areas"))
-		count_areas(legacy);
+		count_areas(legacy, 1, 1000000);
+	else if (!strcmp(argv[2], "gaps"))
+		count_areas(legacy, 2, 60000);
 	else if (kind < NR_KINDS)
 		count_kind(legacy, kind);
 	else
