@@ -171,7 +171,7 @@ static void close_device(struct vfio_device *device)
 	struct vfio_iommufd_binding binding;
 	struct kvm *kvm = NULL;
 
-	vfio_iommufd_recall(device);
+	vfio_iommufd_stop(device);
 
 	mutex_lock(&device->dev_set->lock);
 	if (device->ops->close_device)

@@ -19,7 +19,7 @@
 
 MODULE_IMPORT_NS(IOMMUFD);
 
-/* iommufd_access_ops.unpin; the driver is open as long as the access is attached */
+/* iommufd_access_ops.unpin; the driver is open until vfio_iommufd_stop() */
 static void unpin(void *owner, unsigned long iova, unsigned long length)
 {
 	struct vfio_device *device = owner;
@@ -225,16 +225,16 @@ bool vfio_group_enforces_coherency(struct vfio_group *group)
 }
 
 /**
- * vfio_iommufd_recall - have a driver let go of memory while its device is open
+ * vfio_iommufd_stop - give a driver no more memory, and call it no more
  * @device: device about to be closed for the last time
  *
- * Only the driver of an emulated device has some, and may be asked for it only as
- * long as the device is open.
+ * What the driver of an emulated device has pinned stays until it has closed the
+ * device: until then the device may still run on it.
  */
-void vfio_iommufd_recall(struct vfio_device *device)
+void vfio_iommufd_stop(struct vfio_device *device)
 {
 	if (device->iommufd_access)
-		WARN_ON(iommufd_access_detach(device->iommufd_access));
+		iommufd_access_stop(device->iommufd_access);
 }
 
 /* A kernel of 32 bit can know longer addresses of DMA than an IOAS has */

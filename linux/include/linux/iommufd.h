@@ -41,8 +41,9 @@ bool iommufd_enforces_coherency(struct device *dev);
  *         looked for, are wanted back. The owner stops using them and unpins them
  *         before it returns. No lock of iommufd is held that pinning or unpinning
  *         takes, so the owner can hold its own lock here and around both; but not
- *         around attaching, detaching and destroying the access, which call this
- *         or wait for it. NULL if the owner never pins
+ *         around attaching, detaching and stopping the access, which call this or
+ *         wait for it. Not called any more once the access is stopped. NULL if the
+ *         owner never pins
  */
 struct iommufd_access_ops {
 	void (*unpin)(void *owner, unsigned long iova, unsigned long length);
@@ -64,6 +65,7 @@ struct iommufd_access *
 iommufd_access_create(struct iommufd_ctx *ctx,
 		      const struct iommufd_access_ops *ops, void *owner,
 		      u32 *id);
+void iommufd_access_stop(struct iommufd_access *access);
 void iommufd_access_destroy(struct iommufd_access *access);
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 			  u32 __user *out_ioas_id);

@@ -515,6 +515,7 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 
 	mutex_lock(&mdpin->lock);
 	mdpin->state.notices++;
+	mdpin->state.ever++;
 	mdpin->state.iova = iova;
 	mdpin->state.length = length;
 	if (mdpin->ignore)
@@ -530,8 +531,10 @@ static int mdpin_open_device(struct vfio_device *vdev)
 
 	mdpin->sleep = 0;
 	mdpin->ignore = 0;
-	memset(&mdpin->state, 0, sizeof(mdpin->state));
-	mdpin->state.kvm = !!vdev->kvm;
+	mdpin->state = (struct mdpin_state) {
+		.kvm = !!vdev->kvm,
+		.ever = mdpin->state.ever,
+	};
 	restart(mdpin);
 	WRITE_ONCE(mdpin->open, true);
 	return 0;

@@ -78,6 +78,7 @@ struct mdpin_cmd {
  * @length: its bytes
  * @pins: what is pinned now; a page that is pinned twice counts twice
  * @kvm: 1 if there was a virtual machine when it was opened, or 0
+ * @ever: notices since the device was made
  */
 struct mdpin_state {
 	__u64 notices;
@@ -85,6 +86,7 @@ struct mdpin_state {
 	__u64 length;
 	__u64 pins;
 	__u64 kvm;
+	__u64 ever;
 };
 
 #endif

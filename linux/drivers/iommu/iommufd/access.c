@@ -432,13 +432,11 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	return -EDEADLOCK;
 }
 
-/* Have the owner unpin all, and do it for him if he does not */
+/* Have the owner unpin all */
 static void evict_all(struct iommufd_access *access)
 {
-	unsigned long index, iova = 0, length;
+	unsigned long iova = 0, length;
 	unsigned int ignored = 0;
-	struct access_pin *pin;
-	bool left = false;
 
 	while (ignored < MAX_IGNORED &&
 	       (length = find_pinned(access, &iova, ULONG_MAX))) {
@@ -448,6 +446,14 @@ static void evict_all(struct iommufd_access *access)
 		iova = 0;
 		cond_resched();
 	}
+}
+
+/* Unpin what the owner has left pinned */
+static void drop_pins(struct iommufd_access *access)
+{
+	struct access_pin *pin;
+	unsigned long index;
+	bool left = false;
 
 	/* Only under the lock it is sure that nobody is about to unpin one */
 	mutex_lock(&access->lock);
@@ -483,14 +489,20 @@ static void unjoin(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	iommufd_object_unuse(&ioas->obj);
 }
 
-static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
+/* Who unmaps does not find the access any more, and who has found it is done */
+static void unlist(struct iommufd_access *access, struct iommufd_ioas *ioas)
 {
-	evict_all(access);
-
 	mutex_lock(&ioas->space.lock);
 	list_del(&access->item);
 	mutex_unlock(&ioas->space.lock);
 	wait_event(ioas->changed, !READ_ONCE(access->nr_notices));
+}
+
+static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	evict_all(access);
+	unlist(access, ioas);
+	drop_pins(access);
 	unjoin(access, ioas);
 }
 
@@ -640,15 +652,36 @@ iommufd_access_create(struct iommufd_ctx *ctx,
 EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
 
 /**
+ * iommufd_access_stop - call the owner of an access no more
+ * @access: the access, which nobody attaches or detaches from now on. It may be
+ *          stopped already
+ *
+ * Nothing can be pinned or copied after that. What is pinned stays until the owner
+ * unpins it, or the access is destroyed; an UNMAP of that waits.
+ * Context: waits for calls of ops->unpin().
+ */
+void iommufd_access_stop(struct iommufd_access *access)
+{
+	if (!begin_change(access) && access->ioas)
+		unlist(access, access->ioas);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_access_stop, IOMMUFD);
+
+/**
  * iommufd_access_destroy - undo iommufd_access_create()
- * @access: the access, which is detached first if it is attached. Nobody attaches
- *          or detaches it meanwhile
+ * @access: the access, which is stopped and detached first. Its owner is not asked to
+ *          unpin, as there may be nobody left to be asked
  */
 void iommufd_access_destroy(struct iommufd_access *access)
 {
 	struct iommufd_ctx *ctx = access->ctx;
 
-	WARN_ON(iommufd_access_detach(access));
+	iommufd_access_stop(access);
+	if (access->ioas) {
+		drop_pins(access);
+		unjoin(access, access->ioas);
+		end_change(access, NULL);
+	}
 	iommufd_object_withdraw(ctx, &access->obj);
 	iommufd_put(ctx);
 }

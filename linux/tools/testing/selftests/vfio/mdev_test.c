@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/serial_reg.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -144,6 +145,19 @@ static int close_way(struct way *w)
 		legacy_close(&w->legacy);
 	}
 	return mdev_remove(&w->dev);
+}
+
+/* Open the device once more, in the same address space, after its last close */
+static int reopen_way(struct way *w)
+{
+	if (w->iommufd >= 0) {
+		w->device = open_cdev(&w->dev);
+		return bind_iommufd(w->device, w->iommufd, NULL) ||
+		       attach_pt(w->device, w->ioas, NULL) ? -1 : 0;
+	}
+	w->device = ioctl(w->legacy.group, VFIO_GROUP_GET_DEVICE_FD, w->dev.bdf);
+	w->legacy.device = w->device;
+	return w->device < 0 ? -1 : 0;
 }
 
 /* @flags: those of iommufd */
@@ -497,6 +511,52 @@ TEST_F(mdpin, close_unpins)
 	EXPECT_EQ(0, CHARGED());
 	self->way.device = -1;
 	self->way.legacy.device = -1;
+	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+/*
+ * The device runs until its driver closes it. So its pages are not taken from it before
+ * that, and nobody asks for them; also if its user is killed (trap M13)
+ */
+TEST_F(mdpin, close_asks_for_nothing)
+{
+	struct mdpin_state before;
+	pid_t pid;
+
+	ASSERT_EQ(0, MAP_ALL());
+	ASSERT_EQ(0, PIN(IOVA, NR_PAGES));
+	before = STATE();
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	ASSERT_EQ(0, reopen_way(&self->way));
+	self->device = self->way.device;
+	EXPECT_EQ(before.ever, STATE().ever);
+
+	ASSERT_EQ(0, PIN(IOVA, NR_PAGES));
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	close(self->device);
+	EXPECT_EQ(NR_PAGES, CHARGED());
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	EXPECT_EQ(0, CHARGED());
+	ASSERT_EQ(0, reopen_way(&self->way));
+	self->device = self->way.device;
+	EXPECT_EQ(before.ever, STATE().ever);
+
+	/* What it forgets is taken from it, after the close as well, but by type1 */
+	if (!variant->iommufd)
+		return;
+	ASSERT_EQ(0, PIN(IOVA, 4));
+	ASSERT_EQ(0, FORGET(IOVA, 4));
+	close(self->device);
+	EXPECT_EQ(0, CHARGED());
+	ASSERT_EQ(0, reopen_way(&self->way));
+	self->device = self->way.device;
+	EXPECT_EQ(before.ever, STATE().ever);
 	EXPECT_EQ(0, UNMAP_ALL());
 }
 
