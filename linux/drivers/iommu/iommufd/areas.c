@@ -32,13 +32,12 @@ static void free_area(struct iommufd_area *area)
 	iommufd_pages_put(pages);
 }
 
-static void free_batch(struct iommufd_ioas *ioas, struct list_head *batch)
+static void free_batch(struct list_head *batch)
 {
 	struct iommufd_area *area, *next;
 
 	list_for_each_entry_safe(area, next, batch, batch) {
 		free_area(area);
-		atomic_long_dec(&ioas->ctx->nr_areas);
 		cond_resched();
 	}
 }
@@ -113,6 +112,37 @@ err_unmap:
 	return ret;
 }
 
+/* Is it mapped as high as nothing was in some table that grows? */
+static bool is_beyond_reach(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	return area->last > ioas->reach && !list_empty(&ioas->hwpts);
+}
+
+/*
+ * Let all tables reach as high as an area does, while nobody maps or unmaps in
+ * them. The levels of a table end at powers of two, so this is rare
+ */
+static int grow_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
+{
+	struct iommufd_hwpt *hwpt;
+	int ret;
+
+	ret = down_write_killable(&ioas->domains_lock);
+	if (ret)
+		return ret;
+	if (is_beyond_reach(ioas, area)) {
+		list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
+			ret = iommufd_hwpt_grow(hwpt, area);
+			if (ret)
+				goto out_unlock;
+		}
+		ioas->reach = GENMASK(__fls(area->last), 0);
+	}
+out_unlock:
+	up_write(&ioas->domains_lock);
+	return ret;
+}
+
 /* Give a new area what the tables need; whether there are any can change */
 static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
@@ -123,6 +153,13 @@ static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		if (ret)
 			break;
 		if (area->pinned == !list_empty(&ioas->hwpts)) {
+			if (unlikely(is_beyond_reach(ioas, area))) {
+				up_read(&ioas->domains_lock);
+				ret = grow_tables(ioas, area);
+				if (ret)
+					break;
+				continue;
+			}
 			ret = map_in_tables(ioas, area);
 			up_read(&ioas->domains_lock);
 			break;
@@ -201,7 +238,7 @@ out_undo:
 	iova_space_erase(&ioas->space, batch);
 	mutex_unlock(&ioas->space.lock);
 out_free:
-	free_batch(ioas, batch);
+	free_batch(batch);
 	return ret;
 }
 
@@ -237,13 +274,9 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 		if (!file)
 			return -EBADF;
 	}
-	ret = iommufd_count_area(ioas->ctx);
-	if (ret)
-		goto out_put;
 	pages = iommufd_pages_alloc(ioas->ctx, file, map);
 	if (IS_ERR(pages)) {
 		ret = PTR_ERR(pages);
-		atomic_long_dec(&ioas->ctx->nr_areas);
 		goto out_put;
 	}
 	pages->area.prot = map_prot(map->flags);
@@ -281,23 +314,17 @@ static void share_pages(struct copied_area *copy, struct iommufd_area *from,
  * Make an area that shares what is mapped at @start, as far as the area there and
  * @last go
  */
-static struct iommufd_area *share_area(struct iommufd_ioas *dst,
-				       struct iommufd_ioas *src,
+static struct iommufd_area *share_area(struct iommufd_ioas *src,
 				       unsigned long start, unsigned long last,
 				       u32 flags)
 {
 	struct iommufd_area *from;
 	struct copied_area *copy;
-	int ret;
+	int ret = 0;
 
-	ret = iommufd_count_area(dst->ctx);
-	if (ret)
-		return ERR_PTR(ret);
 	copy = kzalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);
-	if (!copy) {
-		ret = -ENOMEM;
-		goto err_count;
-	}
+	if (!copy)
+		return ERR_PTR(-ENOMEM);
 
 	mutex_lock(&src->space.lock);
 	from = iova_space_first(&src->space, start);
@@ -317,15 +344,12 @@ static struct iommufd_area *share_area(struct iommufd_ioas *dst,
 err_unlock:
 	mutex_unlock(&src->space.lock);
 	kfree(copy);
-err_count:
-	atomic_long_dec(&dst->ctx->nr_areas);
 	return ERR_PTR(ret);
 }
 
 /* Make areas that share all that is mapped in a range, numbered from 0 */
-static int share_areas(struct iommufd_ioas *dst, struct iommufd_ioas *src,
-		       unsigned long start, unsigned long last, u32 flags,
-		       struct list_head *batch)
+static int share_areas(struct iommufd_ioas *src, unsigned long start,
+		       unsigned long last, u32 flags, struct list_head *batch)
 {
 	unsigned long at = start;
 	int ret = 0;
@@ -338,7 +362,7 @@ static int share_areas(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		if (ret)
 			break;
 		cond_resched();
-		area = share_area(dst, src, at, last, flags);
+		area = share_area(src, at, last, flags);
 		if (IS_ERR(area)) {
 			ret = PTR_ERR(area);
 			break;
@@ -350,7 +374,7 @@ static int share_areas(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		if (area->last == last - start)
 			return 0;
 	}
-	free_batch(dst, batch);
+	free_batch(batch);
 	return ret;
 }
 
@@ -375,7 +399,7 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 	LIST_HEAD(batch);
 	int ret;
 
-	ret = share_areas(dst, src, first, last, map->flags, &batch);
+	ret = share_areas(src, first, last, map->flags, &batch);
 	if (ret)
 		return ret;
 	area = list_first_entry(&batch, struct iommufd_area, batch);
@@ -488,7 +512,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 	iova_space_erase(&ioas->space, batch);
 	iommufd_ioas_changed(ioas);
 	mutex_unlock(&ioas->space.lock);
-	free_batch(ioas, batch);
+	free_batch(batch);
 	return 0;
 }
 
@@ -578,6 +602,14 @@ static int make_half(struct iommufd_area *area, unsigned long start,
 	return 0;
 }
 
+static void unpin_halves(struct list_head *halves)
+{
+	struct iommufd_area *half;
+
+	list_for_each_entry(half, halves, batch)
+		unpin_area(half);
+}
+
 /*
  * Let halves need what the area needs. Its pages are pinned if it is filled, so this is
  * only said
@@ -590,17 +622,14 @@ static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 	list_for_each_entry(half, halves, batch) {
 		if (area->pinned)
 			ret = iommufd_pages_pin(half->pages, half->part);
-		if (ret)
-			goto err_unpin;
+		if (ret) {
+			unpin_halves(halves);
+			return ret;
+		}
 		half->pinned = area->pinned;
 		half->filled = area->filled;
 	}
 	return 0;
-
-err_unpin:
-	list_for_each_entry(half, halves, batch)
-		unpin_area(half);
-	return ret;
 }
 
 /**
@@ -614,7 +643,7 @@ err_unpin:
  */
 int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 {
-	struct iommufd_area *area, *next;
+	struct iommufd_area *area;
 	LIST_HEAD(halves);
 	LIST_HEAD(whole);
 	struct list_head *gone = &halves, *kept = &whole;
@@ -631,26 +660,23 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 	}
 	list_add(&area->batch, &whole);
 
-	ret = iommufd_count_area(ioas->ctx);
-	if (ret)
-		goto out_give_back;
 	ret = make_half(area, area->start, at - 1, &halves);
 	if (!ret)
 		ret = make_half(area, at, area->last, &halves);
 	if (!ret)
 		ret = pin_halves(area, &halves);
-	if (ret) {
-		atomic_long_dec(&ioas->ctx->nr_areas);
-	} else {
+	if (!ret) {
 		mutex_lock(&ioas->space.lock);
-		iova_space_replace(&ioas->space, &whole, &halves);
+		ret = iova_space_halve(&ioas->space, &whole, &halves);
 		mutex_unlock(&ioas->space.lock);
+		if (ret)
+			unpin_halves(&halves);
+	}
+	if (!ret) {
 		unpin_area(area);
 		swap(gone, kept);
 	}
-	list_for_each_entry_safe(area, next, gone, batch)
-		free_area(area);
-out_give_back:
+	free_batch(gone);
 	give_back(ioas, kept);
 out_unlock:
 	up_read(&ioas->domains_lock);

@@ -127,7 +127,8 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
  * Context: sleeps. The caller makes sure that @dev stays.
  *
  * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
- * the CPU caches, -ENODEV it has no IOMMU group, -EPERM its interrupts are not
+ * the CPU caches, -ENODEV it has no IOMMU group, or one whose driver can't keep it
+ * from memory, -EPERM its interrupts are not
  * isolated or the group has another owner, -EBUSY, -ENOMEM.
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
@@ -136,6 +137,7 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	struct iommufd_group *igroup;
 	struct iommufd_device *idev;
 	struct iommu_group *group;
+	struct iommufd_unit unit;
 
 	if (!device_iommu_capable(dev, IOMMU_CAP_CACHE_COHERENCY))
 		return ERR_PTR(-EINVAL);
@@ -143,6 +145,13 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	if (!group)
 		return ERR_PTR(-ENODEV);
 
+	unit = iommufd_unit_of(dev);
+	if (unit.unfit) {
+		dev_warn_ratelimited(dev, "not bound, its IOMMU can't protect memory: %s\n",
+				     unit.unfit);
+		idev = ERR_PTR(-ENODEV);
+		goto out_put;
+	}
 	if (!interrupts_isolated(group)) {
 		if (!READ_ONCE(allow_unsafe_interrupts)) {
 			dev_warn_ratelimited(dev, "interrupts are not isolated, see iommufd.allow_unsafe_interrupts\n");

@@ -56,17 +56,53 @@ static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
 	return round_down(length, *page);
 }
 
+/* The page of an area's memory that an IOVA is in */
+static unsigned long page_at(struct iommufd_area *area, unsigned long iova)
+{
+	return area->index +
+	       PFN_DOWN(area->page_offset + (iova - area->start));
+}
+
 /*
- * Unmap a range piece by piece. Drivers flush what was gathered when something
- * comes that they can't add to it; VT-d at that moment has put the page tables
- * of the new piece on the list that a flush frees, before their own flush. So
- * flush before a piece that does not continue the last one.
- *
- * The driver is called directly, here and to map: what iommu_map() and others do
- * around that takes a fifth of the time when every page stands alone.
+ * The IOMMU driver did not unmap a range, so devices may still reach its memory:
+ * that stays pinned. Everything else goes on.
  */
-static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
-			unsigned long length, struct iommu_iotlb_gather *gather)
+static void keep_pinned(struct iommufd_area *area, unsigned long iova,
+			unsigned long length)
+{
+	pr_err_once("iommufd: the IOMMU driver did not unmap 0x%lx bytes at IOVA 0x%lx; their memory stays pinned for good, and so does that of all later failures\n",
+		    length, iova);
+	iommufd_pages_keep(area->pages, page_at(area, iova),
+			   page_at(area, iova + length - 1));
+}
+
+/*
+ * VT-d puts the page tables of a range on the list that the next flush frees, and
+ * only then looks whether the range can be added to the gather. If it can't, the
+ * flush of what was gathered before frees them, and the IOMMU still walks them.
+ * So make the gather cover the range first, with any page size: nothing is flushed
+ * in the middle, and disjoint ranges need one flush together. It is kept within
+ * a window, of which VT-d can flush each page without flushing the whole domain.
+ */
+static void widen_gather(struct iommu_domain *domain,
+			 struct iommu_iotlb_gather *gather,
+			 unsigned long iova, unsigned long length)
+{
+	if (max(gather->end, iova + length - 1) - min(gather->start, iova) >=
+	    WINDOW)
+		iommu_iotlb_sync(domain, gather);
+	iommu_iotlb_gather_add_range(gather, iova, length);
+	gather->pgsize = 0;
+}
+
+/*
+ * Unmap a range of an area piece by piece. The driver is called directly, here and
+ * to map: what iommu_map() and others do around that takes a fifth of the time when
+ * every page stands alone.
+ */
+static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			unsigned long iova, unsigned long length,
+			struct iommu_iotlb_gather *gather)
 {
 	struct iommu_domain *domain = hwpt->domain;
 	const struct iommu_domain_ops *ops = domain->ops;
@@ -75,10 +111,8 @@ static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 		unsigned long page, size, unmapped;
 
 		size = piece_of(domain, iova, iova, length, &page);
-		if (gather->pgsize &&
-		    (gather->pgsize != size ||
-		     iommu_iotlb_gather_is_disjoint(gather, iova, size)))
-			iommu_iotlb_sync(domain, gather);
+		if (hwpt->unit.frees_early)
+			widen_gather(domain, gather, iova, size);
 		if (ops->unmap_pages) {
 			unmapped = ops->unmap_pages(domain, iova, page,
 						    size / page, gather);
@@ -86,12 +120,14 @@ static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 		} else {
 			unmapped = iommu_unmap_fast(domain, iova, size, gather);
 		}
+		if (unlikely(!unmapped)) {
+			keep_pinned(area, iova, size);
+			unmapped = size;
+		}
 		/*
 		 * Some drivers end where a table ends, and virtio-iommu unmaps
 		 * all of what was mapped at once
 		 */
-		if (WARN_ON(!unmapped))
-			unmapped = size;
 		unmapped = min(unmapped, length);
 		iova += unmapped;
 		length -= unmapped;
@@ -102,16 +138,18 @@ static void unmap_range(struct iommufd_hwpt *hwpt, unsigned long iova,
 /**
  * iommufd_hwpt_unmap - take an area out of a page table
  * @hwpt: the table; domains_lock of its IOAS is held
- * @area: area that the table maps
+ * @area: area that the table maps, whose pages are pinned. What the IOMMU driver
+ *        fails to unmap stays pinned for good
  * @gather: what to flush; the memory must stay until iommu_iotlb_sync()
  */
 void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather)
 {
-	unmap_range(hwpt, area->start, area_length(area), gather);
+	unmap_range(hwpt, area, area->start, area_length(area), gather);
 }
 
-static void unmap_sync(struct iommufd_hwpt *hwpt, unsigned long iova,
+/* Unmap the first part of an area, and flush */
+static void unmap_sync(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 		       unsigned long length)
 {
 	struct iommu_iotlb_gather gather;
@@ -119,7 +157,7 @@ static void unmap_sync(struct iommufd_hwpt *hwpt, unsigned long iova,
 	if (!length)
 		return;
 	iommu_iotlb_gather_init(&gather);
-	unmap_range(hwpt, iova, length, &gather);
+	unmap_range(hwpt, area, area->start, length, &gather);
 	iommu_iotlb_sync(hwpt->domain, &gather);
 }
 
@@ -128,22 +166,30 @@ static void unmap_sync(struct iommufd_hwpt *hwpt, unsigned long iova,
  * how much that was, and an unmap of more than is there would take neighbours
  * with it. So look page by page.
  */
-static void unmap_remains(struct iommufd_hwpt *hwpt, unsigned long iova,
-			  unsigned long length)
+static void unmap_remains(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			  unsigned long iova, unsigned long length)
 {
 	unsigned long page = min_page(hwpt->domain);
 	unsigned long done, step;
 
 	for (done = 0; done < length; done += step) {
-		step = 0;
-		if (iommu_iova_to_phys(hwpt->domain, iova + done))
+		step = page;
+		if (iommu_iova_to_phys(hwpt->domain, iova + done)) {
 			step = iommu_unmap(hwpt->domain, iova + done, page);
-		step = max(step, page);
+			if (unlikely(!step)) {
+				keep_pinned(area, iova + done, page);
+				step = page;
+			}
+		}
 		cond_resched();
 	}
 }
 
-/* Map a part of a run, as much as there is in pages of one size */
+/*
+ * Map a part of a run, as much as there is in pages of one size. If that fails,
+ * *piece is where the driver may have left something: what it says that it mapped,
+ * or all of it if it says nothing
+ */
 static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		     phys_addr_t phys, unsigned long length, int prot,
 		     unsigned long *piece)
@@ -162,20 +208,19 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		return iommu_map(domain, iova, phys, size, prot);
 	ret = ops->map_pages(domain, iova, phys, page, size / page, prot,
 			     GFP_KERNEL_ACCOUNT, &mapped);
-	if (ret)
-		return ret;
 	/* Some drivers end where a table ends */
 	if (!mapped)
-		return -ENOMEM;
+		return ret ?: -ENOMEM;
 	*piece = mapped;
 	trace_map(iova, phys, mapped);
-	return 0;
+	return ret;
 }
 
 /* Map runs; *mapped is how many bytes were, even if it fails */
-static int map_runs(struct iommufd_hwpt *hwpt, unsigned long iova,
-		    const struct iommufd_run *run, unsigned long offset,
-		    unsigned long length, int prot, unsigned long *mapped)
+static int map_runs(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+		    unsigned long iova, const struct iommufd_run *run,
+		    unsigned long offset, unsigned long length,
+		    unsigned long *mapped)
 {
 	struct iommu_domain *domain = hwpt->domain;
 	unsigned long done = 0, piece;
@@ -187,9 +232,9 @@ static int map_runs(struct iommufd_hwpt *hwpt, unsigned long iova,
 
 		for (end = min(end, length); done < end; done += piece) {
 			ret = map_piece(hwpt, iova + done, phys, end - done,
-					prot, &piece);
+					area->prot, &piece);
 			if (ret) {
-				unmap_remains(hwpt, iova + done, piece);
+				unmap_remains(hwpt, area, iova + done, piece);
 				goto out_sync;
 			}
 			phys += piece;
@@ -202,6 +247,39 @@ out_sync:
 		domain->ops->iotlb_sync_map(domain, iova, done);
 	*mapped = done;
 	return ret;
+}
+
+/**
+ * iommufd_hwpt_grow - let a page table reach as high as an area does
+ * @hwpt: the table; domains_lock of its IOAS is held for write
+ * @area: area whose pages are pinned
+ *
+ * For drivers that change the root of a page table when something is mapped above
+ * all that it has reached. Nothing stays mapped.
+ *
+ * Return: 0 or what the IOMMU driver says.
+ */
+int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+{
+	struct iommu_domain *domain = hwpt->domain;
+	unsigned long page = min_page(domain), iova = area->last & ~(page - 1);
+	unsigned long index = page_at(area, area->last);
+	struct iommufd_cursor cur = { .pages = area->pages, .index = index };
+	struct iommufd_run run;
+	phys_addr_t phys;
+	int ret;
+
+	if (!hwpt->unit.grows)
+		return 0;
+	iommufd_cursor_next(&cur, index, &run, 1);
+	phys = PFN_PHYS(run.pfn) +
+	       offset_in_page(area->page_offset + (iova - area->start));
+	ret = iommu_map(domain, iova, phys, page, area->prot);
+	if (ret)
+		return ret;
+	if (iommu_unmap(domain, iova, page) != page)
+		keep_pinned(area, iova, page);
+	return 0;
 }
 
 /**
@@ -230,13 +308,13 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		last = first + PFN_DOWN(offset + bytes - 1);
 		iommufd_cursor_next(&cur, last, runs, BATCH_RUNS);
 		bytes = ((cur.index - first) << PAGE_SHIFT) - offset;
-		ret = map_runs(hwpt, area->start + done, runs, offset,
-			       min(bytes, length - done), area->prot, &mapped);
+		ret = map_runs(hwpt, area, area->start + done, runs, offset,
+			       min(bytes, length - done), &mapped);
 		done += mapped;
 		if (!ret && done < length && fatal_signal_pending(current))
 			ret = -EINTR;
 		if (ret) {
-			unmap_sync(hwpt, area->start, done);
+			unmap_sync(hwpt, area, done);
 			return ret;
 		}
 		offset = 0;
@@ -349,7 +427,7 @@ static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 	struct iommufd_area *area = NULL;
 
 	while ((area = next_filled(hwpt->ioas, area)) != end)
-		unmap_sync(hwpt, area->start, area_length(area));
+		unmap_sync(hwpt, area, area_length(area));
 }
 
 /* Pin what is not pinned yet, and map it all */
@@ -396,8 +474,8 @@ static int fill(struct iommufd_hwpt *hwpt)
  * The id is reserved and the caller is a user of the table. To be published, or
  * aborted, when iommufd_hwpt_settle() has said whether it can be filled.
  *
- * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed,
- * -ENOSPC, -ENOMEM.
+ * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed, -ENOSPC
+ * the user has made too many for the device, or for the areas; -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 struct device *dev, bool user_made)
@@ -420,7 +498,13 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	hwpt->ioas = ioas;
 
 	if (user_made) {
-		ret = iommufd_count_made(ioas->ctx);
+		hwpt->maker = iommufd_maker_get(dev);
+		if (IS_ERR(hwpt->maker)) {
+			ret = PTR_ERR(hwpt->maker);
+			hwpt->maker = NULL;
+			goto err_abort;
+		}
+		ret = iova_space_add_table(&ioas->space);
 		if (ret)
 			goto err_abort;
 		hwpt->user_made = true;
@@ -567,10 +651,13 @@ int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
 	if (ret)
 		goto out_unlock;
 	ret = fill(hwpt);
-	if (ret)
+	if (ret) {
 		iommufd_hwpt_align(ioas);
-	else
+	} else {
 		list_add_tail(&hwpt->ioas_item, &ioas->hwpts);
+		if (hwpt->unit.grows)
+			ioas->reach = IOMMUFD_FIRST_REACH;
+	}
 out_unlock:
 	up_write(&ioas->domains_lock);
 	return ret;
@@ -649,6 +736,8 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 	if (hwpt->domain)
 		iommu_domain_free(hwpt->domain);
 	if (hwpt->user_made)
-		atomic_long_dec(&ioas->ctx->nr_made);
+		iova_space_remove_table(&ioas->space);
+	if (hwpt->maker)
+		iommufd_maker_put(hwpt->maker);
 	iommufd_object_unuse(&ioas->obj);
 }

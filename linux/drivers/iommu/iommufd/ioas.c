@@ -49,7 +49,8 @@ struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx)
 	init_waitqueue_head(&ioas->changed);
 	INIT_LIST_HEAD(&ioas->hwpts);
 	INIT_LIST_HEAD(&ioas->accesses);
-	iova_space_init(&ioas->space);
+	iova_space_init(&ioas->space, &ctx->nr_mapped);
+	ioas->reach = ULONG_MAX;
 	return ioas;
 }
 

@@ -56,9 +56,8 @@
  * @groups_lock: protects @groups and what they have claimed
  * @groups: struct iommufd_group of the devices bound to this context
  * @held_lock: lets one request at a time have all areas
- * @nr_areas: areas in all IOAS. The module parameter max_areas limits how many
- *            there are in one page table and those that the user has made
- * @nr_made: how many those are
+ * @nr_mapped: areas in all IOAS, each as often as its iova_space says. The module
+ *             parameter max_areas limits it
  * @owner: who mapped last, to be found without a lock by who maps next
  * @container: IOAS that stands for a container of VFIO, or NULL; protected by the
  *             lock of @objects
@@ -73,8 +72,7 @@ struct iommufd_ctx {
 	struct mutex groups_lock; /* see above */
 	struct list_head groups;
 	struct mutex held_lock; /* see above */
-	atomic_long_t nr_areas;
-	atomic_long_t nr_made;
+	atomic_long_t nr_mapped;
 	struct iommufd_owner __rcu *owner;
 	struct iommufd_object *container;
 	bool noiommu;
@@ -100,8 +98,6 @@ struct iommufd_request {
 };
 
 int iommufd_answer(struct iommufd_request *req, size_t size);
-int iommufd_count_area(struct iommufd_ctx *ctx);
-int iommufd_count_made(struct iommufd_ctx *ctx);
 
 /*
  * object.c: ids and references
@@ -350,6 +346,8 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part);
 void iommufd_pages_unpin(struct iommufd_pages *pages,
 			 struct interval_tree_node *part);
+void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
+			unsigned long last);
 int iommufd_pages_move_charge(struct iommufd_pages *pages,
 			      struct iommufd_owner *owner);
 void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit);
@@ -382,6 +380,11 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
  * @allowed: ranges that the user wants to be able to use, which don't; all if
  *           there are none
  * @alignment: what start and length of an area are multiples of, in bytes
+ * @nr_areas: areas in @areas
+ * @nr_tables: page tables that the program has made. Each fills kernel memory for
+ *             each area, so an area counts that often against the limit, or once if
+ *             there are none
+ * @total: iommufd_ctx::nr_mapped
  */
 struct iova_space {
 	struct mutex lock; /* see above */
@@ -389,6 +392,9 @@ struct iova_space {
 	struct rb_root_cached reserved;
 	struct rb_root_cached allowed;
 	unsigned long alignment;
+	unsigned long nr_areas;
+	unsigned long nr_tables;
+	atomic_long_t *total;
 };
 
 struct iova_range {
@@ -406,13 +412,15 @@ struct iova_reserved {
 	struct iova_reserved *next;
 };
 
-void iova_space_init(struct iova_space *space);
+void iova_space_init(struct iova_space *space, atomic_long_t *total);
+int iova_space_add_table(struct iova_space *space);
+void iova_space_remove_table(struct iova_space *space);
 int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
 		      unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
-void iova_space_replace(struct iova_space *space, struct list_head *old,
-			struct list_head *new);
+int iova_space_halve(struct iova_space *space, struct list_head *old,
+		     struct list_head *new);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
@@ -441,6 +449,8 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  *                detach them, and to give a new page table the areas; held for
  *                read to map and unmap in all of them
  * @hwpts: struct iommufd_hwpt that hold every area that is filled
+ * @reach: a map up to here changes the root of no table in @hwpts, so it can run
+ *         beside others; protected by domains_lock
  * @small_pages: option: map with pages of the CPU's size; protected by
  *               domains_lock
  * @nr_pinners: accesses that can pin, which needs pages of the CPU's size;
@@ -460,6 +470,7 @@ struct iommufd_ioas {
 	struct mutex attach_lock; /* see above */
 	struct rw_semaphore domains_lock;
 	struct list_head hwpts;
+	unsigned long reach;
 	bool small_pages;
 	unsigned int nr_pinners;
 	struct iova_space space;
@@ -506,15 +517,26 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at);
  * unit.c: the IOMMU of a device
  */
 
+/* No page table of a driver that grows them reaches less than this */
+#define IOMMUFD_FIRST_REACH U32_MAX
+
 /**
- * struct iommufd_unit - an IOMMU
- * @iommu: the core's handle, only to be compared
+ * struct iommufd_unit - an IOMMU, and what its driver does not stand
+ * @ops: the driver's, only to be compared
+ * @unfit: why no device behind it can be bound, or NULL
+ * @grows: a map above all that a page table has reached may change the table's root
+ *         without a lock, so nobody else may map or unmap meanwhile
+ * @frees_early: an unmap that flushes before it is in its gather frees page tables
+ *               that the IOMMU still walks
  * @vtd: it is a unit of VT-d, and these are known:
  * @cap: its capability register
  * @ecap: its extended capability register
  */
 struct iommufd_unit {
-	struct iommu_device *iommu;
+	const struct iommu_ops *ops;
+	const char *unfit;
+	bool grows;
+	bool frees_early;
 	bool vtd;
 	u64 cap;
 	u64 ecap;
@@ -524,6 +546,8 @@ struct iommufd_unit iommufd_unit_of(struct device *dev);
 bool iommufd_units_alike(const struct iommufd_unit *a,
 			 const struct iommufd_unit *b);
 void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type);
+struct iommufd_maker *iommufd_maker_get(struct device *dev);
+void iommufd_maker_put(struct iommufd_maker *maker);
 
 /*
  * hwpt.c: page tables
@@ -533,9 +557,9 @@ void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type);
  * struct iommufd_hwpt - a page table that mirrors an IOAS
  * @obj: head
  * @ioas: what it mirrors; used as long as the table exists
- * @unit: IOMMU that it was made for. Units of one machine can differ in page
- *        table levels and coherency, and not all drivers of this kernel see to
- *        it, so a table serves only units that are alike
+ * @unit: IOMMU that it was made for; it serves all that iommufd_units_alike()
+ *        says are alike
+ * @maker: where it counts, if a program made it; NULL otherwise
  * @user_made: made by IOMMU_HWPT_ALLOC. It stays until it is destroyed, and is
  *             attached only by its own id. Else it was made for an attach, and
  *             goes with the last device
@@ -552,6 +576,7 @@ struct iommufd_hwpt {
 	struct iommufd_object obj;
 	struct iommufd_ioas *ioas;
 	struct iommufd_unit unit;
+	struct iommufd_maker *maker;
 	struct iommu_domain *domain;
 	struct list_head ioas_item;
 	struct iova_range aperture;
@@ -578,6 +603,7 @@ struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 				       const struct iommufd_unit *unit,
 				       struct iommufd_hwpt *prev);
 void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt);
+int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather);
@@ -695,6 +721,7 @@ void iommufd_test_exit(void);
 int iommufd_test(struct iommufd_request *req);
 void iommufd_test_release(struct iommufd_object *obj);
 bool iommufd_test_is_mock(struct device *dev);
+void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit);
 void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type);
 void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova);
 unsigned long iommufd_test_limit(unsigned long npages);
@@ -714,6 +741,11 @@ static inline void iommufd_test_exit(void)
 static inline bool iommufd_test_is_mock(struct device *dev)
 {
 	return false;
+}
+
+static inline void iommufd_test_set_habits(struct device *dev,
+					   struct iommufd_unit *unit)
+{
 }
 
 static inline void *iommufd_test_hw_info(struct device *dev, u32 *length,

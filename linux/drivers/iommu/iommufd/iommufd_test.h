@@ -158,12 +158,27 @@ struct iommu_test_mock_region {
  * @MOCK_DEVICE_KEEPS: a map of several pages that fails does not undo what it has
  *	done, half of it, nor say how much that was, as on VT-d. To be cleaned up
  *	page by page, so an unmap can begin and end anywhere
+ * @MOCK_DEVICE_GROWS: a map above all that the page table has reached takes a
+ *	while, and nobody may map or unmap in that meanwhile, as on AMD's; the
+ *	IOMMU warns of it
+ * @MOCK_DEVICE_FREES_EARLY: an unmap frees what it gathered if it has to flush, as on
+ *	VT-d; the IOMMU warns of that
+ * @MOCK_DEVICE_SHARES: it can be attached to page tables of other units
+ * @MOCK_DEVICE_CANNOT_MAP: what its driver calls a domain is a window to all memory;
+ *	bind refuses it
+ * @MOCK_DEVICE_DEAF: its IOMMU does not see a page table that was attached before;
+ *	bind refuses it
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
 	MOCK_DEVICE_INCOHERENT = 1 << 1,
 	MOCK_DEVICE_LATE = 1 << 2,
 	MOCK_DEVICE_KEEPS = 1 << 3,
+	MOCK_DEVICE_GROWS = 1 << 4,
+	MOCK_DEVICE_FREES_EARLY = 1 << 5,
+	MOCK_DEVICE_SHARES = 1 << 6,
+	MOCK_DEVICE_CANNOT_MAP = 1 << 7,
+	MOCK_DEVICE_DEAF = 1 << 8,
 };
 
 #define MOCK_UNITS 8
@@ -196,10 +211,14 @@ struct iommu_test_mock_config {
 	__aligned_u64 page_sizes;
 };
 
-/* What IOMMU_TEST_OP_MOCK_FAIL lets fail: each call for one device, or range */
+/*
+ * What IOMMU_TEST_OP_MOCK_FAIL lets fail: each call for one device, or range. An unmap
+ * that fails does nothing, and says so; it has no errno
+ */
 enum {
 	MOCK_CALL_ATTACH,
 	MOCK_CALL_MAP,
+	MOCK_CALL_UNMAP,
 };
 
 /**

@@ -9,6 +9,7 @@
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/rbtree_augmented.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -16,6 +17,14 @@
 #include "iommufd_private.h"
 
 #define area_of(_node) rb_entry_safe(_node, struct iommufd_area, node)
+
+/*
+ * Most IOMMU drivers don't charge their page tables to anyone, so bound what fills
+ * them
+ */
+static unsigned long max_areas = 1UL << 20;
+module_param(max_areas, ulong, 0644);
+MODULE_PARM_DESC(max_areas, "Limit of mappings that one open /dev/iommu can have; one counts as often as its IOAS has page tables that the program has made, but at least once");
 
 static unsigned long area_gap(struct iommufd_area *area)
 {
@@ -28,9 +37,11 @@ RB_DECLARE_CALLBACKS_MAX(static, area_callbacks, struct iommufd_area, node,
 /**
  * iova_space_init - begin with an empty space without limits
  * @space: the space
+ * @total: what all spaces of the context count together
  */
-void iova_space_init(struct iova_space *space)
+void iova_space_init(struct iova_space *space, atomic_long_t *total)
 {
+	space->total = total;
 	mutex_init(&space->lock);
 	space->areas = RB_ROOT_CACHED;
 	space->reserved = RB_ROOT_CACHED;
@@ -89,6 +100,70 @@ static void set_gap(struct iommufd_area *area, unsigned long gap)
 	area_callbacks.propagate(&area->node, NULL);
 }
 
+/* Count @more against the limit. -ENOSPC if there is no room for it */
+static int count(struct iova_space *space, unsigned long more)
+{
+	if (atomic_long_add_return(more, space->total) <= READ_ONCE(max_areas))
+		return 0;
+	atomic_long_sub(more, space->total);
+	return -ENOSPC;
+}
+
+/* How often each area counts */
+static unsigned long weight(struct iova_space *space)
+{
+	lockdep_assert_held(&space->lock);
+
+	return max(space->nr_tables, 1UL);
+}
+
+static int count_areas(struct iova_space *space, unsigned long nr)
+{
+	int ret = count(space, nr * weight(space));
+
+	if (!ret)
+		space->nr_areas += nr;
+	return ret;
+}
+
+static void uncount_areas(struct iova_space *space, unsigned long nr)
+{
+	space->nr_areas -= nr;
+	atomic_long_sub(nr * weight(space), space->total);
+}
+
+/**
+ * iova_space_add_table - count all areas once more, for a page table that a program
+ *                        makes. The first one is counted already
+ * @space: the space
+ *
+ * Return: 0, or -ENOSPC with nothing counted.
+ */
+int iova_space_add_table(struct iova_space *space)
+{
+	int ret = 0;
+
+	mutex_lock(&space->lock);
+	if (space->nr_tables)
+		ret = count(space, space->nr_areas);
+	if (!ret)
+		space->nr_tables++;
+	mutex_unlock(&space->lock);
+	return ret;
+}
+
+/**
+ * iova_space_remove_table - undo iova_space_add_table()
+ * @space: the space
+ */
+void iova_space_remove_table(struct iova_space *space)
+{
+	mutex_lock(&space->lock);
+	if (--space->nr_tables)
+		atomic_long_sub(space->nr_areas, space->total);
+	mutex_unlock(&space->lock);
+}
+
 /*
  * Put an area where no other is. -EEXIST if there is one. Below the lowest area
  * there is no gap to be found, see find_free()
@@ -124,21 +199,13 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 	return 0;
 }
 
-/**
- * iova_space_erase - take areas out
- * @space: the space, locked by the caller
- * @batch: list of areas by @batch, ascending, usually neighbours; their IOVA are
- *         free from now on
- *
- * The gap that neighbours leave is set once.
- */
-void iova_space_erase(struct iova_space *space, struct list_head *batch)
+/* Take areas out. The gap that neighbours leave is set once. Return how many */
+static unsigned long erase_areas(struct iova_space *space,
+				 struct list_head *batch)
 {
 	struct iommufd_area *area, *next, *above = NULL;
-	unsigned long free = 0;
+	unsigned long free = 0, nr = 0;
 	bool lowest = false;
-
-	lockdep_assert_held(&space->lock);
 
 	list_for_each_entry_safe(area, next, batch, batch) {
 		/* Where the gap begins that will be, unless there is none below */
@@ -151,24 +218,43 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 					  &area_callbacks);
 		if (above && above != next)
 			set_gap(above, lowest ? 0 : above->start - free);
+		nr++;
 		cond_resched();
 	}
+	return nr;
 }
 
 /**
- * iova_space_replace - put areas in the place of others
+ * iova_space_erase - take areas out
  * @space: the space, locked by the caller
- * @old: list of areas that are taken out, as for iova_space_erase()
- * @new: list of areas by @batch, which have the same IOVA together
+ * @batch: list of areas by @batch, ascending, usually neighbours; their IOVA are
+ *         free from now on
  */
-void iova_space_replace(struct iova_space *space, struct list_head *old,
-			struct list_head *new)
+void iova_space_erase(struct iova_space *space, struct list_head *batch)
+{
+	uncount_areas(space, erase_areas(space, batch));
+}
+
+/**
+ * iova_space_halve - put two areas in the place of one
+ * @space: the space, locked by the caller
+ * @old: list by @batch of the area that is taken out
+ * @new: list by @batch of two areas, which have the same IOVA together
+ *
+ * Return: 0, or -ENOSPC with nothing changed: there are too many areas.
+ */
+int iova_space_halve(struct iova_space *space, struct list_head *old,
+		     struct list_head *new)
 {
 	struct iommufd_area *area;
+	int ret = count_areas(space, 1);
 
-	iova_space_erase(space, old);
+	if (ret)
+		return ret;
+	erase_areas(space, old);
 	list_for_each_entry(area, new, batch)
 		WARN_ON(insert_area(space, area));
+	return 0;
 }
 
 /*
@@ -336,6 +422,7 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 			unsigned long iova)
 {
 	struct iommufd_area *area;
+	unsigned long nr = 0;
 	LIST_HEAD(done);
 	int ret;
 
@@ -345,6 +432,7 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 		ret = insert_area(space, area);
 		if (ret)
 			goto err_erase;
+		nr++;
 		cond_resched();
 	}
 	list_for_each_entry(area, batch, batch) {
@@ -357,16 +445,19 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 		if ((area->start | area->page_offset) & (space->alignment - 1))
 			goto err_all;
 	}
+	ret = count_areas(space, nr);
+	if (ret)
+		goto err_all;
 	return 0;
 
 err_erase:
 	list_cut_before(&done, batch, &area->batch);
-	iova_space_erase(space, &done);
+	erase_areas(space, &done);
 	list_splice(&done, batch);
 	return ret;
 
 err_all:
-	iova_space_erase(space, batch);
+	erase_areas(space, batch);
 	return ret;
 }
 
@@ -381,8 +472,8 @@ err_all:
  * @fixed: the caller chooses
  *
  * Return: 0, or an errno in the order in which IOMMU_IOAS_MAP is documented to
- * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM; or -EINTR on a
- * fatal signal.
+ * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM; -ENOSPC there are
+ * too many areas; or -EINTR on a fatal signal.
  */
 int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,

@@ -13,50 +13,6 @@
 #include "iommufd_private.h"
 #include "iommufd_test.h"
 
-/*
- * Most IOMMU drivers don't charge their page tables to anyone, so bound what fills
- * them
- */
-static unsigned long max_areas = 1UL << 20;
-module_param(max_areas, ulong, 0644);
-MODULE_PARM_DESC(max_areas, "Limit of mappings that one open /dev/iommu can have, in all page tables that the program has made and one");
-
-static int count(struct iommufd_ctx *ctx, atomic_long_t *what)
-{
-	unsigned long areas, tables;
-
-	atomic_long_inc(what);
-	/* A table without areas takes memory too */
-	areas = max(atomic_long_read(&ctx->nr_areas), 1L);
-	tables = atomic_long_read(&ctx->nr_made) + 1;
-	if (areas <= READ_ONCE(max_areas) / tables)
-		return 0;
-	atomic_long_dec(what);
-	return -ENOSPC;
-}
-
-/**
- * iommufd_count_area - count an area against the limit
- * @ctx: the context, whose @nr_areas is decremented when the area goes
- *
- * Return: 0, or -ENOSPC with nothing counted.
- */
-int iommufd_count_area(struct iommufd_ctx *ctx)
-{
-	return count(ctx, &ctx->nr_areas);
-}
-
-/**
- * iommufd_count_made - count a page table that the user makes
- * @ctx: the context, whose @nr_made is decremented when the table goes
- *
- * Return: 0, or -ENOSPC with nothing counted: there are too many for the areas.
- */
-int iommufd_count_made(struct iommufd_ctx *ctx)
-{
-	return count(ctx, &ctx->nr_made);
-}
-
 static int iommufd_open(struct inode *inode, struct file *file)
 {
 	struct iommufd_ctx *ctx;
@@ -82,8 +38,7 @@ static int iommufd_release(struct inode *inode, struct file *file)
 
 	iommufd_object_remove_all(ctx);
 	WARN_ON(!list_empty(&ctx->groups));
-	WARN_ON(atomic_long_read(&ctx->nr_areas));
-	WARN_ON(atomic_long_read(&ctx->nr_made));
+	WARN_ON(atomic_long_read(&ctx->nr_mapped));
 	owner = rcu_dereference_protected(ctx->owner, true);
 	if (owner)
 		iommufd_owner_put(owner);

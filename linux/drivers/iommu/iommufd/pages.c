@@ -19,6 +19,7 @@
  */
 #include <linux/file.h>
 #include <linux/hugetlb.h>
+#include <linux/kmemleak.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -1070,6 +1071,29 @@ void iommufd_pages_unpin(struct iommufd_pages *pages,
 	drop_need(pages, part);
 	release(pages, part ? part->start : 0,
 		part ? part->last : pages->npages - 1);
+	mutex_unlock(&pages->lock);
+}
+
+/**
+ * iommufd_pages_keep - keep some pages pinned for good
+ * @pages: the pages
+ * @first: index of the first one that stays
+ * @last: index of the last one; the caller needs all of them
+ *
+ * For pages that a device may still reach. They stay charged as well.
+ */
+void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
+			unsigned long last)
+{
+	struct interval_tree_node *need;
+
+	need = kmalloc(sizeof(*need), GFP_KERNEL | __GFP_NOFAIL);
+	need->start = first;
+	need->last = last;
+	refcount_inc(&pages->refs);
+	kmemleak_not_leak(pages);
+	mutex_lock(&pages->lock);
+	interval_tree_insert(need, &pages->needs);
 	mutex_unlock(&pages->lock);
 }
 

@@ -106,7 +106,7 @@ struct mock_unit {
 	struct iommu_device iommu;
 	unsigned int nr_devices;
 	spinlock_t lock; /* see above */
-	struct mock_failure failures[MOCK_CALL_MAP + 1];
+	struct mock_failure failures[MOCK_CALL_UNMAP + 1];
 	struct iommu_test_mock_stats stats;
 };
 
@@ -120,6 +120,12 @@ struct mock_unit {
  * @enforces: refuses devices that can bypass the CPU caches
  * @bypassed: a device that can was attached
  * @keeps: MOCK_DEVICE_KEEPS
+ * @grows: MOCK_DEVICE_GROWS
+ * @frees_early: MOCK_DEVICE_FREES_EARLY
+ * @stuck: an unmap has failed, so something is left
+ * @reach: something was mapped in the upper half of what is up to here
+ * @growing: @reach is being changed
+ * @nr_walkers: who maps or unmaps
  * @unsynced: bytes unmapped and not flushed; protected by mock_unit::lock
  */
 struct mock_table {
@@ -131,6 +137,12 @@ struct mock_table {
 	bool enforces;
 	bool bypassed;
 	bool keeps;
+	bool grows;
+	bool frees_early;
+	bool stuck;
+	unsigned long reach;
+	bool growing;
+	atomic_t nr_walkers;
 	size_t unsynced;
 };
 
@@ -216,9 +228,29 @@ static bool is_mapped(struct mock_table *table, unsigned long iova,
 		       XA_PRESENT);
 }
 
-static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
-			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
-			  int prot, gfp_t gfp, size_t *mapped)
+/* Begin to map or unmap; @last: what is mapped up to, or 0 */
+static void begin_walk(struct mock_table *table, unsigned long last)
+{
+	int nr = atomic_inc_return(&table->nr_walkers);
+
+	WARN_ON(READ_ONCE(table->growing));
+	if (!table->grows || last <= table->reach)
+		return;
+	WRITE_ONCE(table->growing, true);
+	WARN_ON(nr > 1);
+	usleep_range(1000, 2000);
+	table->reach = GENMASK(__fls(last), 0);
+	WRITE_ONCE(table->growing, false);
+}
+
+static void end_walk(struct mock_table *table)
+{
+	atomic_dec(&table->nr_walkers);
+}
+
+static int map_entries(struct iommu_domain *domain, unsigned long iova,
+		       phys_addr_t paddr, size_t pgsize, size_t pgcount,
+		       int prot, gfp_t gfp, size_t *mapped)
 {
 	struct mock_table *table = to_table(domain);
 	struct mock_unit *unit = table->unit;
@@ -273,20 +305,64 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 	return 0;
 }
 
+static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
+			  phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			  int prot, gfp_t gfp, size_t *mapped)
+{
+	struct mock_table *table = to_table(domain);
+	int ret;
+
+	begin_walk(table, iova + pgsize * pgcount - 1);
+	ret = map_entries(domain, iova, paddr, pgsize, pgcount, prot, gfp,
+			  mapped);
+	end_walk(table);
+	return ret;
+}
+
+/*
+ * Gather pages that were unmapped. As VT-d does, put what can be freed on the list
+ * first; as others do, gather page by page
+ */
+static void gather_pages(struct iommu_domain *domain, unsigned long iova,
+			 size_t pgsize, size_t size,
+			 struct iommu_iotlb_gather *gather)
+{
+	struct page *page = NULL;
+	size_t done;
+
+	if (!to_table(domain)->frees_early) {
+		for (done = 0; done < size; done += pgsize)
+			iommu_iotlb_gather_add_page(domain, gather, iova + done,
+						    pgsize);
+		return;
+	}
+	page = alloc_page(GFP_KERNEL | __GFP_NOFAIL);
+	set_page_private(page, 1);
+	get_page(page);
+	list_add_tail(&page->lru, &gather->freelist);
+	iommu_iotlb_gather_add_page(domain, gather, iova, size);
+	set_page_private(page, 0);
+	put_page(page);
+}
+
 /*
  * Who unmaps knows what is mapped, and a page only goes as a whole. If all pages
  * have one size, iommufd is also held to its rule that ranges are unmapped as
  * they were mapped, or several at once.
  */
-static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
-			       size_t pgsize, size_t pgcount,
-			       struct iommu_iotlb_gather *gather)
+static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
+			    size_t pgsize, size_t pgcount,
+			    struct iommu_iotlb_gather *gather)
 {
 	struct mock_table *table = to_table(domain);
 	bool edges = is_power_of_2(domain->pgsize_bitmap);
 	size_t size = pgsize * pgcount;
 	size_t done, page;
 
+	if (injected_failure(table->unit, MOCK_CALL_UNMAP)) {
+		table->stuck = true;
+		return 0;
+	}
 	WARN_ON(!IS_ALIGNED(iova, pgsize));
 	for (done = 0; done < size; done += page) {
 		unsigned long start;
@@ -305,7 +381,7 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	if (!done)
 		return 0;
 
-	iommu_iotlb_gather_add_page(domain, gather, iova, done);
+	gather_pages(domain, iova, pgsize, done, gather);
 	spin_lock(&table->unit->lock);
 	table->unit->stats.unmaps++;
 	table->unit->stats.unmapped += done;
@@ -315,10 +391,29 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	return done;
 }
 
+static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+			       size_t pgsize, size_t pgcount,
+			       struct iommu_iotlb_gather *gather)
+{
+	struct mock_table *table = to_table(domain);
+	size_t ret;
+
+	begin_walk(table, 0);
+	ret = unmap_entries(domain, iova, pgsize, pgcount, gather);
+	end_walk(table);
+	return ret;
+}
+
 static void mock_iotlb_sync(struct iommu_domain *domain,
 			    struct iommu_iotlb_gather *gather)
 {
 	struct mock_table *table = to_table(domain);
+	struct page *page;
+
+	/* What is on the list but not in the gather would be freed unflushed */
+	list_for_each_entry(page, &gather->freelist, lru)
+		WARN_ON(page_private(page));
+	put_pages_list(&gather->freelist);
 
 	/* Wait for devices that use what is not there any more */
 	down_write(&table->lock);
@@ -368,6 +463,9 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 	int ret;
 
 	set_table(mock, NULL);
+	if (table->attached && table->unit != mock->unit &&
+	    !(config->flags & MOCK_DEVICE_SHARES))
+		return -EXDEV;
 	ret = injected_failure(mock->unit, MOCK_CALL_ATTACH);
 	if (ret)
 		return ret;
@@ -387,6 +485,8 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 	table->attached = true;
 	table->bypassed |= !enforces;
 	table->keeps |= config->flags & MOCK_DEVICE_KEEPS;
+	table->grows |= config->flags & MOCK_DEVICE_GROWS;
+	table->frees_early |= config->flags & MOCK_DEVICE_FREES_EARLY;
 	set_table(mock, table);
 
 	spin_lock(&mock->unit->lock);
@@ -404,7 +504,7 @@ static void mock_free(struct iommu_domain *domain)
 {
 	struct mock_table *table = to_table(domain);
 
-	WARN_ON(!xa_empty(&table->entries));
+	WARN_ON(!xa_empty(&table->entries) && !table->stuck);
 	WARN_ON(table->unsynced);
 	xa_destroy(&table->entries);
 	kfree(table);
@@ -457,6 +557,7 @@ static struct iommu_domain *alloc_table(unsigned int type)
 		return NULL;
 	table->domain.ops = &table_ops;
 	table->unit = &units[0];
+	table->reach = U32_MAX;
 	xa_init_flags(&table->entries, XA_FLAGS_ACCOUNT);
 	init_rwsem(&table->lock);
 	return &table->domain;
@@ -533,6 +634,15 @@ static struct bus_type late_bus = {
 	.iommu_ops = &late_ops,
 };
 
+/* For MOCK_DEVICE_CANNOT_MAP */
+static const struct iommu_ops window_ops = {
+	.capable = mock_capable,
+	.domain_alloc = mock_domain_alloc,
+	.default_domain_ops = &blocked_ops,
+};
+
+static struct iommu_device window = { .ops = &window_ops };
+
 /* Protects groups and mock_unit::nr_devices; may be held while devices attach */
 static DEFINE_MUTEX(mock_lock);
 static DEFINE_IDA(mock_ida);
@@ -549,6 +659,24 @@ static DEFINE_IDA(mock_ida);
 bool iommufd_test_is_mock(struct device *dev)
 {
 	return dev->bus == &mock_bus || dev->bus == &late_bus;
+}
+
+/**
+ * iommufd_test_set_habits - tell what the driver of a mock device does not stand
+ * @dev: any device
+ * @unit: its IOMMU; set if this is a mock device
+ */
+void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit)
+{
+	u32 flags;
+
+	if (!iommufd_test_is_mock(dev))
+		return;
+	flags = to_mock(dev)->config.flags;
+	unit->grows = flags & MOCK_DEVICE_GROWS;
+	unit->frees_early = flags & MOCK_DEVICE_FREES_EARLY;
+	if (flags & MOCK_DEVICE_DEAF)
+		unit->unfit = "it is deaf";
 }
 
 /**
@@ -649,6 +777,8 @@ static int add_mock(struct mock_device *mock)
 	mutex_init(&mock->lock);
 	mutex_init(&mock->iommu.lock);
 	mock->iommu.iommu_dev = &mock->unit->iommu;
+	if (mock->config.flags & MOCK_DEVICE_CANNOT_MAP)
+		mock->iommu.iommu_dev = &window;
 
 	device_initialize(&mock->dev);
 	mock->dev.release = release_mock;
@@ -785,7 +915,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_KEEPS << 1 &&
+	return config->flags < MOCK_DEVICE_DEAF << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&
@@ -941,7 +1071,7 @@ static int test_fail(struct iommufd_request *req)
 	struct mock_unit *unit;
 	int ret = -ENODEV;
 
-	if (cmd->id >= MOCK_UNITS || cmd->mock_fail.call > MOCK_CALL_MAP ||
+	if (cmd->id >= MOCK_UNITS || cmd->mock_fail.call > MOCK_CALL_UNMAP ||
 	    !cmd->mock_fail.error || cmd->mock_fail.error > MAX_ERRNO)
 		return -EINVAL;
 

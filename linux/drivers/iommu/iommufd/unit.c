@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Units: which IOMMU translates for a device, and what it is.
+ * Units: which IOMMU translates for a device, what it is, and what its driver does
+ * not stand.
  */
+#include <linux/device.h>
 #include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 
 #include "../intel/registers.h"
@@ -12,6 +17,40 @@
 static bool read_registers(struct device *dev, u64 *cap, u64 *ecap)
 {
 	return intel_iommu_registers(dev, cap, ecap);
+}
+
+/*
+ * IOMMU drivers of this kernel that can't keep a device from memory, and why. Names
+ * are those of the IOMMU in sysfs, or of the driver of the hardware
+ */
+static const struct {
+	const char *name;
+	const char *reason;
+} unfit_drivers[] = {
+	{ "gart", "it lets pass what it does not translate" },
+	{ "qcom-iommu", "it does not program a domain that was attached before" },
+	{ "mtk-iommu", "it programs only the first domain" },
+	{ "mtk-iommu-v1", "it programs only a domain of its own" },
+	{ "msm_iommu", "it frees the page table of a domain that is detached" },
+	{ "sprd-iommu", "it frees the page table of a domain that is detached" },
+};
+
+static const char *why_unfit(struct iommu_device *iommu)
+{
+	const struct iommu_domain_ops *ops = iommu->ops->default_domain_ops;
+	struct device *hw = iommu->dev ? iommu->dev->parent : NULL;
+	const char *driver = hw && hw->driver ? hw->driver->name : "";
+	const char *name = iommu->dev ? dev_name(iommu->dev) : "";
+	int i;
+
+	/* What such a driver calls a domain is a window to all of memory */
+	if (!ops->map && !ops->map_pages)
+		return "it can't map";
+	for (i = 0; i < ARRAY_SIZE(unfit_drivers); i++)
+		if (!strcmp(driver, unfit_drivers[i].name) ||
+		    !strcmp(name, unfit_drivers[i].name))
+			return unfit_drivers[i].reason;
+	return NULL;
 }
 
 /**
@@ -24,9 +63,20 @@ struct iommufd_unit iommufd_unit_of(struct device *dev)
 {
 	struct iommufd_unit unit = {};
 
-	if (dev->iommu)
-		unit.iommu = dev->iommu->iommu_dev;
+	if (!dev->iommu || !dev->iommu->iommu_dev) {
+		unit.unfit = "there is none";
+		return unit;
+	}
+	unit.ops = dev->iommu->iommu_dev->ops;
+	unit.unfit = why_unfit(dev->iommu->iommu_dev);
 	unit.vtd = read_registers(dev, &unit.cap, &unit.ecap);
+	/*
+	 * amd is known to grow tables; others have all levels from the beginning,
+	 * but nothing says so. Only VT-d has page tables on a gather's list
+	 */
+	unit.grows = !unit.vtd;
+	unit.frees_early = unit.vtd;
+	iommufd_test_set_habits(dev, &unit);
 	return unit;
 }
 
@@ -37,17 +87,18 @@ struct iommufd_unit iommufd_unit_of(struct device *dev)
  *
  * What VT-d decides for a domain when a device is attached (page table levels,
  * width, page sizes, coherency) follows from the registers of the unit, and from
- * settings that all units share. So units with the same registers never disagree.
- * Other drivers of this kernel don't tell.
+ * settings that all units share. So units with the same registers never disagree;
+ * others can, and VT-d does not see to it. Other drivers refuse to attach a device
+ * to a table that its unit can't use.
  *
- * Return: true if it can.
+ * Return: true if it can, or if the driver will say so.
  */
 bool iommufd_units_alike(const struct iommufd_unit *a,
 			 const struct iommufd_unit *b)
 {
 	if (a->vtd && b->vtd)
 		return a->cap == b->cap && a->ecap == b->ecap;
-	return a->iommu == b->iommu;
+	return a->ops == b->ops;
 }
 
 /**
@@ -99,4 +150,81 @@ void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type)
 	*length = sizeof(*vtd);
 	*type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
 	return vtd;
+}
+
+/*
+ * How many page tables programs make
+ */
+
+/* A machine has few ids for domains: 65,535 with AMD's IOMMUs, 255 with some SMMUs */
+static unsigned int max_tables = 64;
+module_param(max_tables, uint, 0644);
+MODULE_PARM_DESC(max_tables, "Limit of page tables that programs have made for one device, in all /dev/iommu that it was bound to");
+
+/**
+ * struct iommufd_maker - device that page tables were made for
+ * @item: in makers
+ * @dev: the device, referenced, as tables can outlive its binding
+ * @nr_tables: how many there are; protected by makers_lock
+ */
+struct iommufd_maker {
+	struct list_head item;
+	struct device *dev;
+	unsigned int nr_tables;
+};
+
+static LIST_HEAD(makers);
+static DEFINE_MUTEX(makers_lock);
+
+/**
+ * iommufd_maker_get - count a page table that a program makes for a device
+ * @dev: bound device
+ *
+ * Return: where it is counted, to be given back when the table goes; or an ERR_PTR:
+ * -ENOSPC there are too many, -ENOMEM.
+ */
+struct iommufd_maker *iommufd_maker_get(struct device *dev)
+{
+	struct iommufd_maker *maker;
+	unsigned int nr = 0;
+
+	mutex_lock(&makers_lock);
+	list_for_each_entry(maker, &makers, item) {
+		if (maker->dev == dev) {
+			nr = maker->nr_tables;
+			break;
+		}
+	}
+	if (nr >= READ_ONCE(max_tables)) {
+		maker = ERR_PTR(-ENOSPC);
+		goto out_unlock;
+	}
+	if (!nr) {
+		maker = kzalloc(sizeof(*maker), GFP_KERNEL_ACCOUNT);
+		if (!maker) {
+			maker = ERR_PTR(-ENOMEM);
+			goto out_unlock;
+		}
+		maker->dev = get_device(dev);
+		list_add(&maker->item, &makers);
+	}
+	maker->nr_tables++;
+out_unlock:
+	mutex_unlock(&makers_lock);
+	return maker;
+}
+
+/**
+ * iommufd_maker_put - undo iommufd_maker_get()
+ * @maker: where the table was counted
+ */
+void iommufd_maker_put(struct iommufd_maker *maker)
+{
+	mutex_lock(&makers_lock);
+	if (!--maker->nr_tables) {
+		list_del(&maker->item);
+		put_device(maker->dev);
+		kfree(maker);
+	}
+	mutex_unlock(&makers_lock);
 }

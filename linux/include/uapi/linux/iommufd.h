@@ -415,8 +415,8 @@ enum iommu_hwpt_data_type {
  *
  * Errors: EOPNOTSUPP a flag or a type of data that this kernel has not, or a
  * table that the IOMMU can't describe while another is attached; EINVAL @pt_id is
- * no IOAS; ENOSPC too many areas and tables; EADDRINUSE a mapping does not fit; and
- * why memory can't be pinned or mapped.
+ * no IOAS; ENOSPC too many tables were made for the device, or for the areas;
+ * EADDRINUSE a mapping does not fit; and why memory can't be pinned or mapped.
  */
 struct iommu_hwpt_alloc {
 	__u32 size;

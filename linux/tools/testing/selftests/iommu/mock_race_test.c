@@ -1256,4 +1256,62 @@ TEST_F_TIMEOUT(race, contexts_come_and_go, ANY_TIME)
 	EXPECT_TRUE(mock_is_unpinned(self->buf, 2 * NR_SLOTS * PAGE));
 }
 
+/*
+ * Page tables that grow
+ */
+
+static void *map_low(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int nr = next_seed++;
+	__u64 iova = BASE + nr * PAGE;
+
+	while (!stop) {
+		CHECK(!map_at(self->fd, self->ioas,
+			      (uintptr_t)self->buf + nr * PAGE, PAGE, iova));
+		CHECK(!unmap(self->fd, self->ioas, iova, PAGE, NULL));
+	}
+	return NULL;
+}
+
+static void *map_high(void *arg)
+{
+	struct _test_data_race *self = arg;
+	unsigned int seed = next_seed++;
+
+	while (!stop) {
+		__u64 iova = 1ULL << (33 + rand_r(&seed) % 28);
+		__u32 pt = self->ioas;
+
+		CHECK(!map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+			      2 * PAGE, iova));
+		CHECK(!unmap(self->fd, self->ioas, iova, 2 * PAGE, NULL));
+		/* With the last device the table goes, and the next begins anew */
+		CHECK(!mock_detach(self->fd, self->mocks[0].stdev));
+		CHECK(!mock_attach(self->fd, self->mocks[0].stdev, &pt));
+	}
+	return NULL;
+}
+
+/*
+ * What is mapped higher than anything in its table before is mapped while nobody else
+ * is in there, if the driver can't stand that: the mock IOMMU warns (trap M1)
+ */
+TEST_F_TIMEOUT(race, growing_tables, ANY_TIME)
+{
+	pthread_t threads[3];
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.flags = MOCK_DEVICE_GROWS,
+					      .aperture_last = ~0ULL),
+				 &self->mocks[0]));
+	START(&threads[0], map_low);
+	START(&threads[1], map_low);
+	START(&threads[2], map_high);
+	run_for(2, threads, 3);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
 TEST_HARNESS_MAIN

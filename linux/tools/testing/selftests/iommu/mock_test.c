@@ -440,7 +440,7 @@ TEST_F(mock, device_config_is_checked)
 		.type = MOCK_REGION_SW_MSI + 1,
 	};
 	struct iommu_test_mock_config bad[] = {
-		MOCK_CONFIG(.flags = MOCK_DEVICE_KEEPS << 1),
+		MOCK_CONFIG(.flags = MOCK_DEVICE_DEAF << 1),
 		MOCK_CONFIG(.unit = MOCK_UNITS),
 		MOCK_CONFIG(.aperture_start = 1, .aperture_last = 0),
 		MOCK_CONFIG(.page_sizes = 0),
@@ -571,7 +571,7 @@ TEST_F(mock, map_fails_on_demand)
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
 
 	EXPECT_ERRNO(EINVAL, mock_fail(self->fd, MOCK_UNITS, 0, 0, 1, EIO));
-	EXPECT_ERRNO(EINVAL, mock_fail(self->fd, 1, MOCK_CALL_MAP + 1, 0, 1, EIO));
+	EXPECT_ERRNO(EINVAL, mock_fail(self->fd, 1, MOCK_CALL_UNMAP + 1, 0, 1, EIO));
 	EXPECT_ERRNO(EINVAL, mock_fail(self->fd, 1, MOCK_CALL_MAP, 0, 1, 0));
 	EXPECT_ERRNO(EINVAL, mock_fail(self->fd, 1, MOCK_CALL_MAP, 0, 1, 4096));
 	EXPECT_ERRNO(EINVAL, mock_query(self->fd, MOCK_UNITS, &stats));

@@ -424,36 +424,95 @@ TEST_F(hwpt, failed_move_in_one_address_space)
 	EXPECT_EQ(0, DESTROY(self->ioas));
 }
 
-/* What a program fills without limit is not charged: areas count for each table */
+static int set_parameter(const char *name, const char *value, char *old,
+			 size_t size)
+{
+	char path[128];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), "/sys/module/iommufd/parameters/%s", name);
+	fd = open(path, O_RDWR);
+	if (old) {
+		memset(old, 0, size);
+		ret = read(fd, old, size - 1) < 1;
+	}
+	ret |= pwrite(fd, value, strlen(value), 0) < 0;
+	close(fd);
+	return ret ? -1 : 0;
+}
+
+/*
+ * What a program fills without limit is not charged: areas count for each table that
+ * it has made of their IOAS, and at least once
+ */
 TEST_F(hwpt, areas_and_tables_are_limited)
 {
-	static const char path[] = "/sys/module/iommufd/parameters/max_areas";
-	int fd = open(path, O_RDWR);
-	__u32 hwpt, second;
-	char old[32] = {};
+	__u32 hwpt[3], third;
+	char old[32];
 
-	ASSERT_LE(0, fd);
-	ASSERT_LT(0, read(fd, old, sizeof(old) - 1));
-	ASSERT_EQ(2, pwrite(fd, "5\n", 2, 0));
+	ASSERT_EQ(0, set_parameter("max_areas", "5", old, sizeof(old)));
 	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
 	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + SZ_4K));
-	EXPECT_EQ(0, HWPT_ALLOC(&hwpt));
-	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 2 * SZ_4K));
-	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&second));
-	EXPECT_EQ(0, UNMAP(IOVA, SZ_4K));
-	EXPECT_EQ(0, HWPT_ALLOC(&second));
-	EXPECT_EQ(0, DESTROY(hwpt));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
-	EXPECT_EQ(0, DESTROY(second));
+	/* The first table counts as much as none */
+	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[0]));
 	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 2 * SZ_4K));
+	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&hwpt[1]));
+	EXPECT_EQ(0, UNMAP(IOVA, SZ_4K));
+	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[1]));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA));
+
+	/* The areas of another IOAS don't count for them */
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &third));
+	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, SZ_4K, IOVA,
+			      MAP_RW));
+	EXPECT_ERRNO(ENOSPC, ioas_map(self->iommufd, third, self->buf, SZ_4K,
+				      IOVA + SZ_4K, MAP_RW));
+	EXPECT_EQ(0, DESTROY(hwpt[0]));
+	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, SZ_4K,
+			      IOVA + SZ_4K, MAP_RW));
+	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 3 * SZ_4K));
+	EXPECT_EQ(0, DESTROY(third));
+	EXPECT_EQ(0, DESTROY(hwpt[1]));
 
 	/* The tables that an attach makes are few, and don't count */
 	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 3 * SZ_4K));
 	EXPECT_EQ(0, ATTACH(self->ioas));
 	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 4 * SZ_4K));
 	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 5 * SZ_4K));
-	EXPECT_EQ(strlen(old), pwrite(fd, old, strlen(old), 0));
-	close(fd);
+	EXPECT_EQ(0, set_parameter("max_areas", old, NULL, 0));
+}
+
+/*
+ * The ids of domains are few in a machine. Those that were made for a device count in
+ * whichever context they are, also when it has left that (trap M8)
+ */
+TEST_F(hwpt, tables_of_a_device_are_limited)
+{
+	int second = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	__u32 hwpt[2], id, ioas;
+	char old[32];
+
+	ASSERT_EQ(0, set_parameter("max_tables", "2", old, sizeof(old)));
+	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[0]));
+	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[1]));
+	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&id));
+	EXPECT_EQ(0, DESTROY(hwpt[0]));
+
+	/* The device goes to the other context */
+	edu_close(&self->edu);
+	close(self->device);
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, bind_iommufd(self->device, second, &id));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	ASSERT_EQ(0, ioas_alloc(second, &ioas));
+	EXPECT_EQ(0, hwpt_alloc(second, id, ioas, &hwpt[0]));
+	EXPECT_ERRNO(ENOSPC, hwpt_alloc(second, id, ioas, &hwpt[0]));
+	EXPECT_EQ(0, DESTROY(hwpt[1]));
+	EXPECT_EQ(0, hwpt_alloc(second, id, ioas, &hwpt[0]));
+	EXPECT_EQ(0, set_parameter("max_tables", old, NULL, 0));
+	close(second);
 }
 
 /*

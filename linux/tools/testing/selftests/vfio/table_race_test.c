@@ -296,4 +296,71 @@ TEST_F(table_race, unmaps_wait_for_each_other)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
+static void *map_low(void *arg)
+{
+	struct _test_data_table_race *self = arg;
+	char *page = map_anon(SZ_4K);
+
+	while (!stop) {
+		CHECK(!ioas_map(self->iommufd, self->ioas, page, SZ_4K, SZ_2M,
+				MAP_RW));
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_2M, SZ_4K));
+	}
+	/* With the stop comes a look at what the device reaches: nothing */
+	memset(page, 0x5a, SZ_4K);
+	return page;
+}
+
+/*
+ * One thread maps and unmaps a page, another maps higher than anything was in a
+ * fresh page table, which some IOMMU drivers let grow for that. Each unmap finds its
+ * page, so nothing stays pinned; and in the end nothing is there for a device to
+ * write to (trap M1)
+ */
+TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
+{
+	const char *times = getenv("RACE_TIMES");
+	int rounds = 1500 * (times ? atoi(times) : 1);
+	char *buf = map_anon(SZ_4K), *page;
+	struct pci_dev dev;
+	pthread_t thread;
+	__u64 iova;
+	struct edu edu;
+	int device, i;
+
+	if (find_edu_alone(&dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	device = open_cdev(&dev);
+	ASSERT_LE(0, device);
+	ASSERT_EQ(0, bind_iommufd(device, self->iommufd, NULL));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));
+	for (iova = 1UL << 60; !is_usable(self->iommufd, self->ioas, iova,
+					  iova + SZ_4K - 1); iova >>= 1)
+		ASSERT_LT(SZ_1G, iova);
+
+	START(&thread, map_low);
+	for (i = 0; i < rounds && !wrong; i++) {
+		CHECK(!ioas_map(self->iommufd, self->ioas, buf, SZ_4K, iova,
+				MAP_RW));
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, iova, SZ_4K));
+		/* With the last device the table goes */
+		CHECK(!detach_pt(device));
+		CHECK(!attach_pt(device, self->ioas, NULL));
+	}
+	stop = true;
+	pthread_join(thread, (void **)&page);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+
+	ASSERT_EQ(0, edu_open(&edu, device));
+	edu_dma_to_ram(&edu, SZ_2M, 64);
+	edu_dma_to_ram(&edu, iova, 64);
+	EXPECT_TRUE(is_byte(page, SZ_4K, 0x5a));
+	EXPECT_TRUE(is_byte(buf, SZ_4K, 0));
+	edu_close(&edu);
+	close(device);
+}
+
 TEST_HARNESS_MAIN

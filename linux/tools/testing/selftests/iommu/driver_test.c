@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What iommufd does for IOMMU drivers that differ from VT-d's: those that fail to
+ * unmap, that don't stand what VT-d stands, that share page tables between units, or
+ * that can't protect memory at all. The mock IOMMU plays them.
+ */
+#define _GNU_SOURCE
+#include "../kselftest_harness.h"
+#include "mock_util.h"
+
+#define BASE MOCK_APERTURE_START
+
+FIXTURE(driver)
+{
+	int fd;
+	__u32 ioas;
+	char *buf;
+	long pinned;
+};
+
+#define BUF_SIZE (2 * SZ_2M)
+
+FIXTURE_SETUP(driver)
+{
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	self->buf = memory(BUF_SIZE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	self->pinned = status_kb("VmPin");
+}
+
+FIXTURE_TEARDOWN(driver)
+{
+	close(self->fd);
+}
+
+#define DEVICE(_mock, ...)                                                     \
+	mock_device(self->fd, self->ioas, &MOCK_CONFIG(__VA_ARGS__), _mock)
+#define MAP_AT(_va, _length, _iova)                                            \
+	map_at(self->fd, self->ioas, (uintptr_t)(_va), _length, _iova)
+#define UNMAP(_iova, _length) unmap(self->fd, self->ioas, _iova, _length, NULL)
+#define REFS(_va, _length, _refs)                                              \
+	mock_check_refs(self->fd, _va, _length, _refs)
+
+/*
+ * The driver does nothing for one of two areas (trap M2). The device still reaches
+ * that one, so its memory stays pinned, and charged, when nobody has it any more; the
+ * other one is gone
+ */
+TEST_F(driver, failed_unmap_keeps_memory_pinned)
+{
+	char *other = self->buf + 4 * PAGE, data[4 * PAGE];
+	struct mock mock;
+	__u64 unmapped;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	ASSERT_EQ(0, MAP_AT(self->buf, 4 * PAGE, BASE));
+	ASSERT_EQ(0, MAP_AT(other, 4 * PAGE, BASE + 4 * PAGE));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 0, 1, EIO));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, BASE, 8 * PAGE, &unmapped));
+	EXPECT_EQ(8 * PAGE, unmapped);
+
+	EXPECT_EQ(0, REFS(self->buf, 4 * PAGE, 1));
+	EXPECT_EQ(0, REFS(other, 4 * PAGE, 0));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, BASE, data, 4 * PAGE, 0));
+	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev, BASE + 4 * PAGE,
+				     data, 1, 0));
+
+	/* Everything else goes on */
+	EXPECT_ERRNO(ENOENT, UNMAP(BASE, 4 * PAGE));
+	EXPECT_EQ(0, MAP_AT(other, 4 * PAGE, BASE + 4 * PAGE));
+	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, BASE + 4 * PAGE, data,
+			      4 * PAGE, 0));
+	EXPECT_EQ(0, UNMAP(BASE + 4 * PAGE, 4 * PAGE));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	EXPECT_EQ(0, REFS(self->buf, 4 * PAGE, 1));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	memset(self->buf, 1, 4 * PAGE);
+}
+
+/* Only the piece that the driver failed to unmap stays */
+TEST_F(driver, failed_unmap_keeps_one_piece)
+{
+	const __u64 iova = BASE + SZ_2M - PAGE;
+	char *last = self->buf + PAGE + SZ_2M;
+	struct mock mock;
+
+	ASSERT_EQ(0, DEVICE(&mock, .page_sizes = PAGE | SZ_2M));
+	ASSERT_EQ(0, MAP_AT(self->buf, SZ_2M + 2 * PAGE, iova));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 1, 1, EIO));
+	EXPECT_EQ(0, UNMAP(iova, SZ_2M + 2 * PAGE));
+	EXPECT_EQ(0, REFS(self->buf, PAGE, 0));
+	EXPECT_EQ(0, REFS(self->buf + PAGE, SZ_2M, 1));
+	EXPECT_EQ(0, REFS(last, PAGE, 0));
+	EXPECT_EQ(self->pinned + 2048, status_kb("VmPin"));
+}
+
+/* What is mapped of memory that is shared with another area */
+TEST_F(driver, failed_unmap_of_a_copy)
+{
+	__u64 iova = BASE + SZ_2M;
+	struct mock mock;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	ASSERT_EQ(0, MAP_AT(self->buf, 8 * PAGE, BASE));
+	ASSERT_EQ(0, copy_at(self->fd, self->ioas, self->ioas, MAP_RW, 2 * PAGE,
+			     iova, BASE + 3 * PAGE));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 0, 1, EIO));
+	EXPECT_EQ(0, UNMAP(iova, 2 * PAGE));
+	EXPECT_EQ(0, UNMAP(BASE, 8 * PAGE));
+	EXPECT_EQ(0, REFS(self->buf, 3 * PAGE, 0));
+	EXPECT_EQ(0, REFS(self->buf + 3 * PAGE, 2 * PAGE, 1));
+	EXPECT_EQ(0, REFS(self->buf + 5 * PAGE, 3 * PAGE, 0));
+}
+
+/* A device is attached, the table is filled, and that fails; and so does the undoing */
+TEST_F(driver, failed_undo_of_a_fill)
+{
+	struct mock mock;
+	__u32 pt;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
+	ASSERT_EQ(0, MAP_AT(self->buf + PAGE, PAGE, BASE + PAGE));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 0, 1, EIO));
+	pt = self->ioas;
+	EXPECT_ERRNO(ENOMEM, mock_attach(self->fd, mock.stdev, &pt));
+	EXPECT_EQ(0, REFS(self->buf, PAGE, 1));
+	EXPECT_EQ(0, REFS(self->buf + PAGE, PAGE, 0));
+	EXPECT_EQ(0, mock_attach(self->fd, mock.stdev, &pt));
+	EXPECT_EQ(0, REFS(self->buf, 2 * PAGE, 1));
+}
+
+/* What a map has left half done can't be removed either */
+TEST_F(driver, failed_clean_up_keeps_memory_pinned)
+{
+	struct mock mock;
+
+	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_KEEPS));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, ENOMEM));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 0, 1, EIO));
+	EXPECT_ERRNO(ENOMEM, MAP_AT(self->buf, 2 * PAGE, BASE));
+	EXPECT_EQ(0, REFS(self->buf, PAGE, 1));
+	EXPECT_EQ(0, REFS(self->buf + PAGE, PAGE, 0));
+}
+
+static __u64 syncs(struct _test_data_driver *self, __u32 unit)
+{
+	struct iommu_test_mock_stats stats;
+
+	return mock_query(self->fd, unit, &stats) ? -1 : stats.syncs;
+}
+
+/*
+ * Areas with gaps between them need one flush together (trap M10), if it is not too
+ * wide; a driver that frees page tables early has none freed before that
+ */
+TEST_F(driver, disjoint_areas_are_flushed_together)
+{
+	const __u64 far = BASE + 0x60000000;
+	struct mock mock;
+	__u64 before;
+	int i;
+
+	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_FREES_EARLY));
+	for (i = 0; i < 32; i++)
+		ASSERT_EQ(0, MAP_AT(self->buf + i * PAGE, PAGE,
+				    BASE + 2 * i * PAGE));
+	before = syncs(self, 0);
+	EXPECT_EQ(0, UNMAP(BASE, 64 * PAGE));
+	EXPECT_EQ(before + 1, syncs(self, 0));
+	EXPECT_EQ(0, REFS(self->buf, 32 * PAGE, 0));
+
+	/* Areas of different sizes, and further apart than a flush can be wide */
+	ASSERT_EQ(0, MAP_AT(self->buf, 3 * PAGE, BASE));
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE + SZ_2M));
+	ASSERT_EQ(0, MAP_AT(self->buf, SZ_2M, far));
+	before = syncs(self, 0);
+	EXPECT_EQ(0, UNMAP(BASE, far + SZ_2M - BASE));
+	EXPECT_EQ(before + 2, syncs(self, 0));
+}
+
+/* Other drivers gather by the size of pages, and flush no piece by itself */
+TEST_F(driver, neighbours_are_flushed_together)
+{
+	struct mock mock;
+	__u64 before;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	ASSERT_EQ(0, MAP_AT(self->buf, 3 * PAGE, BASE));
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE + 3 * PAGE));
+	ASSERT_EQ(0, MAP_AT(self->buf, 7 * PAGE, BASE + 4 * PAGE));
+	before = syncs(self, 0);
+	EXPECT_EQ(0, UNMAP(BASE, 11 * PAGE));
+	EXPECT_EQ(before + 1, syncs(self, 0));
+}
+
+/* Units of a driver that can share page tables do (trap M9) */
+TEST_F(driver, units_share_a_table)
+{
+	const __u32 flags = MOCK_DEVICE_SHARES;
+	struct mock a, b, c;
+	char data[PAGE];
+	__u32 pt;
+
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
+	ASSERT_EQ(0, DEVICE(&a, .flags = flags));
+	ASSERT_EQ(0, DEVICE(&b, .unit = 1, .flags = flags));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_EQ(0, mock_dma(self->fd, b.stdev, BASE, data, PAGE, 0));
+
+	/* By the id of the table too */
+	ASSERT_EQ(0, mock_device(self->fd, 0,
+				 &MOCK_CONFIG(.unit = 2, .flags = flags), &c));
+	pt = a.hwpt;
+	EXPECT_EQ(0, mock_attach(self->fd, c.stdev, &pt));
+	EXPECT_EQ(a.hwpt, pt);
+
+	/* It refuses one that can't, which gets a table of its own */
+	ASSERT_EQ(0, DEVICE(&c, .unit = 3));
+	EXPECT_NE(a.hwpt, c.hwpt);
+	EXPECT_EQ(0, mock_dma(self->fd, c.stdev, BASE, data, PAGE, 0));
+	pt = a.hwpt;
+	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, c.stdev, &pt));
+	EXPECT_EQ(0, REFS(self->buf, PAGE, 1));
+	EXPECT_EQ(0, UNMAP(BASE, PAGE));
+	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, a.stdev, BASE, data, 1, 0));
+	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, b.stdev, BASE, data, 1, 0));
+	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, c.stdev, BASE, data, 1, 0));
+}
+
+/*
+ * A device whose IOMMU lets it reach all memory, or does not see which page table it
+ * has, can't be bound (traps M7, M11)
+ */
+TEST_F(driver, unfit_IOMMU_is_ENODEV)
+{
+	struct mock mock;
+
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF));
+	/* Coherency is asked for first */
+	EXPECT_ERRNO(EINVAL, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF |
+				    MOCK_DEVICE_INCOHERENT));
+	EXPECT_EQ(0, DEVICE(&mock));
+}
+
+/* Domains are few: so many can be made for a device, and no more (trap M8) */
+TEST_F(driver, tables_of_a_device_are_limited)
+{
+	__u32 hwpts[64], other, more;
+	struct mock a, b;
+	int i;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	for (i = 0; i < 64; i++)
+		ASSERT_EQ(0, alloc_hwpt(self->fd, a.idev,
+					i & 1 ? other : self->ioas, &hwpts[i]));
+	EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, a.idev, self->ioas, &more));
+	EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, a.idev, other, &more));
+	EXPECT_EQ(0, alloc_hwpt(self->fd, b.idev, self->ioas, &more));
+	EXPECT_EQ(0, destroy(self->fd, hwpts[7]));
+	EXPECT_EQ(0, alloc_hwpt(self->fd, a.idev, other, &hwpts[7]));
+	EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, a.idev, other, &more));
+}
+
+TEST_HARNESS_MAIN
