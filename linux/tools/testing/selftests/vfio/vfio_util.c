@@ -355,6 +355,80 @@ int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf)
 	return 0;
 }
 
+/* A line for each driver of an IOMMU. QEMU is that of Debian 12, 7.2 */
+static const struct iommu_kind iommu_kinds[] = {
+	{ .units = "dmar", .fault = "fault addr 0x%llx",
+	  .hw_info = IOMMU_HW_INFO_TYPE_INTEL_VTD },
+	/* AMD's: QEMU logs no access that finds no entry, and misses buses behind ports */
+	{ .units = "ivhd", .bits = 64, .root_bus_only = true },
+	{ .units = "smmu3", .fault = "0x%016llx" },
+	/* virtio's has the name of its PCI device */
+	{ .units = "0000:", .fault = "at 0x%llx", .bits = 64 },
+	/* Any other, or none */
+	{ .units = "" },
+};
+
+const struct iommu_kind *iommu_of(const struct pci_dev *dev)
+{
+	const struct iommu_kind *kind = iommu_kinds;
+	char path[PATH_MAX], unit[64] = "";
+
+	sysfs_path(dev, "iommu", path);
+	link_name(path, unit, sizeof(unit));
+	while (strncmp(unit, kind->units, strlen(kind->units)))
+		kind++;
+	return kind;
+}
+
+/* A register of the VT-d unit of a device, cap or ecap; 0 if it has none */
+__u64 vtd_register(const struct pci_dev *dev, const char *name)
+{
+	char path[PATH_MAX], leaf[64], line[32];
+
+	snprintf(leaf, sizeof(leaf), "iommu/intel-iommu/%s", name);
+	sysfs_path(dev, leaf, path);
+	return read_line(path, line, sizeof(line)) ? 0 : strtoull(line, NULL, 16);
+}
+
+/* How many bits an IOVA can have, by what the hardware is; 0 if that is not known */
+unsigned int iommu_bits(const struct pci_dev *dev)
+{
+	if (iommu_of(dev)->hw_info == IOMMU_HW_INFO_TYPE_INTEL_VTD)
+		return (vtd_register(dev, "cap") >> 16 & 0x3f) + 1;
+	return iommu_of(dev)->bits;
+}
+
+/* The last IOVA that a device can be given, which nobody has open; 0 if it can't be asked */
+__u64 last_iova(const struct pci_dev *dev)
+{
+	struct iommu_iova_range range[32];
+	struct iommu_ioas_iova_ranges ranges = {
+		.size = sizeof(ranges),
+		.num_iovas = 32,
+		.allowed_iovas = (uintptr_t)range,
+	};
+	__u64 last = 0;
+	struct opened o;
+
+	if (!open_device(&o, dev, NULL)) {
+		ranges.ioas_id = o.ioas;
+		if (!ioctl(o.iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges))
+			last = range[ranges.num_iovas - 1].last;
+	}
+	close_device(&o);
+	return last;
+}
+
+/* Not a device of this machine whose DMA can be tested: the emulator is at fault */
+bool loses_dma(const struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	/* A port of PCI Express has a link */
+	sysfs_path(dev, "../current_link_speed", path);
+	return iommu_of(dev)->root_bus_only && !access(path, F_OK);
+}
+
 /* Does this kernel give devices a node, whether or not one has it? */
 bool has_nodes(void)
 {
@@ -932,16 +1006,19 @@ int kmsg_open(void)
 }
 
 /*
- * Does the IOMMU report a fault at this page, within a second? The kernel limits
- * the rate of these reports, so a fault may have to be caused again.
+ * Does the device's IOMMU report a fault at this page, within a second? The kernel
+ * limits the rate of these reports, so a fault may have to be caused again.
  */
-bool kmsg_has_fault(int kmsg, __u64 iova)
+bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
 {
 	struct timespec pause = { .tv_nsec = 10000000 };
-	char line[1024], addr[32];
+	const char *fault = iommu_of(dev)->fault;
+	char line[1024], addr[64];
 	int tries;
 
-	snprintf(addr, sizeof(addr), "fault addr 0x%llx",
+	if (!fault)
+		return false;
+	snprintf(addr, sizeof(addr), fault,
 		 (unsigned long long)(iova & ~(SZ_4K - 1)));
 	for (tries = 0; tries < 100; tries++) {
 		ssize_t len = read(kmsg, line, sizeof(line) - 1);

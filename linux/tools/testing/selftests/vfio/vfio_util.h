@@ -70,6 +70,33 @@ int find_sriov(struct pci_dev *pf);
 int set_numvfs(const struct pci_dev *pf, int nr);
 int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);
 
+/*
+ * struct iommu_kind - what differs between IOMMUs, and tests have to know
+ * @units: what the names of its units in /sys/class/iommu begin with
+ * @fault: how the kernel log tells the address of an access that was refused; NULL if
+ *	it does not
+ * @bits: of addresses; 0 if that has to be asked
+ * @hw_info: what IOMMU_GET_HW_INFO tells of it
+ * @root_bus_only: DMA of a device behind a PCI Express port does not get through
+ */
+struct iommu_kind {
+	const char *units;
+	const char *fault;
+	unsigned int bits;
+	__u32 hw_info;
+	bool root_bus_only;
+};
+
+/* Why a test is skipped */
+#define NO_FAULTS "the emulated IOMMU reports no access that finds no entry"
+#define LOST_DMA "the emulated IOMMU takes devices behind a port for others"
+
+const struct iommu_kind *iommu_of(const struct pci_dev *dev);
+__u64 vtd_register(const struct pci_dev *dev, const char *name);
+unsigned int iommu_bits(const struct pci_dev *dev);
+__u64 last_iova(const struct pci_dev *dev);
+bool loses_dma(const struct pci_dev *dev);
+
 bool has_nodes(void);
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
 int vfio_node_path(const struct pci_dev *dev, char *path, size_t size);
@@ -172,7 +199,7 @@ static inline void set_register(void *p, __u32 value)
 }
 
 int kmsg_open(void);
-bool kmsg_has_fault(int kmsg, __u64 iova);
+bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova);
 
 void *map_anon(size_t length);
 void *map_huge(void);
