@@ -1,7 +1,8 @@
 # The front door. `make` alone lists what there is to do.
 #
 #	V=	which kernel: plain, debug, or a name in vm/variants
-#	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine
+#	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
+#		@amd for all with that IOMMU
 #	TIMES=	how many times as long as in `make test` threads race
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
@@ -21,6 +22,7 @@ help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
 	@echo "make test            build, boot, run all tests    [T=name] [V=debug]"
 	@echo "make race            the tests in which threads race, for minutes each    [V=debug] [TIMES=25] [T=name]"
+	@echo "make machines        the tests with each IOMMU: AMD's, virtio's, other forms of VT-d; a table    [V=] [T=@amd]"
 	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
 	@echo "make kernel          build a kernel; the last line is its path    [V=]"
@@ -64,6 +66,10 @@ inner: guest
 test: inner
 	@$(if $(T)$(filter-out plain,$(V)),,tests/vm/boot)
 	@vm/run $(V) $(if $(T),--tests $(T))
+
+machines: guest
+	@$(if $(filter debug,$(V)),vm/kernel plain &&) vm/qemu $(V) 10
+	@vm/run $(V) --machines $(if $(T),--tests $(T))
 
 race: guest
 	@vm/run $(V) --times $(TIMES) --tests $(if $(T),$(T),$(RACES))
@@ -116,6 +122,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest inner test race demo shell check matrix bisect cross builds crc debian bench case profile budget clean
+.PHONY: help setup tree save series kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

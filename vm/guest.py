@@ -43,15 +43,19 @@ def read_machine(name):
     for kind, n in ('machine', machine), ('IOMMU', iommu):
         if n and n not in sections:
             raise HarnessError(f'vm/machine.args has no {kind} {n}')
-    args, append, initrd = [], [], 'initrd.cpio'
+    args, append, initrd, replace = [], [], 'initrd.cpio', []
     for line in sections[machine]:
         for words in sections[iommu or line[1]] if line[0] == 'iommu' else [line]:
             if words[0] == 'append':
                 append += words[1:]
             elif words[0] == 'initrd':
                 initrd = words[1]
+            elif words[0] == 'replace':
+                replace.append(words[1:])
             else:
                 args += words
+    for old, new in replace:
+        args = [a.replace(old, new) for a in args]
     return args, append, initrd
 
 

@@ -328,6 +328,12 @@ class Verbs(unittest.TestCase):
         self.kernel()
         self.refused(['no test is called speed', 'there are: ioas '], 'vm/run', '--tests', 'speed', status=5)
 
+    def test_run_with_unknown_iommu(self):
+        self.kernel()
+        self.refused(['no test is called @intel', 'there are: ioas@amd '], 'vm/run', '--machines', '--tests', '@intel', status=5)
+        self.put('vm/plan', 'ioas x default 10 0 -\n@ nothing\nioas@ 0\n')
+        self.refused(['vm/machine.args has no IOMMU nothing'], 'vm/run', '--machines', status=5)
+
     def test_run_of_nothing_that_the_kernel_has(self):
         self.kernel('bare')
         self.put('build/out/bare/.config', 'CONFIG_PCI=y\n')

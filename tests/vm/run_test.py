@@ -86,27 +86,40 @@ class Judge(unittest.TestCase):
 class Choose(unittest.TestCase):
     PLAN = 'a x/a default 10 0 cdev\nb x/b default 10 0 cdev,asked\nc x/c default 10 0 !cdev\n'
 
-    def chosen(self, tests, have):
+    def chosen(self, tests, have, plan=PLAN, machines=False):
         with tempfile.NamedTemporaryFile('w') as f:
-            f.write(self.PLAN)
+            f.write(plan)
             f.flush()
-            options = argparse.Namespace(plan=f.name, tests=tests, v='plain')
+            options = argparse.Namespace(plan=f.name, tests=tests, v='plain', machines=machines)
             with unittest.mock.patch.object(run, 'features', lambda v: {'-', *have}), contextlib.redirect_stdout(io.StringIO()) as said:
-                return ''.join(r.name for r in run.choose(options)), said.getvalue()
+                return [r.name for r in run.choose(options)], said.getvalue()
 
     def test_what_the_kernel_has_not_is_left_out(self):
-        self.assertEqual('a', self.chosen(None, ['cdev'])[0])
-        self.assertEqual('c', self.chosen(None, ['!cdev'])[0])
+        self.assertEqual(['a'], self.chosen(None, ['cdev'])[0])
+        self.assertEqual(['c'], self.chosen(None, ['!cdev'])[0])
 
     def test_what_has_to_be_asked_for(self):
         names, said = self.chosen(None, ['cdev'])
-        self.assertEqual('a', names)
+        self.assertEqual(['a'], names)
         self.assertIn('b                left out: runs when it is asked for', said)
-        self.assertEqual('ab', self.chosen('a,b', ['cdev'])[0])
+        self.assertEqual(['a', 'b'], self.chosen('a,b', ['cdev'])[0])
+
+    MACHINES = PLAN + '@ amd virtio\na@ 2+ 0\nb@ - q\nq: is quiet\n'
+
+    def test_other_iommus(self):
+        names, said = self.chosen(None, ['cdev'], self.MACHINES)
+        self.assertEqual(['a', 'a@amd'], names)
+        self.assertIn('1 with other IOMMUs are left out', said)
+        self.assertEqual(['a@amd', 'a@virtio'], self.chosen(None, ['cdev'], self.MACHINES, machines=True)[0])
+        self.assertEqual(['a@virtio'], self.chosen('@virtio', ['cdev'], self.MACHINES)[0])
+        self.assertEqual(['a', 'a@amd'], self.chosen('a,@amd', ['cdev'], self.MACHINES)[0])
+        for name in '@', '@intel', 'b@amd', 'b@virtio':
+            with self.assertRaisesRegex(run.HarnessError, f'no test is called {name}; there are: a b c a@amd a@virtio'):
+                self.chosen(name, ['cdev'], self.MACHINES)
 
     def test_to_ask_is_not_enough(self):
         names, said = self.chosen('b,c', ['!cdev'])
-        self.assertEqual('c', names)
+        self.assertEqual(['c'], names)
         self.assertIn('kernel plain has no cdev', said)
 
 
@@ -120,6 +133,32 @@ class Show(unittest.TestCase):
         text = GOOD.replace('  ok 2 a.two\n', '  # note: of interest\n  # of none\n  ok 2 a.two\n')
         self.assertIn('       of interest\n', self.shown(text))
         self.assertNotIn('of none', self.shown(text))
+
+
+class Machines(unittest.TestCase):
+    PLAN = [run.Run(n, 'x', 'y', 10, 0, '-') for n in ('a@amd', 'b@amd', 'a@virtio', 'c@virtio', 'd@virtio')]
+    SAID = '''# run a@amd
+  ok 1 one
+  ok 2 two # SKIP no bridge
+ok 1 a@amd
+# run b@amd
+  ok 1 one
+  not ok 2 two
+not ok 2 b@amd # exit 1
+# run a@virtio
+  ok 1 one # SKIP no bridge
+ok 3 a@virtio
+# run d@virtio
+  ok 1 one
+'''
+
+    def test_table(self):
+        verdict = run.Verdict(self.SAID)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            run.show_machines(self.PLAN, {'b@virtio': 'too quiet'}, {r.name: verdict for r in self.PLAN})
+        lines = [l.split() for l in said.getvalue().splitlines() if l and not l.startswith('Numbers')]
+        self.assertEqual([['amd', 'virtio'], ['a', '1', '1a', '0', '1a'], ['b', 'FAILED', '1', 'b'], ['c', '-', 'FAILED', 'lost'],
+                          ['d', '-', 'FAILED', 'lost'], ['a', 'no', 'bridge'], ['b', 'too', 'quiet']], lines)
 
 
 class Splats(unittest.TestCase):
@@ -164,6 +203,12 @@ class OwnFiles(unittest.TestCase):
     def test_bad_line_of_a_plan_is_an_error(self):
         self.broken('a x/a default ten 0 -\n', run.read_plan, 'not a line of a plan')
 
+    def test_bad_line_of_iommus_is_an_error(self):
+        plan = 'a x/a default 10 0 -\n@ amd virtio\n'
+        self.broken(plan + 'a@ 0\n', run.read_plan, 'not a line of a plan: a@ 0')
+        self.broken(plan + 'b@ 0 0\n', run.read_plan, 'not a line of a plan: b@ 0 0')
+        self.broken(plan + 'a@ 0 q\n', run.read_plan, 'a@virtio is q, which is neither a number nor a reason')
+
     def test_unknown_need_is_an_error(self):
         """It would leave the test out of every run."""
         self.broken('a x/a default 10 0 cdve\n', run.read_plan, 'not a line of a plan')
@@ -184,12 +229,16 @@ class OwnFiles(unittest.TestCase):
         # The same machine, with the bridge that comes with each
         self.assertEqual(4, len(set(own[0]) ^ set(other[0])))
 
+    def test_iommu_replaces_what_it_does_not_stand(self):
+        self.assertIn('nvme,bus=pcie.0,addr=0x9,drive=disk,serial=disk', run.read_machine('qemu10@amd')[0])
+        self.assertIn('nvme,bus=port3,drive=disk,serial=disk', run.read_machine('qemu10')[0])
+
     def test_unknown_iommu_is_an_error(self):
         with self.assertRaisesRegex(run.HarnessError, 'vm/machine.args has no IOMMU nothing'):
             run.read_machine('pci@nothing')
 
     def test_the_plan_and_its_machines_are_right(self):
-        for r in run.read_plan(os.path.join(TOP, 'vm/plan')):
+        for r in run.read_plan(os.path.join(TOP, 'vm/plan'))[0]:
             self.assertTrue(run.read_machine(r.machine))
 
 
