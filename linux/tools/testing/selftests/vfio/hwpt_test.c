@@ -271,6 +271,12 @@ TEST_F(hwpt, is_made_while_the_device_works)
 	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, IOVA));
 	ASSERT_EQ(0, MAP(self->buf, SZ_4K, LAST_PAGE));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &auto_));
+	if (iommu_of(&self->dev)->reach_is_late) {
+		EXPECT_ERRNO(EOPNOTSUPP, HWPT_ALLOC(&hwpt));
+		EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K,
+				   IOVA + SZ_4K, 0));
+		return;
+	}
 	for (round = 0; round < 10; round++) {
 		fill_pattern(self->buf, 1000, round);
 		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, 1000));
@@ -590,11 +596,18 @@ TEST_F(shared, table_serves_the_whole_group)
 /* The sibling of a device that works has one made, and the work goes on */
 TEST_F(shared, sibling_makes_a_table)
 {
-	__u32 hwpt, other;
+	bool late = iommu_of(&self->a)->reach_is_late;
+	__u32 hwpt, other, none;
 
-	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	if (!late)
+		ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
 	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->id_b, self->ioas, &hwpt));
 	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->id_b, self->other, &other));
+	if (late) {
+		ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+		EXPECT_ERRNO(EOPNOTSUPP, hwpt_alloc(self->iommufd, self->id_b,
+						    self->ioas, &none));
+	}
 	EXPECT_TRUE(copies(&self->edu_a, self->buf, IOVA, 1));
 
 	/* It can't go where the group is not (trap C1) */

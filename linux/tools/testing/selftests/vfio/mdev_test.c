@@ -1007,10 +1007,16 @@ FIXTURE_TEARDOWN(shared)
 /* trap D10: nor is anything done by one that is refused */
 TEST_F(shared, only_an_ioas_can_be_attached)
 {
+	bool late = iommu_of(&self->edu_dev)->reach_is_late;
 	__u32 own, not[6];
 	int i, round;
 
+	if (late)
+		ASSERT_EQ(0, detach_pt(self->edu_device));
 	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->edu_id, self->ioas, &own));
+	if (late)
+		ASSERT_EQ(0, attach_pt(self->edu_device, self->ioas,
+				       &self->hwpt));
 	not[0] = own;
 	not[1] = self->hwpt;
 	not[2] = self->edu_id;

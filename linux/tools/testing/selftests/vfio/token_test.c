@@ -189,8 +189,11 @@ static int make_functions(struct pci_dev *pf, struct pci_dev vf[2],
 {
 	int i;
 
-	if (set_numvfs(pf, 0) || unbind_driver(pf) || bind_driver(pf, driver) ||
-	    set_numvfs(pf, 2))
+	if (set_numvfs(pf, 0))
+		return -1;
+	/* It may have none */
+	unbind_driver(pf);
+	if (bind_driver(pf, driver) || set_numvfs(pf, 2))
 		return -1;
 	for (i = 0; i < 2; i++)
 		if (find_vf(pf, i, &vf[i]) || spare_resets(&vf[i]) ||

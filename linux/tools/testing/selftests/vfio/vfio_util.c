@@ -70,6 +70,19 @@ static void sysfs_path(const struct pci_dev *dev, const char *leaf,
 		 dev->mdev ? "mdev" : "pci", dev->bdf, leaf);
 }
 
+static bool has_iommu(void)
+{
+	DIR *dir = opendir("/sys/class/iommu");
+	struct dirent *entry;
+	bool ret = false;
+
+	while (dir && (entry = readdir(dir)))
+		ret |= entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
 static int group_of(const struct pci_dev *dev)
 {
 	char path[PATH_MAX], name[32];
@@ -78,6 +91,23 @@ static int group_of(const struct pci_dev *dev)
 	if (link_name(path, name, sizeof(name)))
 		return -1;
 	return atoi(name);
+}
+
+/*
+ * Where the driver of the IOMMU comes later than devices, as virtio's, these have a group
+ * only when a driver was bound to them
+ */
+static void find_group(struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	dev->group = group_of(dev);
+	sysfs_path(dev, "driver", path);
+	if (dev->group >= 0 || !access(path, F_OK) || !has_iommu())
+		return;
+	bind_driver(dev, "vfio-pci");
+	unbind_driver(dev);
+	dev->group = group_of(dev);
 }
 
 static int find_edus(struct pci_dev *found, int max)
@@ -98,7 +128,7 @@ static int find_edus(struct pci_dev *found, int max)
 			if (!read_line(path, device, sizeof(device)) &&
 			    !strcmp(device, "0x11e8")) {
 				if (sscanf(bdf, "%15s", found[n].bdf) == 1) {
-					found[n].group = group_of(&found[n]);
+					find_group(&found[n]);
 					n++;
 				}
 			}
@@ -361,9 +391,10 @@ static const struct iommu_kind iommu_kinds[] = {
 	  .hw_info = IOMMU_HW_INFO_TYPE_INTEL_VTD },
 	/* AMD's: QEMU logs no access that finds no entry, and misses buses behind ports */
 	{ .units = "ivhd", .bits = 64, .root_bus_only = true },
-	{ .units = "smmu3", .fault = "0x%016llx" },
+	{ .units = "smmu3", .fault = "0x%016llx", .reach_is_late = true },
 	/* virtio's has the name of its PCI device */
-	{ .units = "0000:", .fault = "at 0x%llx", .bits = 64 },
+	{ .units = "0000:", .fault = "at 0x%llx", .bits = 64,
+	  .reach_is_late = true },
 	/* Any other, or none */
 	{ .units = "" },
 };

@@ -78,6 +78,8 @@ int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);
  * @bits: of addresses; 0 if that has to be asked
  * @hw_info: what IOMMU_GET_HW_INFO tells of it
  * @root_bus_only: DMA of a device behind a PCI Express port does not get through
+ * @reach_is_late: what a table reaches is known when it was attached, so IOMMU_HWPT_ALLOC
+ *	for a device that is attached is EOPNOTSUPP
  */
 struct iommu_kind {
 	const char *units;
@@ -85,6 +87,7 @@ struct iommu_kind {
 	unsigned int bits;
 	__u32 hw_info;
 	bool root_bus_only;
+	bool reach_is_late;
 };
 
 /* Why a test is skipped */
