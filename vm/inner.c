@@ -61,9 +61,9 @@ static int use_disk(void)
 static int use_edu(const char *dev)
 {
 	int bar = open_leaf(dev, "resource0");
-	void *page = map_anon(SZ_4K);
+	void *page = map_anon(PAGE);
 	struct edu edu = {
-		.regs = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0),
+		.regs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0),
 	};
 
 	close(bar);
@@ -72,7 +72,7 @@ static int use_edu(const char *dev)
 	fill_pattern(page, EDU_MAX, 1);
 	if (edu_dma_from_ram(&edu, physical_address(page), EDU_MAX))
 		return -1;
-	memset(page, 0, SZ_4K);
+	memset(page, 0, PAGE);
 	if (edu_dma_to_ram(&edu, physical_address(page), EDU_MAX))
 		return -1;
 	return is_pattern(page, EDU_MAX, 1) ? 0 : -1;

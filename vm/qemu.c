@@ -378,23 +378,23 @@ static bool disk_is_free(pid_t qemu)
 static bool edu_works(const struct pci_dev *dev)
 {
 	int device = open_cdev(dev), fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	void *page = map_anon(SZ_4K);
+	void *page = map_anon(PAGE);
 	struct edu e;
 	__u32 ioas;
 	bool ok = false;
 
 	fill_pattern(page, EDU_MAX, 2);
 	if (!bind_iommufd(device, fd, NULL) && !ioas_alloc(fd, &ioas) &&
-	    !attach_pt(device, ioas, NULL) && !ioas_map(fd, ioas, page, SZ_4K, SZ_2M, MAP_RW) &&
+	    !attach_pt(device, ioas, NULL) && !ioas_map(fd, ioas, page, PAGE, SZ_2M, MAP_RW) &&
 	    !edu_open(&e, device)) {
-		ok = !edu_dma_from_ram(&e, SZ_2M, EDU_MAX) && memset(page, 0, SZ_4K) &&
+		ok = !edu_dma_from_ram(&e, SZ_2M, EDU_MAX) && memset(page, 0, PAGE) &&
 		     !edu_dma_to_ram(&e, SZ_2M, EDU_MAX) && is_pattern(page, EDU_MAX, 2);
 		/* While its registers are mapped it is open */
 		edu_close(&e);
 	}
 	close(device);
 	close(fd);
-	munmap(page, SZ_4K);
+	munmap(page, PAGE);
 	return ok;
 }
 

@@ -21,8 +21,6 @@
 
 #include "status_util.h"
 
-/* Of 64 bits in a 32-bit program too, so that -PAGE is the last page of all */
-#define PAGE 0x1000ULL
 #define SZ_2M 0x200000UL
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define FIXED_RW (MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA)

@@ -9,6 +9,10 @@
 #include "iommufd_util.h"
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
 
+/* The tests are about a kernel with pages of this size */
+#undef PAGE
+#define PAGE 0x1000ULL
+
 /* The one page size of devices of mock_domain() */
 #define MOCK_PAGE (PAGE / 2)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel says of the memory of a process.
+ * What the kernel says of memory: its pages, and that of a process.
  */
 #ifndef STATUS_UTIL_H
 #define STATUS_UTIL_H
@@ -8,6 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/*
+ * A page of this machine, unless a test is about one size. Of 64 bits in a 32-bit
+ * program too, so that -PAGE is the last page of all
+ */
+#ifndef PAGE
+#define PAGE ((unsigned long long)sysconf(_SC_PAGESIZE))
+#endif
+
+/* KiB of so many pages */
+#define PAGES_KB(_nr) ((long)((_nr) * PAGE / 1024))
 
 /* A number of /proc/self/status, in KiB, or -1 */
 static inline long status_kb(const char *field)

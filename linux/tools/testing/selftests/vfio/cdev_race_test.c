@@ -134,9 +134,9 @@ static void use(int device, __u32 ioas, unsigned int *seed)
 		CHECK(pread(device, &vendor, 2, CONFIG_SPACE) == 2);
 		break;
 	case 4:
-		bar = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, device, 0);
+		bar = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0);
 		CHECK(bar != MAP_FAILED);
-		munmap(bar, SZ_4K);
+		munmap(bar, PAGE);
 		break;
 	case 5:
 		/* ENODEV: no reset takes this one */

@@ -41,7 +41,7 @@ FIXTURE_SETUP(cdev)
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	self->buf = map_anon(16 * SZ_4K);
+	self->buf = map_anon(16 * PAGE);
 	ASSERT_NE(NULL, self->buf);
 }
 
@@ -145,14 +145,14 @@ TEST_F(cdev, mmap_before_bind_fails)
 	ASSERT_EQ(0, BIND());
 	close(self->device);
 	self->device = open_cdev(&self->dev);
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED,
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED,
 				   self->device, 0));
 	EXPECT_EQ(EINVAL, errno);
 
 	ASSERT_EQ(0, BIND());
-	regs = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->device, 0);
+	regs = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->device, 0);
 	EXPECT_NE(MAP_FAILED, regs);
-	munmap(regs, SZ_4K);
+	munmap(regs, PAGE);
 }
 
 /* All that a device file knows, and what it does not know, is EINVAL */
@@ -283,8 +283,8 @@ TEST_F(cdev, bind_takes_the_first_structure)
 {
 	struct vfio_device_bind_iommufd *bind;
 
-	bind = (void *)(self->buf + SZ_4K - 16);
-	ASSERT_EQ(0, munmap(self->buf + SZ_4K, SZ_4K));
+	bind = (void *)(self->buf + PAGE - 16);
+	ASSERT_EQ(0, munmap(self->buf + PAGE, PAGE));
 	bind->argsz = 16;
 	bind->iommufd = self->iommufd;
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
@@ -421,9 +421,9 @@ TEST_F(cdev, bind_with_unwritable_answer_is_undone)
 		.argsz = sizeof(*bind),
 		.iommufd = self->iommufd,
 	};
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
-	EXPECT_ERRNO(EINVAL, read(self->device, self->buf + SZ_4K, 4));
+	EXPECT_ERRNO(EINVAL, read(self->device, self->buf + PAGE, 4));
 	group = open_group(&self->dev);
 	EXPECT_LE(0, group);
 	close(group);
@@ -452,11 +452,11 @@ TEST_F(cdev, iommufd_can_be_closed_first)
 
 	ASSERT_EQ(0, BIND());
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, SZ_2M));
-	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
+	ASSERT_EQ(0, MAP(self->buf, 4 * PAGE, SZ_2M));
+	EXPECT_EQ(pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(self->iommufd);
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
-	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(self->device);
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	group = open_group(&self->dev);
@@ -576,7 +576,7 @@ FIXTURE_SETUP(bound)
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
-	self->buf = map_anon(16 * SZ_4K);
+	self->buf = map_anon(16 * PAGE);
 	ASSERT_NE(NULL, self->buf);
 }
 
@@ -677,13 +677,13 @@ TEST_F(bound, second_attach_moves_the_device)
 	__u32 other, hwpt1, hwpt2;
 
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
-	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, 2 * SZ_4K, SZ_2M,
+	ASSERT_EQ(0, MAP(self->buf, PAGE, SZ_2M));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, 2 * PAGE, SZ_2M,
 			      MAP_RW));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt1));
-	EXPECT_EQ(pinned + 4, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(1), status_kb("VmPin"));
 	ASSERT_EQ(0, attach_pt(self->device, other, &hwpt2));
-	EXPECT_EQ(pinned + 8, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(2), status_kb("VmPin"));
 	EXPECT_NE(hwpt1, hwpt2);
 	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt1));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
@@ -702,7 +702,7 @@ TEST_F(bound, failed_move_changes_nothing)
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt));
 
 	/* Something is where the interrupt window is */
-	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, SZ_4K, MSI_START,
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, PAGE, MSI_START,
 			      MAP_RW));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
 	EXPECT_FALSE(RESERVES(other));
@@ -710,7 +710,7 @@ TEST_F(bound, failed_move_changes_nothing)
 
 	/* What is mapped can't be pinned, which is found late */
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, other, 0, ~0UL));
-	ASSERT_EQ(0, ioas_map(self->iommufd, other, (void *)SZ_4K, SZ_4K, SZ_2M,
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, (void *)PAGE, PAGE, SZ_2M,
 			      MAP_RW));
 	EXPECT_ERRNO(EFAULT, ATTACH(other));
 	EXPECT_FALSE(RESERVES(other));
@@ -729,7 +729,7 @@ TEST_F(bound, attach_with_unwritable_answer_is_undone)
 
 	attach->argsz = sizeof(*attach);
 	attach->pt_id = self->ioas;
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
 				   attach));
 	EXPECT_FALSE(RESERVES(self->ioas));
@@ -772,10 +772,10 @@ TEST_F(bound, attach_limits_the_ranges)
 		EXPECT_TRUE(is_usable(self->iommufd, self->ioas, next, start - 1));
 		EXPECT_FALSE(is_usable(self->iommufd, self->ioas, start, start));
 		EXPECT_FALSE(is_usable(self->iommufd, self->ioas, end, end));
-		EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, start));
-		EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, end - SZ_4K + 1));
-		EXPECT_ERRNO(EINVAL, MAP(self->buf, 2 * SZ_4K, start - SZ_4K));
-		EXPECT_EQ(0, MAP(self->buf, SZ_4K, start - SZ_4K));
+		EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, start));
+		EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, end - PAGE + 1));
+		EXPECT_ERRNO(EINVAL, MAP(self->buf, 2 * PAGE, start - PAGE));
+		EXPECT_EQ(0, MAP(self->buf, PAGE, start - PAGE));
 		msi |= start == MSI_START && end == MSI_LAST;
 		next = end + 1;
 		nr++;
@@ -786,34 +786,34 @@ TEST_F(bound, attach_limits_the_ranges)
 	EXPECT_EQ(nr, ranges.num_iovas);
 	EXPECT_TRUE(msi);
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, next, self->last));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, self->last - SZ_4K + 1));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, self->last - PAGE + 1));
 	if (self->last != ~0ULL) {
 		EXPECT_FALSE(is_usable(self->iommufd, self->ioas, self->last + 1,
 				       self->last + 1));
-		EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, self->last + 1));
+		EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, self->last + 1));
 	}
 
 	EXPECT_EQ(0, detach_pt(self->device));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, MSI_START));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, MSI_START));
 }
 
 /* Mapped where the device can't have it: the attach says so, whatever it is */
 TEST_F(bound, attach_to_unsuitable_mapping_is_EADDRINUSE)
 {
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, MSI_START + SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, MSI_START + PAGE));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
 	ASSERT_EQ(0, UNMAP(0, ~0UL));
 	if (self->last != ~0ULL) {
-		ASSERT_EQ(0, MAP(self->buf, SZ_4K, self->last + 1));
+		ASSERT_EQ(0, MAP(self->buf, PAGE, self->last + 1));
 		EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
 		ASSERT_EQ(0, UNMAP(0, ~0UL));
 	}
 	/* trap A13 */
-	ASSERT_EQ(0, MAP(self->buf, 100, SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, 100, PAGE));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
 	ASSERT_EQ(0, UNMAP(0, ~0UL));
-	ASSERT_EQ(0, MAP(self->buf + 16, SZ_4K, SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf + 16, PAGE, PAGE));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
 	ASSERT_EQ(0, UNMAP(0, ~0UL));
 	EXPECT_EQ(0, ATTACH(self->ioas));
@@ -831,10 +831,10 @@ TEST_F(bound, attach_sets_the_alignment)
 	EXPECT_ERRNO(EMSGSIZE,
 		     ioctl(self->iommufd, IOMMU_IOAS_IOVA_RANGES, &ranges));
 	EXPECT_LE(2, ranges.num_iovas);
-	EXPECT_EQ(SZ_4K, ranges.out_iova_alignment);
-	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, SZ_4K));
-	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, 100));
-	EXPECT_ERRNO(EINVAL, MAP(self->buf + 16, SZ_4K, SZ_4K));
+	EXPECT_EQ(PAGE, ranges.out_iova_alignment);
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, PAGE));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, 100));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf + 16, PAGE, PAGE));
 
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_EQ(0, MAP(self->buf + 16, 100, 100));
@@ -849,15 +849,15 @@ TEST_F(bound, map_before_attach_pins_at_attach)
 {
 	long pinned = status_kb("VmPin");
 
-	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
+	ASSERT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(8), status_kb("VmPin"));
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
-	ASSERT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_EQ(pinned + PAGES_KB(8), status_kb("VmPin"));
+	ASSERT_EQ(0, UNMAP(SZ_2M, 8 * PAGE));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
@@ -868,17 +868,17 @@ TEST_F(bound, map_of_bad_memory_is_EFAULT)
 	char *ro;
 
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	EXPECT_ERRNO(EFAULT, MAP((void *)SZ_4K, SZ_4K, SZ_2M));
+	EXPECT_ERRNO(EFAULT, MAP((void *)PAGE, PAGE, SZ_2M));
 	/* A hole in the middle; what was pinned before it is not any more */
-	ASSERT_EQ(0, munmap(self->buf + 5 * SZ_4K, SZ_4K));
-	EXPECT_ERRNO(EFAULT, MAP(self->buf, 16 * SZ_4K, SZ_2M));
+	ASSERT_EQ(0, munmap(self->buf + 5 * PAGE, PAGE));
+	EXPECT_ERRNO(EFAULT, MAP(self->buf, 16 * PAGE, SZ_2M));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	/* Memory that the process can't write, for devices to write */
-	ro = mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	EXPECT_ERRNO(EFAULT, MAP(ro, SZ_4K, SZ_2M));
-	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, ro, SZ_4K, SZ_2M,
+	ro = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_ERRNO(EFAULT, MAP(ro, PAGE, SZ_2M));
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, ro, PAGE, SZ_2M,
 			      IOMMU_IOAS_MAP_READABLE));
-	EXPECT_EQ(0, MAP(self->buf, 5 * SZ_4K, 2 * SZ_2M));
+	EXPECT_EQ(0, MAP(self->buf, 5 * PAGE, 2 * SZ_2M));
 }
 
 /* A region of a device is not memory */
@@ -888,7 +888,7 @@ TEST_F(bound, map_of_registers_is_EFAULT)
 
 	ASSERT_EQ(0, edu_open(&edu, self->device));
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	EXPECT_ERRNO(EFAULT, MAP((void *)edu.regs, SZ_4K, SZ_2M));
+	EXPECT_ERRNO(EFAULT, MAP((void *)edu.regs, PAGE, SZ_2M));
 	edu_close(&edu);
 }
 
@@ -897,14 +897,14 @@ TEST_F(bound, attach_to_bad_memory_is_EFAULT)
 {
 	long pinned = status_kb("VmPin");
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
-	ASSERT_EQ(0, MAP((void *)SZ_4K, SZ_4K, 2 * SZ_2M));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, SZ_2M));
+	ASSERT_EQ(0, MAP((void *)PAGE, PAGE, 2 * SZ_2M));
 	EXPECT_ERRNO(EFAULT, ATTACH(self->ioas));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
-	ASSERT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
+	ASSERT_EQ(0, UNMAP(2 * SZ_2M, PAGE));
 	EXPECT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(pinned + 4, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(1), status_kb("VmPin"));
 }
 
 /* Exactly the limit, and not a page more (traps J1, J2) */
@@ -913,15 +913,15 @@ TEST_F(bound, memlock_limit_is_exact)
 	long pinned = status_kb("VmPin");
 
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	ASSERT_EQ(0, limit_memlock(8 * SZ_4K));
-	EXPECT_ERRNO(ENOMEM, MAP(self->buf, 9 * SZ_4K, SZ_2M));
+	ASSERT_EQ(0, limit_memlock(8 * PAGE));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, 9 * PAGE, SZ_2M));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
-	EXPECT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
-	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 2 * SZ_2M));
-	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
-	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
-	EXPECT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
-	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, 2 * SZ_2M));
+	EXPECT_EQ(pinned + PAGES_KB(8), status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * PAGE));
+	EXPECT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * PAGE));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
@@ -931,11 +931,11 @@ TEST_F(bound, unmap_of_half_an_area_is_ENOENT)
 	long pinned = status_kb("VmPin");
 
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, SZ_2M));
-	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M, 2 * SZ_4K));
-	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M + 2 * SZ_4K, 2 * SZ_4K));
-	EXPECT_EQ(pinned + 16, status_kb("VmPin"));
-	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, 4 * PAGE, SZ_2M));
+	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M, 2 * PAGE));
+	EXPECT_ERRNO(ENOENT, UNMAP(SZ_2M + 2 * PAGE, 2 * PAGE));
+	EXPECT_EQ(pinned + PAGES_KB(4), status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * PAGE));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
@@ -948,20 +948,20 @@ TEST_F(bound, memlock_limit_is_the_mappers)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	pid = fork();
 	if (!pid) {
-		if (limit_memlock(2 * SZ_4K) ||
-		    MAP(self->buf, 2 * SZ_4K, SZ_2M) ||
-		    !MAP(self->buf, SZ_4K, 2 * SZ_2M) || errno != ENOMEM)
+		if (limit_memlock(2 * PAGE) ||
+		    MAP(self->buf, 2 * PAGE, SZ_2M) ||
+		    !MAP(self->buf, PAGE, 2 * SZ_2M) || errno != ENOMEM)
 			_exit(1);
 		_exit(0);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	/* What the child has pinned is still charged; it ended, and it goes */
-	ASSERT_EQ(0, limit_memlock(2 * SZ_4K));
-	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 3 * SZ_2M));
-	ASSERT_EQ(0, UNMAP(SZ_2M, 2 * SZ_4K));
-	EXPECT_EQ(0, MAP(self->buf, 2 * SZ_4K, SZ_2M));
-	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, 3 * SZ_2M));
+	ASSERT_EQ(0, limit_memlock(2 * PAGE));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, 3 * SZ_2M));
+	ASSERT_EQ(0, UNMAP(SZ_2M, 2 * PAGE));
+	EXPECT_EQ(0, MAP(self->buf, 2 * PAGE, SZ_2M));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, 3 * SZ_2M));
 }
 
 /* The limit at attach, and that nothing drifts (trap J2) */
@@ -970,29 +970,29 @@ TEST_F(bound, memlock_limit_counts_at_attach)
 	long pinned = status_kb("VmPin");
 	int i;
 
-	ASSERT_EQ(0, limit_memlock(8 * SZ_4K));
-	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, 2 * SZ_2M));
+	ASSERT_EQ(0, limit_memlock(8 * PAGE));
+	ASSERT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, 2 * SZ_2M));
 	for (i = 0; i < 20; i++) {
 		EXPECT_ERRNO(ENOMEM, ATTACH(self->ioas));
 		EXPECT_EQ(pinned, status_kb("VmPin"));
 	}
-	ASSERT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
+	ASSERT_EQ(0, UNMAP(2 * SZ_2M, PAGE));
 	EXPECT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(pinned + PAGES_KB(8), status_kb("VmPin"));
 }
 
 /* Whether the limit counts is decided when memory is mapped (trap J5) */
 TEST_F(bound, privileged_mapping_stays_free_of_charge)
 {
-	ASSERT_EQ(0, MAP(self->buf, 8 * SZ_4K, SZ_2M));
-	ASSERT_EQ(0, limit_memlock(SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
+	ASSERT_EQ(0, limit_memlock(PAGE));
 	EXPECT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, 2 * SZ_2M));
-	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * SZ_4K));
-	EXPECT_ERRNO(ENOMEM, MAP(self->buf, SZ_4K, SZ_2M));
-	EXPECT_EQ(0, UNMAP(2 * SZ_2M, SZ_4K));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, SZ_2M));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, 2 * SZ_2M));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 8 * PAGE));
+	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, SZ_2M));
+	EXPECT_EQ(0, UNMAP(2 * SZ_2M, PAGE));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, SZ_2M));
 }
 
 /* A process that ended: what it pinned stays, what it did not can't be (trap J4) */
@@ -1006,15 +1006,15 @@ TEST_F(bound, mapper_may_exit)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	pid = fork();
 	if (!pid) {
-		if (MAP(self->buf, 4 * SZ_4K, SZ_2M) ||
-		    ioas_map(self->iommufd, other, self->buf, SZ_4K, SZ_2M, MAP_RW))
+		if (MAP(self->buf, 4 * PAGE, SZ_2M) ||
+		    ioas_map(self->iommufd, other, self->buf, PAGE, SZ_2M, MAP_RW))
 			_exit(1);
 		_exit(0);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_EQ(0, status);
 	EXPECT_ERRNO(EFAULT, ATTACH(other));
-	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * PAGE));
 }
 
 /* Everything that was mapped when the files are closed is let go */
@@ -1025,8 +1025,8 @@ TEST_F(bound, close_unpins)
 
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	for (i = 0; i < 100; i++)
-		ASSERT_EQ(0, MAP(self->buf, 2 * SZ_4K, SZ_2M + i * 4 * SZ_4K));
-	EXPECT_EQ(pinned + 800, status_kb("VmPin"));
+		ASSERT_EQ(0, MAP(self->buf, 2 * PAGE, SZ_2M + i * 4 * PAGE));
+	EXPECT_EQ(pinned + PAGES_KB(200), status_kb("VmPin"));
 	close(self->device);
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	close(self->iommufd);

@@ -64,7 +64,7 @@ FIXTURE_TEARDOWN(client)
 /* The device writes to the last page of the RAM, which is mapped at @iova */
 static bool dma_arrives(struct _test_data_client *self, __u64 iova)
 {
-	char *page = self->ram + RAM - SZ_4K;
+	char *page = self->ram + RAM - PAGE;
 	char data[EDU_MAX];
 	struct edu edu;
 	bool ret;
@@ -73,9 +73,9 @@ static bool dma_arrives(struct _test_data_client *self, __u64 iova)
 	memcpy(page, data, EDU_MAX);
 	if (edu_open(&edu, self->device))
 		return false;
-	ret = !edu_dma_from_ram(&edu, iova + RAM - SZ_4K, EDU_MAX);
-	memset(page, 0, SZ_4K);
-	ret = ret && !edu_dma_to_ram(&edu, iova + RAM - SZ_4K, EDU_MAX) &&
+	ret = !edu_dma_from_ram(&edu, iova + RAM - PAGE, EDU_MAX);
+	memset(page, 0, PAGE);
+	ret = ret && !edu_dma_to_ram(&edu, iova + RAM - PAGE, EDU_MAX) &&
 	      !memcmp(page, data, EDU_MAX);
 	edu_close(&edu);
 	return ret;
@@ -345,7 +345,7 @@ TEST_F(client, openvmm)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, edu_open(&edu, self->device));
 	EXPECT_ERRNO(EFAULT, map_at(self->iommufd, self->ioas,
-				    (uintptr_t)edu.regs, SZ_4K, SZ_1G));
+				    (uintptr_t)edu.regs, PAGE, SZ_1G));
 	edu_close(&edu);
 	EXPECT_TRUE(dma_arrives(self, 0));
 }

@@ -280,7 +280,7 @@ TEST_F(device, answers_change_nothing_else)
 /* Reading, writing and a mapping reach the same registers */
 TEST_F(device, region_is_read_and_written)
 {
-	void *nowhere = (void *)SZ_4K;
+	void *nowhere = (void *)PAGE;
 	__u32 value = 0x12345678;
 	__u64 last;
 
@@ -309,7 +309,7 @@ TEST_F(device, region_is_read_and_written)
 TEST_F(device, config_is_read_and_written)
 {
 	__u8 all[256], other = 0x5a, line;
-	void *nowhere = (void *)SZ_4K;
+	void *nowhere = (void *)PAGE;
 	__u16 ids[2], vendor = 0xffff;
 
 	ASSERT_EQ(256, pread(self->device, all, 256, CONFIG(0)));
@@ -335,13 +335,13 @@ TEST_F(device, mmap_has_its_limits)
 	ASSERT_NE(NULL, whole);
 	EXPECT_EQ(EDU_ID_VALUE, get_register(whole));
 	munmap(whole, EDU_BAR_SIZE);
-	EXPECT_EQ(NULL, map_region(self->device, bar, EDU_BAR_SIZE + SZ_4K));
+	EXPECT_EQ(NULL, map_region(self->device, bar, EDU_BAR_SIZE + PAGE));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(NULL, map_region(self->device, bar + EDU_BAR_SIZE, SZ_4K));
+	EXPECT_EQ(NULL, map_region(self->device, bar + EDU_BAR_SIZE, PAGE));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(NULL, map_region(self->device, config, SZ_4K));
+	EXPECT_EQ(NULL, map_region(self->device, config, PAGE));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE,
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE,
 				   self->device, bar));
 	EXPECT_EQ(EINVAL, errno);
 }
@@ -375,11 +375,11 @@ TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 	}
 
 	EXPECT_TRUE(touches(self->edu.regs));
-	EXPECT_TRUE(touches(other + EDU_BAR_SIZE - SZ_4K));
+	EXPECT_TRUE(touches(other + EDU_BAR_SIZE - PAGE));
 	EXPECT_EQ(1, read(done[0], &c, 1));
 	ASSERT_EQ(0, change_command(self->device, 0, COMMAND_MEMORY));
 	EXPECT_FALSE(touches(self->edu.regs));
-	EXPECT_FALSE(touches(other + EDU_BAR_SIZE - SZ_4K));
+	EXPECT_FALSE(touches(other + EDU_BAR_SIZE - PAGE));
 	EXPECT_ERRNO(EIO, pread(self->device, &value, 4, BAR0(EDU_ID)));
 	EXPECT_EQ(1, write(go[1], "", 1));
 	EXPECT_EQ(1, read(done[0], &c, 1));
@@ -387,7 +387,7 @@ TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 	ASSERT_EQ(0, change_command(self->device, COMMAND_MEMORY, 0));
 	EXPECT_EQ(4, pread(self->device, &value, 4, BAR0(EDU_ID)));
 	EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
-	EXPECT_TRUE(touches(other + EDU_BAR_SIZE - SZ_4K));
+	EXPECT_TRUE(touches(other + EDU_BAR_SIZE - PAGE));
 	EXPECT_EQ(1, write(go[1], "", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
@@ -424,12 +424,12 @@ static void *touch_by_mmap(void *arg)
 	void *regs;
 
 	pthread_barrier_wait(me->barrier);
-	regs = map_region(me->device, me->at, SZ_4K);
+	regs = map_region(me->device, me->at, PAGE);
 	me->err = regs ? 0 : errno;
 	if (!regs)
 		return NULL;
 	me->right = get_register(regs) == EDU_ID_VALUE;
-	munmap(regs, SZ_4K);
+	munmap(regs, PAGE);
 	return NULL;
 }
 
@@ -1010,8 +1010,8 @@ FIXTURE_TEARDOWN(large)
 /* No offset is taken for another one, whose lower bits are the same */
 TEST_F(large, offsets_have_64_bits)
 {
-	static const __u64 places[] = {
-		0, 4 * SZ_1G - SZ_4K, 4 * SZ_1G, 8 * SZ_1G - SZ_4K,
+	const __u64 places[] = {
+		0, 4 * SZ_1G - PAGE, 4 * SZ_1G, 8 * SZ_1G - PAGE,
 	};
 	__u32 *mapped[ARRAY_SIZE(places)];
 	struct vfio_region_info info;
@@ -1023,13 +1023,13 @@ TEST_F(large, offsets_have_64_bits)
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
 		value = 0x1000 + i;
 		ASSERT_EQ(4, pwrite(self->device, &value, 4,
-				    info.offset + places[i] + SZ_4K - 4));
+				    info.offset + places[i] + PAGE - 4));
 	}
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
 		mapped[i] = map_region(self->device, info.offset + places[i],
-				       SZ_4K);
+				       PAGE);
 		ASSERT_NE(NULL, mapped[i]);
-		EXPECT_EQ(0x1000 + i, get_register(mapped[i] + SZ_4K / 4 - 1));
+		EXPECT_EQ(0x1000 + i, get_register(mapped[i] + PAGE / 4 - 1));
 		set_register(mapped[i], 0x2000 + i);
 	}
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
@@ -1037,12 +1037,12 @@ TEST_F(large, offsets_have_64_bits)
 		ASSERT_EQ(4, pread(self->device, &value, 4,
 				   info.offset + places[i]));
 		EXPECT_EQ(0x2000 + i, value);
-		munmap(mapped[i], SZ_4K);
+		munmap(mapped[i], PAGE);
 	}
 	EXPECT_ERRNO(EINVAL, pread(self->device, &value, 4,
 				   info.offset + info.size));
 	EXPECT_EQ(NULL, map_region(self->device,
-				   info.offset + info.size - SZ_4K, 2 * SZ_4K));
+				   info.offset + info.size - PAGE, 2 * PAGE));
 	EXPECT_EQ(EINVAL, errno);
 }
 
@@ -1332,7 +1332,7 @@ TEST_F(migration, bad_state_is_an_error_until_reset)
 /* A file that nobody can be told of is not there; and the state can be left */
 TEST_F(migration, unwritable_answer_is_EFAULT)
 {
-	struct vfio_device_feature *cmd = map_anon(SZ_4K);
+	struct vfio_device_feature *cmd = map_anon(PAGE);
 	struct vfio_device_feature_mig_state *mig = (void *)cmd->data;
 	int fd, lowest = dup(self->device);
 
@@ -1340,7 +1340,7 @@ TEST_F(migration, unwritable_answer_is_EFAULT)
 	cmd->argsz = sizeof(*cmd) + sizeof(*mig);
 	cmd->flags = SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
 	mig->device_state = STOP_COPY;
-	ASSERT_EQ(0, mprotect(cmd, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(cmd, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_FEATURE, cmd));
 	EXPECT_EQ(lowest, dup(self->device));
 	close(lowest);

@@ -135,32 +135,32 @@ static int load(struct edu *edu, void *buf, __u64 iova, size_t length,
 /* A whole page to the device, and back to another page, in two halves */
 TEST_F(dma, page_goes_both_ways)
 {
-	char *buf = map_anon(3 * SZ_4K);
+	char *buf = map_anon(3 * PAGE);
 	size_t at;
 
-	ASSERT_EQ(0, MAP_DMA(buf, 3 * SZ_4K, IOVA, true));
-	fill_pattern(buf, SZ_4K, 1);
-	for (at = 0; at < SZ_4K; at += SZ_4K / 2) {
-		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + at, SZ_4K / 2));
-		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K + at,
-					    SZ_4K / 2));
+	ASSERT_EQ(0, MAP_DMA(buf, 3 * PAGE, IOVA, true));
+	fill_pattern(buf, PAGE, 1);
+	for (at = 0; at < PAGE; at += PAGE / 2) {
+		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + at, PAGE / 2));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE + at,
+					    PAGE / 2));
 	}
-	EXPECT_TRUE(is_pattern(buf + SZ_4K, SZ_4K, 1));
-	EXPECT_TRUE(is_byte(buf + 2 * SZ_4K, SZ_4K, 0));
+	EXPECT_TRUE(is_pattern(buf + PAGE, PAGE, 1));
+	EXPECT_TRUE(is_byte(buf + 2 * PAGE, PAGE, 0));
 }
 
 /* The device writes what it was told to and not a byte around it */
 TEST_F(dma, transfer_crosses_a_page_boundary)
 {
-	char *buf = map_anon(4 * SZ_4K), *at = buf + 3 * SZ_4K - 1000;
+	char *buf = map_anon(4 * PAGE), *at = buf + 3 * PAGE - 1000;
 
-	memset(buf, 0xaa, 4 * SZ_4K);
-	ASSERT_EQ(0, MAP_DMA(buf, 4 * SZ_4K, IOVA, true));
+	memset(buf, 0xaa, 4 * PAGE);
+	ASSERT_EQ(0, MAP_DMA(buf, 4 * PAGE, IOVA, true));
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, 2001, 2));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + (at - buf), 2001));
-	EXPECT_TRUE(is_byte(buf + SZ_4K, at - buf - SZ_4K, 0xaa));
+	EXPECT_TRUE(is_byte(buf + PAGE, at - buf - PAGE, 0xaa));
 	EXPECT_TRUE(is_pattern(at, 2001, 2));
-	EXPECT_TRUE(is_byte(at + 2001, buf + 4 * SZ_4K - at - 2001, 0xaa));
+	EXPECT_TRUE(is_byte(at + 2001, buf + 4 * PAGE - at - 2001, 0xaa));
 	/* And reads across it */
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + (at - buf), 2001));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 2001));
@@ -173,16 +173,16 @@ TEST_F(dma, huge_page)
 	static const size_t at[] = {
 		0, 0xff000, 0x100000 - 2048, SZ_2M - EDU_MAX,
 	};
-	char *src = map_anon(SZ_4K), *buf = map_huge();
+	char *src = map_anon(PAGE), *buf = map_huge();
 	int i;
 
 	if (!buf)
 		SKIP(return, "no huge page is reserved");
-	ASSERT_EQ(0, MAP_DMA(src, SZ_4K, IOVA - SZ_4K, true));
+	ASSERT_EQ(0, MAP_DMA(src, PAGE, IOVA - PAGE, true));
 	ASSERT_EQ(0, MAP_DMA(buf, SZ_2M, IOVA, true));
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
 		memset(buf, 0x55, SZ_2M);
-		ASSERT_EQ(0, load(&self->edu, src, IOVA - SZ_4K, EDU_MAX, i));
+		ASSERT_EQ(0, load(&self->edu, src, IOVA - PAGE, EDU_MAX, i));
 		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + at[i], EDU_MAX));
 		EXPECT_TRUE(is_byte(buf, at[i], 0x55));
 		EXPECT_TRUE(is_pattern(buf + at[i], EDU_MAX, i));
@@ -192,10 +192,10 @@ TEST_F(dma, huge_page)
 	/* And the device reads it */
 	fill_pattern(buf, SZ_2M, 11);
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
-		memset(src, 0, SZ_4K);
+		memset(src, 0, PAGE);
 		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + at[i],
 					      EDU_MAX));
-		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - SZ_4K, EDU_MAX));
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - PAGE, EDU_MAX));
 		EXPECT_EQ(0, memcmp(src, buf + at[i], EDU_MAX));
 	}
 	EXPECT_EQ(0, UNMAP_DMA(IOVA, SZ_2M));
@@ -207,20 +207,20 @@ TEST_F(dma, huge_page)
 /* Some MiB of memory, in whatever pages it has, mapped off a huge page's start */
 TEST_F(dma, large_range_of_any_pages)
 {
-	size_t length = 3 * SZ_2M + 5 * SZ_4K, i;
+	size_t length = 3 * SZ_2M + 5 * PAGE, i;
 	char *buf = map_anon(length + SZ_2M);
 
 	buf += SZ_2M - ((uintptr_t)buf & (SZ_2M - 1));
 	madvise(buf, SZ_2M, MADV_HUGEPAGE);
 	memset(buf, 0x33, length);
-	buf += SZ_4K;
-	length -= SZ_4K;
+	buf += PAGE;
+	length -= PAGE;
 	ASSERT_EQ(0, MAP_DMA(buf, length, IOVA, true));
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 9));
-	for (i = SZ_4K; i < length; i += SZ_2M - SZ_4K) {
+	for (i = PAGE; i < length; i += SZ_2M - PAGE) {
 		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + i, EDU_MAX));
 		EXPECT_TRUE(is_pattern(buf + i, EDU_MAX, 9));
-		EXPECT_TRUE(is_byte(buf + i + SZ_4K, SZ_4K, 0x33));
+		EXPECT_TRUE(is_byte(buf + i + PAGE, PAGE, 0x33));
 	}
 }
 
@@ -234,14 +234,14 @@ static char *map_scattered(size_t length)
 	if (buf == MAP_FAILED)
 		return NULL;
 	madvise(buf, length, MADV_NOHUGEPAGE);
-	for (i = 0; i < length; i += 2 * SZ_4K)
-		memset(buf + i, 0x33, SZ_4K);
-	for (i = SZ_4K; i < length; i += 2 * SZ_4K)
-		memset(buf + i, 0x33, SZ_4K);
-	for (i = SZ_4K; i < length; i += SZ_4K)
+	for (i = 0; i < length; i += 2 * PAGE)
+		memset(buf + i, 0x33, PAGE);
+	for (i = PAGE; i < length; i += 2 * PAGE)
+		memset(buf + i, 0x33, PAGE);
+	for (i = PAGE; i < length; i += PAGE)
 		adjoin += physical_address(buf + i) ==
-			  physical_address(buf + i - SZ_4K) + SZ_4K;
-	return adjoin < length / SZ_4K / 2 ? buf : NULL;
+			  physical_address(buf + i - PAGE) + PAGE;
+	return adjoin < length / PAGE / 2 ? buf : NULL;
 }
 
 /* Each page of such memory is where it should be, however large the range */
@@ -250,62 +250,62 @@ TEST_F(dma, scattered_pages)
 	static const size_t length[] = { 20, 512, 512 + 37 };
 	static const size_t at[] = { 0, 1, 19, 511, 512, 513, 548 };
 	long pinned = status_kb("VmPin");
-	char *src = map_anon(SZ_4K);
+	char *src = map_anon(PAGE);
 	int i, j;
 
-	ASSERT_EQ(0, MAP_DMA(src, SZ_4K, IOVA - SZ_4K, true));
+	ASSERT_EQ(0, MAP_DMA(src, PAGE, IOVA - PAGE, true));
 	for (i = 0; i < ARRAY_SIZE(length); i++) {
-		char *buf = map_scattered(length[i] * SZ_4K);
+		char *buf = map_scattered(length[i] * PAGE);
 
 		ASSERT_NE(NULL, buf);
-		ASSERT_EQ(0, MAP_DMA(buf, length[i] * SZ_4K, IOVA, true));
+		ASSERT_EQ(0, MAP_DMA(buf, length[i] * PAGE, IOVA, true));
 		for (j = 0; j < ARRAY_SIZE(at) && at[j] < length[i]; j++) {
-			char *page = buf + at[j] * SZ_4K;
+			char *page = buf + at[j] * PAGE;
 
-			ASSERT_EQ(0, load(&self->edu, src, IOVA - SZ_4K,
+			ASSERT_EQ(0, load(&self->edu, src, IOVA - PAGE,
 					  EDU_MAX, j));
 			ASSERT_EQ(0, edu_dma_to_ram(&self->edu,
-						    IOVA + at[j] * SZ_4K,
+						    IOVA + at[j] * PAGE,
 						    EDU_MAX));
 			EXPECT_TRUE(is_pattern(page, EDU_MAX, j));
-			memset(page, 0x33, SZ_4K);
+			memset(page, 0x33, PAGE);
 		}
-		EXPECT_TRUE(is_byte(buf, length[i] * SZ_4K, 0x33));
-		EXPECT_EQ(0, UNMAP_DMA(IOVA, length[i] * SZ_4K));
-		munmap(buf, length[i] * SZ_4K);
+		EXPECT_TRUE(is_byte(buf, length[i] * PAGE, 0x33));
+		EXPECT_EQ(0, UNMAP_DMA(IOVA, length[i] * PAGE));
+		munmap(buf, length[i] * PAGE);
 	}
-	EXPECT_EQ(0, UNMAP_DMA(IOVA - SZ_4K, SZ_4K));
+	EXPECT_EQ(0, UNMAP_DMA(IOVA - PAGE, PAGE));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
 /* Pages of many areas are not mixed up */
 TEST_F(dma, areas_are_separate)
 {
-	char *buf = map_anon(8 * SZ_4K);
+	char *buf = map_anon(8 * PAGE);
 	int i;
 
 	/* In the reverse order, and with gaps between them */
 	for (i = 0; i < 8; i++)
-		ASSERT_EQ(0, MAP_DMA(buf + i * SZ_4K, SZ_4K,
-				     IOVA + (7 - i) * 2 * SZ_4K, true));
-	ASSERT_EQ(0, load(&self->edu, buf, IOVA + 14 * SZ_4K, EDU_MAX, 3));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 4 * SZ_4K, EDU_MAX));
-	EXPECT_TRUE(is_pattern(buf + 5 * SZ_4K, EDU_MAX, 3));
+		ASSERT_EQ(0, MAP_DMA(buf + i * PAGE, PAGE,
+				     IOVA + (7 - i) * 2 * PAGE, true));
+	ASSERT_EQ(0, load(&self->edu, buf, IOVA + 14 * PAGE, EDU_MAX, 3));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 4 * PAGE, EDU_MAX));
+	EXPECT_TRUE(is_pattern(buf + 5 * PAGE, EDU_MAX, 3));
 	for (i = 1; i < 8; i++)
 		if (i != 5)
-			EXPECT_TRUE(is_byte(buf + i * SZ_4K, SZ_4K, 0));
+			EXPECT_TRUE(is_byte(buf + i * PAGE, PAGE, 0));
 }
 
 /* An address where nothing is: nothing changes */
 TEST_F(dma, unmapped_iova_is_out_of_reach)
 {
-	char *buf = map_anon(2 * SZ_4K);
+	char *buf = map_anon(2 * PAGE);
 
-	memset(buf, 0x77, 2 * SZ_4K);
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, 64));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - SZ_4K, 64));
-	EXPECT_TRUE(is_byte(buf, 2 * SZ_4K, 0x77));
+	memset(buf, 0x77, 2 * PAGE);
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, 64));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - PAGE, 64));
+	EXPECT_TRUE(is_byte(buf, 2 * PAGE, 0x77));
 	/* What is mapped still works */
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, 64, 4));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 2048, 64));
@@ -315,7 +315,7 @@ TEST_F(dma, unmapped_iova_is_out_of_reach)
 /* The IOMMU reports it */
 TEST_F(dma, unmapped_iova_faults)
 {
-	char *buf = map_anon(2 * SZ_4K);
+	char *buf = map_anon(2 * PAGE);
 	bool reported = false;
 	int kmsg, tries;
 
@@ -323,13 +323,13 @@ TEST_F(dma, unmapped_iova_faults)
 		SKIP(return, NO_FAULTS);
 	kmsg = kmsg_open();
 	ASSERT_LE(0, kmsg);
-	memset(buf, 0x77, 2 * SZ_4K);
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	memset(buf, 0x77, 2 * PAGE);
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
 	/* Other tests' faults may have used up the kernel's limit for now */
 	for (tries = 0; tries < 10 && !reported; tries++) {
-		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, 64));
-		EXPECT_TRUE(is_byte(buf, 2 * SZ_4K, 0x77));
-		reported = kmsg_has_fault(kmsg, &self->dev, IOVA + SZ_4K);
+		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, 64));
+		EXPECT_TRUE(is_byte(buf, 2 * PAGE, 0x77));
+		reported = kmsg_has_fault(kmsg, &self->dev, IOVA + PAGE);
 	}
 	EXPECT_TRUE(reported);
 	close(kmsg);
@@ -338,48 +338,48 @@ TEST_F(dma, unmapped_iova_faults)
 /* After UNMAP the device does not reach the page any more */
 TEST_F(dma, unmapped_page_is_out_of_reach)
 {
-	char *buf = map_anon(2 * SZ_4K);
+	char *buf = map_anon(2 * PAGE);
 
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
-	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, true));
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + PAGE, PAGE, IOVA + PAGE, true));
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 5));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	ASSERT_TRUE(is_pattern(buf + SZ_4K, EDU_MAX, 5));
-	memset(buf + SZ_4K, 0x11, SZ_4K);
-	ASSERT_EQ(0, UNMAP_DMA(IOVA + SZ_4K, SZ_4K));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0x11));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	ASSERT_TRUE(is_pattern(buf + PAGE, EDU_MAX, 5));
+	memset(buf + PAGE, 0x11, PAGE);
+	ASSERT_EQ(0, UNMAP_DMA(IOVA + PAGE, PAGE));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + PAGE, PAGE, 0x11));
 }
 
 /* Other memory at the same address: the IOMMU has forgotten the old one */
 TEST_F(dma, iova_can_be_used_again)
 {
-	char *buf = map_anon(3 * SZ_4K);
+	char *buf = map_anon(3 * PAGE);
 
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
-	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, true));
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + PAGE, PAGE, IOVA + PAGE, true));
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 6));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	memset(buf + SZ_4K, 0, SZ_4K);
-	ASSERT_EQ(0, UNMAP_DMA(IOVA + SZ_4K, SZ_4K));
-	ASSERT_EQ(0, MAP_DMA(buf + 2 * SZ_4K, SZ_4K, IOVA + SZ_4K, true));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0));
-	EXPECT_TRUE(is_pattern(buf + 2 * SZ_4K, EDU_MAX, 6));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	memset(buf + PAGE, 0, PAGE);
+	ASSERT_EQ(0, UNMAP_DMA(IOVA + PAGE, PAGE));
+	ASSERT_EQ(0, MAP_DMA(buf + 2 * PAGE, PAGE, IOVA + PAGE, true));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + PAGE, PAGE, 0));
+	EXPECT_TRUE(is_pattern(buf + 2 * PAGE, EDU_MAX, 6));
 }
 
 /* Mapped for reading: the device reads, and can't write */
 TEST_F(dma, read_only_mapping_is_not_written)
 {
-	char *buf = map_anon(2 * SZ_4K);
+	char *buf = map_anon(2 * PAGE);
 
-	memset(buf + SZ_4K, 0x22, SZ_4K);
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
-	ASSERT_EQ(0, MAP_DMA(buf + SZ_4K, SZ_4K, IOVA + SZ_4K, false));
+	memset(buf + PAGE, 0x22, PAGE);
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf + PAGE, PAGE, IOVA + PAGE, false));
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, EDU_MAX, 7));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	EXPECT_TRUE(is_byte(buf + SZ_4K, SZ_4K, 0x22));
-	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + PAGE, PAGE, 0x22));
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + PAGE, EDU_MAX));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
 	EXPECT_TRUE(is_byte(buf, EDU_MAX, 0x22));
 }
@@ -387,13 +387,13 @@ TEST_F(dma, read_only_mapping_is_not_written)
 /* The memory is the process's own page, also after fork and copy on write */
 TEST_F(dma, device_sees_writes_after_fork)
 {
-	char *buf = map_anon(2 * SZ_4K);
+	char *buf = map_anon(2 * PAGE);
 	int pipes[2];
 	char byte;
 	pid_t pid;
 
-	memset(buf, 1, SZ_4K);
-	ASSERT_EQ(0, MAP_DMA(buf, 2 * SZ_4K, IOVA, true));
+	memset(buf, 1, PAGE);
+	ASSERT_EQ(0, MAP_DMA(buf, 2 * PAGE, IOVA, true));
 	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
 	if (!pid) {
@@ -401,10 +401,10 @@ TEST_F(dma, device_sees_writes_after_fork)
 		close(pipes[1]);
 		_exit(read(pipes[0], &byte, 1) ? 1 : 0);
 	}
-	memset(buf, 8, SZ_4K);
+	memset(buf, 8, PAGE);
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, EDU_MAX));
-	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + SZ_4K, EDU_MAX));
-	EXPECT_TRUE(is_byte(buf + SZ_4K, EDU_MAX, 8));
+	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, EDU_MAX));
+	EXPECT_TRUE(is_byte(buf + PAGE, EDU_MAX, 8));
 	close(pipes[1]);
 	waitpid(pid, NULL, 0);
 }
@@ -413,7 +413,7 @@ TEST_F(dma, device_sees_writes_after_fork)
 TEST_F(dma, msi_arrives_through_an_eventfd)
 {
 	struct pollfd pfd = { .events = POLLIN };
-	char *buf = map_anon(SZ_4K);
+	char *buf = map_anon(PAGE);
 	__u64 count;
 
 	pfd.fd = irq_eventfd(self->device, VFIO_PCI_MSI_IRQ_INDEX);
@@ -426,7 +426,7 @@ TEST_F(dma, msi_arrives_through_an_eventfd)
 	edu_write(&self->edu, 0x64, 1);
 
 	/* At the end of a transfer, if it is asked for */
-	ASSERT_EQ(0, MAP_DMA(buf, SZ_4K, IOVA, true));
+	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
 	EXPECT_EQ(-1, read(pfd.fd, &count, sizeof(count)));
 	ASSERT_EQ(0, edu_dma_to_ram_irq(&self->edu, IOVA, 100));
@@ -463,12 +463,12 @@ FIXTURE_SETUP(move)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
-	self->buf = map_anon(2 * SZ_4K);
-	memset(self->buf, 0x44, 2 * SZ_4K);
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+	self->buf = map_anon(2 * PAGE);
+	memset(self->buf, 0x44, 2 * PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, PAGE, IOVA,
 			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
-			      SZ_4K, IOVA, MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + PAGE,
+			      PAGE, IOVA, MAP_RW));
 }
 
 FIXTURE_TEARDOWN(move)
@@ -492,28 +492,28 @@ TEST_F(move, dma_follows_the_device)
 {
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, EDU_MAX, 2));
-	memset(self->buf, 0x44, SZ_4K);
+	memset(self->buf, 0x44, PAGE);
 	ASSERT_EQ(0, attach_pt(self->device, self->other, NULL));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, EDU_MAX));
-	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x44));
-	EXPECT_TRUE(is_pattern(self->buf + SZ_4K, EDU_MAX, 2));
+	EXPECT_TRUE(is_byte(self->buf, PAGE, 0x44));
+	EXPECT_TRUE(is_pattern(self->buf + PAGE, EDU_MAX, 2));
 }
 
 /* After a move that failed DMA still reaches the old memory (trap C3) */
 TEST_F(move, dma_survives_a_failed_move)
 {
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf, SZ_4K,
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf, PAGE,
 			      MSI_START, MAP_RW));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	EXPECT_EQ(-1, attach_pt(self->device, self->other, NULL));
-	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->other, MSI_START, SZ_4K));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, (void *)SZ_4K, SZ_4K,
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->other, MSI_START, PAGE));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, (void *)PAGE, PAGE,
 			      SZ_2M, MAP_RW));
 	EXPECT_EQ(-1, attach_pt(self->device, self->other, NULL));
 	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, 100, 3));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 1000, 100));
 	EXPECT_TRUE(is_pattern(self->buf + 1000, 100, 3));
-	EXPECT_TRUE(is_byte(self->buf + SZ_4K, SZ_4K, 0x44));
+	EXPECT_TRUE(is_byte(self->buf + PAGE, PAGE, 0x44));
 }
 
 /* The IOVA that the kernel chose is where the memory is */
@@ -522,12 +522,12 @@ TEST_F(move, chosen_iova_works)
 	__u64 iova = 0;
 
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
-	ASSERT_EQ(0, ioas_map_auto(self->iommufd, self->ioas, self->buf + SZ_4K,
-				   SZ_4K, &iova, MAP_RW));
+	ASSERT_EQ(0, ioas_map_auto(self->iommufd, self->ioas, self->buf + PAGE,
+				   PAGE, &iova, MAP_RW));
 	EXPECT_NE(0, iova);
 	ASSERT_EQ(0, load(&self->edu, self->buf, IOVA, EDU_MAX, 4));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, iova, EDU_MAX));
-	EXPECT_TRUE(is_pattern(self->buf + SZ_4K, EDU_MAX, 4));
+	EXPECT_TRUE(is_pattern(self->buf + PAGE, EDU_MAX, 4));
 }
 
 /*
@@ -559,9 +559,9 @@ FIXTURE_SETUP(identity)
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	self->page = map_anon(SZ_4K);
-	memset(self->page, 0x66, SZ_4K);
-	ASSERT_EQ(0, mlock(self->page, SZ_4K));
+	self->page = map_anon(PAGE);
+	memset(self->page, 0x66, PAGE);
+	ASSERT_EQ(0, mlock(self->page, PAGE));
 	self->phys = physical_address(self->page);
 	ASSERT_NE(0, self->phys);
 	self->kmsg = kmsg_open();
@@ -585,7 +585,7 @@ static bool is_blocked(struct _test_data_identity *self)
 
 	for (tries = 0; tries < 10; tries++) {
 		if (edu_dma_to_ram(&self->edu, self->phys, 64) ||
-		    !is_byte(self->page, SZ_4K, 0x66))
+		    !is_byte(self->page, PAGE, 0x66))
 			return false;
 		if (!iommu_of(&self->dev)->fault ||
 		    kmsg_has_fault(self->kmsg, &self->dev, self->phys))
@@ -606,7 +606,7 @@ TEST_F(identity, dma_without_attach_is_blocked)
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_TRUE(is_blocked(self));
 
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, (void *)SZ_4K, SZ_4K,
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, (void *)PAGE, PAGE,
 			      SZ_2M, MAP_RW));
 	EXPECT_EQ(-1, attach_pt(self->device, self->ioas, NULL));
 	EXPECT_TRUE(is_blocked(self));
@@ -643,12 +643,12 @@ FIXTURE_SETUP(shared)
 	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, NULL));
 	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
 	ASSERT_EQ(0, edu_open(&self->edu_b, self->dev_b));
-	self->buf = map_anon(2 * SZ_4K);
-	memset(self->buf, 0, 2 * SZ_4K);
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+	self->buf = map_anon(2 * PAGE);
+	memset(self->buf, 0, 2 * PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, PAGE, IOVA,
 			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
-			      SZ_4K, IOVA, MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + PAGE,
+			      PAGE, IOVA, MAP_RW));
 	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
 	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, NULL));
 }
@@ -665,7 +665,7 @@ FIXTURE_TEARDOWN(shared)
 /* The device copies the start of a page to its middle; did it? */
 static bool copies(struct edu *edu, char *page, unsigned int seed)
 {
-	memset(page, 0, SZ_4K);
+	memset(page, 0, PAGE);
 	return !load(edu, page, IOVA, 100, seed) &&
 	       !edu_dma_to_ram(edu, IOVA + 2048, 100) &&
 	       is_pattern(page + 2048, 100, seed);
@@ -696,10 +696,10 @@ TEST_F(shared, dma_goes_on_without_the_other)
 TEST_F(shared, dma_of_both_moves)
 {
 	ASSERT_EQ(0, attach_pt(self->dev_b, self->other, NULL));
-	memset(self->buf, 0x88, SZ_4K);
-	EXPECT_TRUE(copies(&self->edu_a, self->buf + SZ_4K, 1));
-	EXPECT_TRUE(copies(&self->edu_b, self->buf + SZ_4K, 2));
-	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x88));
+	memset(self->buf, 0x88, PAGE);
+	EXPECT_TRUE(copies(&self->edu_a, self->buf + PAGE, 1));
+	EXPECT_TRUE(copies(&self->edu_b, self->buf + PAGE, 2));
+	EXPECT_TRUE(is_byte(self->buf, PAGE, 0x88));
 }
 
 TEST_HARNESS_MAIN

@@ -21,6 +21,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Its tables are of pages of this size */
+#define PAGE 0x1000ULL
+
 #include "../iommu/container_util.h"
 #include "../kselftest_harness.h"
 #include "vfio_util.h"

@@ -57,7 +57,7 @@ FIXTURE_SETUP(fault)
 	self->length = 2 * SZ_2M;
 	self->buf = map_anon(self->length);
 	madvise(self->buf, self->length, MADV_NOHUGEPAGE);
-	for (i = 0; i < self->length; i += SZ_4K)
+	for (i = 0; i < self->length; i += PAGE)
 		self->buf[i] = 1;
 	self->pinned = status_kb("VmPin");
 }
@@ -126,7 +126,7 @@ static int make_map(void *arg)
 	struct _test_data_fault *self = arg;
 
 	return ioas_map(self->iommufd, self->ioas, self->buf, self->length,
-			SZ_2M + SZ_4K, MAP_RW);
+			SZ_2M + PAGE, MAP_RW);
 }
 
 static int undo_map(void *arg)
@@ -414,12 +414,12 @@ TEST_F(fault, failed_map_leaves_nothing_mapped)
 	ASSERT_EQ(0, undo_map(self));
 
 	memset(self->buf, 0x11, self->length);
-	fill_pattern(other, SZ_4K, 1);
+	fill_pattern(other, PAGE, 1);
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, other, self->length,
-			      SZ_2M + SZ_4K, MAP_RW));
-	ASSERT_EQ(0, edu_dma_from_ram(&edu, SZ_2M + SZ_4K, 1000));
-	for (at = SZ_4K; at < self->length; at += self->length / 8) {
-		ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + SZ_4K + at, 1000));
+			      SZ_2M + PAGE, MAP_RW));
+	ASSERT_EQ(0, edu_dma_from_ram(&edu, SZ_2M + PAGE, 1000));
+	for (at = PAGE; at < self->length; at += self->length / 8) {
+		ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + PAGE + at, 1000));
 		EXPECT_TRUE(is_pattern(other + at, 1000, 1));
 	}
 	EXPECT_TRUE(is_byte(self->buf, self->length, 0x11));

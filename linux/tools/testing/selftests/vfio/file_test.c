@@ -134,7 +134,7 @@ TEST_F(file, dma_goes_both_ways)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(1, pwrite(fd, &byte, 1, 3 * PAGE));
 	ASSERT_EQ(0, MAP_AT(fd, 2 * PAGE, 4 * PAGE, IOVA, MAP_RW));
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	expect_both_ways(_metadata, self, fd, 2 * PAGE, IOVA, 1);
 	expect_both_ways(_metadata, self, fd, 3 * PAGE, IOVA + PAGE, 2);
 	expect_both_ways(_metadata, self, fd, 5 * PAGE, IOVA + 3 * PAGE, 3);
@@ -165,7 +165,7 @@ TEST_F(file, long_file)
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, MAP_AT(fd, 0, NR * PAGE, IOVA, MAP_RW));
-	EXPECT_EQ(self->pinned + 4 * NR, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(NR), status_kb("VmPin"));
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		expect_both_ways(_metadata, self, fd, at[i] * PAGE,
 				 IOVA + at[i] * PAGE, i);
@@ -201,7 +201,7 @@ TEST_F(file, huge_pages)
 	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * SZ_2M, IOVA, MAP_RW));
 	EXPECT_EQ(self->pinned + 4096, status_kb("VmPin"));
 	ASSERT_EQ(0, MAP_AT(fd, at, 5 * PAGE, 2 * IOVA, MAP_RW));
-	EXPECT_EQ(self->pinned + 4096 + 20, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + 4096 + PAGES_KB(5), status_kb("VmPin"));
 
 	/* A file of huge pages can be read, but not written */
 	view = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -362,13 +362,13 @@ TEST_F(file, truncate_before_attach)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, detach_pt(self->device));
 	ASSERT_EQ(0, MAP_AT(fd, 0, 2 * PAGE, IOVA, MAP_RW));
-	EXPECT_EQ(self->pinned - 4, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned - PAGES_KB(1), status_kb("VmPin"));
 	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE - 1));
 	EXPECT_ERRNO(EINVAL, attach_pt(self->device, self->ioas, NULL));
-	EXPECT_EQ(self->pinned - 4, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned - PAGES_KB(1), status_kb("VmPin"));
 	ASSERT_EQ(0, ftruncate(fd, 3 * PAGE));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
-	EXPECT_EQ(self->pinned + 8, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(2), status_kb("VmPin"));
 	expect_both_ways(_metadata, self, fd, PAGE, IOVA + PAGE, 1);
 	close(fd);
 }

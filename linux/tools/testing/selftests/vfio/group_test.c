@@ -233,17 +233,17 @@ TEST_F(group, removal_waits_for_the_user)
 /* MAP and UNMAP of the container, with its own errors */
 TEST_F(group, container_maps_and_unmaps)
 {
-	char *buf = map_anon(4 * SZ_4K);
+	char *buf = map_anon(4 * PAGE);
 
 	ASSERT_EQ(0, set_container(self->group, &self->container));
-	EXPECT_EQ(0, legacy_map(self->container, buf, 4 * SZ_4K, SZ_2M,
+	EXPECT_EQ(0, legacy_map(self->container, buf, 4 * PAGE, SZ_2M,
 				VFIO_DMA_MAP_FLAG_READ));
-	EXPECT_ERRNO(EEXIST, legacy_map(self->container, buf, SZ_4K, SZ_2M,
+	EXPECT_ERRNO(EEXIST, legacy_map(self->container, buf, PAGE, SZ_2M,
 					VFIO_DMA_MAP_FLAG_READ));
-	EXPECT_ERRNO(EINVAL, legacy_map(self->container, buf, SZ_4K, 2 * SZ_2M,
+	EXPECT_ERRNO(EINVAL, legacy_map(self->container, buf, PAGE, 2 * SZ_2M,
 					0));
-	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * SZ_4K));
-	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * PAGE));
+	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * PAGE));
 }
 
 /* The number of a node with this name among the misc devices; -1 if not just one */
@@ -423,22 +423,22 @@ TEST_F(stand_in, devices_stay_where_they_are)
 /* Memory is pinned from the first open to the last close, and charged as type1 does */
 TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 {
-	char *buf = map_anon(4 * SZ_4K);
+	char *buf = map_anon(4 * PAGE);
 	int first, second;
 
 	ASSERT_EQ(0, give_iommufd(self));
 	ASSERT_EQ(0, drop_cap(CAP_IPC_LOCK));
-	ASSERT_EQ(0, legacy_map(self->iommufd, buf, 4 * SZ_4K, SZ_2M,
+	ASSERT_EQ(0, legacy_map(self->iommufd, buf, 4 * PAGE, SZ_2M,
 				VFIO_DMA_MAP_FLAG_READ));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	first = get_device(self, &self->a);
 	second = get_device(self, &self->a);
 	ASSERT_LE(0, first);
 	ASSERT_LE(0, second);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	EXPECT_EQ(self->locked + 16, status_kb("VmLck"));
 	close(first);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(second);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	EXPECT_EQ(self->locked, status_kb("VmLck"));
@@ -447,20 +447,20 @@ TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 /* What is mapped can't be pinned: nothing is open or taken (traps E2, E3) */
 TEST_F(stand_in, open_that_fails_is_undone)
 {
-	void *hole = mmap(NULL, SZ_4K, PROT_NONE,
+	void *hole = mmap(NULL, PAGE, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	__u32 id;
 	int device;
 
 	ASSERT_EQ(0, give_iommufd(self));
-	ASSERT_EQ(0, legacy_map(self->iommufd, hole, SZ_4K, SZ_2M,
+	ASSERT_EQ(0, legacy_map(self->iommufd, hole, PAGE, SZ_2M,
 				VFIO_DMA_MAP_FLAG_READ));
 	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
 	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
 	for (id = 2; id < 8; id++)
 		EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, id));
 
-	ASSERT_EQ(0, legacy_unmap(self->iommufd, SZ_2M, SZ_4K));
+	ASSERT_EQ(0, legacy_unmap(self->iommufd, SZ_2M, PAGE));
 	device = get_device(self, &self->a);
 	EXPECT_LE(0, device);
 	close(device);
@@ -496,7 +496,7 @@ TEST_F(stand_in, node_and_group_exclude_each_other)
 /* Closed in any order, with what is mapped (trap B13) */
 TEST_F(stand_in, files_can_be_closed_in_any_order)
 {
-	char *buf = map_anon(SZ_4K);
+	char *buf = map_anon(PAGE);
 	int order, device, file[3], i;
 	static const int orders[6][3] = {
 		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
@@ -507,7 +507,7 @@ TEST_F(stand_in, files_can_be_closed_in_any_order)
 		ASSERT_EQ(0, give_iommufd(self));
 		device = get_device(self, &self->a);
 		ASSERT_LE(0, device);
-		ASSERT_EQ(0, legacy_map(self->iommufd, buf, SZ_4K, SZ_2M,
+		ASSERT_EQ(0, legacy_map(self->iommufd, buf, PAGE, SZ_2M,
 					VFIO_DMA_MAP_FLAG_READ));
 		file[0] = self->group;
 		file[1] = self->iommufd;

@@ -47,8 +47,8 @@ FIXTURE_SETUP(hwpt)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->dev_id));
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
-	self->buf = map_anon(4 * SZ_4K);
-	memset(self->buf, 0, 4 * SZ_4K);
+	self->buf = map_anon(4 * PAGE);
+	memset(self->buf, 0, 4 * PAGE);
 	self->pinned = status_kb("VmPin");
 }
 
@@ -69,7 +69,7 @@ FIXTURE_TEARDOWN(hwpt)
 #define USABLE(_start, _last)                                                  \
 	is_usable(self->iommufd, self->ioas, _start, _last)
 /* The last page that the hardware reaches, and what is behind it, 0 for nothing */
-#define LAST_PAGE (self->last - SZ_4K + 1)
+#define LAST_PAGE (self->last - PAGE + 1)
 #define BEYOND (self->last + 1)
 #define IS_LIMITED() (!BEYOND || !USABLE(BEYOND, BEYOND))
 /* KiB that are pinned since the case began */
@@ -78,7 +78,7 @@ FIXTURE_TEARDOWN(hwpt)
 /* The device copies the start of a page to its middle; did it? */
 static bool copies(struct edu *edu, char *page, __u64 iova, unsigned int seed)
 {
-	memset(page, 0, SZ_4K);
+	memset(page, 0, PAGE);
 	fill_pattern(page, 100, seed);
 	return !edu_dma_from_ram(edu, iova, 100) &&
 	       !edu_dma_to_ram(edu, iova + 2048, 100) &&
@@ -90,25 +90,25 @@ TEST_F(hwpt, has_what_the_address_space_has)
 {
 	__u32 hwpt, now;
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, IOVA));
 	EXPECT_EQ(0, PINNED());
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
-	EXPECT_EQ(4, PINNED());
-	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA + SZ_4K));
-	ASSERT_EQ(0, MAP(self->buf + 2 * SZ_4K, SZ_4K, IOVA + 2 * SZ_4K));
-	EXPECT_EQ(12, PINNED());
-	ASSERT_EQ(0, UNMAP(IOVA + 2 * SZ_4K, SZ_4K));
-	EXPECT_EQ(8, PINNED());
+	EXPECT_EQ(PAGES_KB(1), PINNED());
+	ASSERT_EQ(0, MAP(self->buf + PAGE, PAGE, IOVA + PAGE));
+	ASSERT_EQ(0, MAP(self->buf + 2 * PAGE, PAGE, IOVA + 2 * PAGE));
+	EXPECT_EQ(PAGES_KB(3), PINNED());
+	ASSERT_EQ(0, UNMAP(IOVA + 2 * PAGE, PAGE));
+	EXPECT_EQ(PAGES_KB(2), PINNED());
 
 	ASSERT_EQ(0, attach_pt(self->device, hwpt, &now));
 	EXPECT_EQ(hwpt, now);
 	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 1));
-	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA + SZ_4K, 2));
-	EXPECT_FALSE(copies(&self->edu, self->buf + 2 * SZ_4K,
-			    IOVA + 2 * SZ_4K, 3));
-	ASSERT_EQ(0, MAP(self->buf + 3 * SZ_4K, SZ_4K, IOVA + 3 * SZ_4K));
-	EXPECT_TRUE(copies(&self->edu, self->buf + 3 * SZ_4K,
-			   IOVA + 3 * SZ_4K, 4));
+	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA + PAGE, 2));
+	EXPECT_FALSE(copies(&self->edu, self->buf + 2 * PAGE,
+			    IOVA + 2 * PAGE, 3));
+	ASSERT_EQ(0, MAP(self->buf + 3 * PAGE, PAGE, IOVA + 3 * PAGE));
+	EXPECT_TRUE(copies(&self->edu, self->buf + 3 * PAGE,
+			   IOVA + 3 * PAGE, 4));
 }
 
 /* A huge page, larger pieces, and the last page in reach */
@@ -121,12 +121,12 @@ TEST_F(hwpt, has_pages_of_all_sizes)
 		SKIP(return, "no huge page is reserved");
 	memset(huge, 0, SZ_2M);
 	ASSERT_EQ(0, MAP(huge, SZ_2M, IOVA));
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, LAST_PAGE));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, LAST_PAGE));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_TRUE(copies(&self->edu, huge, IOVA, 1));
-	EXPECT_TRUE(copies(&self->edu, huge + SZ_2M - SZ_4K,
-			   IOVA + SZ_2M - SZ_4K, 2));
+	EXPECT_TRUE(copies(&self->edu, huge + SZ_2M - PAGE,
+			   IOVA + SZ_2M - PAGE, 2));
 	EXPECT_TRUE(copies(&self->edu, self->buf, LAST_PAGE, 3));
 	ASSERT_EQ(0, UNMAP(IOVA, SZ_2M));
 	EXPECT_FALSE(copies(&self->edu, huge, IOVA, 4));
@@ -140,8 +140,8 @@ TEST_F(hwpt, is_not_attached)
 	__u32 hwpt;
 	int round;
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
-	memset(self->buf, 0x5a, SZ_4K);
+	ASSERT_EQ(0, MAP(self->buf, PAGE, IOVA));
+	memset(self->buf, 0x5a, PAGE);
 	for (round = 0; round < 10; round++) {
 		edu_start_to_ram(&self->edu, IOVA, 64);
 		while (edu_read(&self->edu, 0x98) & 1) {
@@ -152,7 +152,7 @@ TEST_F(hwpt, is_not_attached)
 		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 64));
 		ASSERT_EQ(0, DESTROY(hwpt));
 	}
-	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x5a));
+	EXPECT_TRUE(is_byte(self->buf, PAGE, 0x5a));
 	EXPECT_EQ(0, PINNED());
 }
 
@@ -161,14 +161,14 @@ TEST_F(hwpt, stays_until_it_is_destroyed)
 {
 	__u32 hwpt;
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, IOVA));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	EXPECT_ERRNO(EBUSY, DESTROY(self->ioas));
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_ERRNO(EBUSY, DESTROY(hwpt));
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_FALSE(copies(&self->edu, self->buf, IOVA, 1));
-	EXPECT_EQ(4, PINNED());
+	EXPECT_EQ(PAGES_KB(1), PINNED());
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 2));
 	ASSERT_EQ(0, detach_pt(self->device));
@@ -184,12 +184,12 @@ TEST_F(hwpt, outlives_the_device)
 {
 	__u32 hwpt;
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, IOVA));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	ASSERT_EQ(0, ATTACH(hwpt));
 	edu_close(&self->edu);
 	close(self->device);
-	EXPECT_EQ(4, PINNED());
+	EXPECT_EQ(PAGES_KB(1), PINNED());
 	self->device = open_cdev(&self->dev);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
@@ -210,7 +210,7 @@ TEST_F(hwpt, is_attached_by_its_own_id_only)
 {
 	__u32 hwpt, now, other;
 
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, IOVA));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &now));
 	EXPECT_NE(hwpt, now);
@@ -226,7 +226,7 @@ TEST_F(hwpt, is_attached_by_its_own_id_only)
 	EXPECT_EQ(0, DESTROY(hwpt));
 	EXPECT_FALSE(USABLE(MSI_START, MSI_LAST));
 	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 3));
-	EXPECT_EQ(4, PINNED());
+	EXPECT_EQ(PAGES_KB(1), PINNED());
 
 	/* Again, the automatic one is as good as any */
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &other));
@@ -243,9 +243,9 @@ TEST_F(hwpt, limits_the_address_space)
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	EXPECT_TRUE(USABLE(0, self->last));
 	EXPECT_TRUE(IS_LIMITED());
-	EXPECT_EQ(SZ_4K, iova_alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(PAGE, iova_alignment(self->iommufd, self->ioas));
 	if (BEYOND)
-		EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, BEYOND));
+		EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, BEYOND));
 	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, IOVA));
 
 	/* The limits are there as long as a table is */
@@ -256,7 +256,7 @@ TEST_F(hwpt, limits_the_address_space)
 	ASSERT_EQ(0, HWPT_ALLOC(&second));
 	ASSERT_EQ(0, DESTROY(hwpt));
 	EXPECT_TRUE(IS_LIMITED());
-	EXPECT_EQ(SZ_4K, iova_alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(PAGE, iova_alignment(self->iommufd, self->ioas));
 	ASSERT_EQ(0, DESTROY(second));
 	EXPECT_TRUE(USABLE(0, ~0UL));
 	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
@@ -268,31 +268,31 @@ TEST_F(hwpt, is_made_while_the_device_works)
 	unsigned int round;
 	__u32 hwpt, auto_;
 
-	ASSERT_EQ(0, MAP(self->buf, 4 * SZ_4K, IOVA));
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, LAST_PAGE));
+	ASSERT_EQ(0, MAP(self->buf, 4 * PAGE, IOVA));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, LAST_PAGE));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &auto_));
 	if (iommu_of(&self->dev)->reach_is_late) {
 		EXPECT_ERRNO(EOPNOTSUPP, HWPT_ALLOC(&hwpt));
-		EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K,
-				   IOVA + SZ_4K, 0));
+		EXPECT_TRUE(copies(&self->edu, self->buf + PAGE,
+				   IOVA + PAGE, 0));
 		return;
 	}
 	for (round = 0; round < 10; round++) {
 		fill_pattern(self->buf, 1000, round);
 		ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA, 1000));
-		edu_start_to_ram(&self->edu, IOVA + SZ_4K, 1000);
+		edu_start_to_ram(&self->edu, IOVA + PAGE, 1000);
 		while (edu_read(&self->edu, 0x98) & 1) {
 			ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 			ASSERT_EQ(0, DESTROY(hwpt));
 		}
-		ASSERT_TRUE(is_pattern(self->buf + SZ_4K, 1000, round));
+		ASSERT_TRUE(is_pattern(self->buf + PAGE, 1000, round));
 	}
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	EXPECT_TRUE(IS_LIMITED());
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_ERRNO(ENOENT, DESTROY(auto_));
 	EXPECT_TRUE(IS_LIMITED());
-	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA + SZ_4K, 1));
+	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA + PAGE, 1));
 	EXPECT_TRUE(copies(&self->edu, self->buf, LAST_PAGE, 2));
 
 	/* Of one that was made by the program as well */
@@ -365,15 +365,15 @@ TEST_F(hwpt, unsuitable_mapping_is_refused)
 	__u32 hwpt;
 
 	if (BEYOND) {
-		ASSERT_EQ(0, MAP(self->buf, SZ_4K, BEYOND));
+		ASSERT_EQ(0, MAP(self->buf, PAGE, BEYOND));
 		EXPECT_ERRNO(EADDRINUSE, HWPT_ALLOC(&hwpt));
 		ASSERT_EQ(0, UNMAP(0, ~0UL));
 	}
-	ASSERT_EQ(0, MAP(self->buf, 100, SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, 100, PAGE));
 	EXPECT_ERRNO(EADDRINUSE, HWPT_ALLOC(&hwpt));
 	ASSERT_EQ(0, UNMAP(0, ~0UL));
-	ASSERT_EQ(0, MAP(self->buf, SZ_4K, SZ_4K));
-	ASSERT_EQ(0, MAP((void *)SZ_4K, SZ_4K, 2 * SZ_4K));
+	ASSERT_EQ(0, MAP(self->buf, PAGE, PAGE));
+	ASSERT_EQ(0, MAP((void *)PAGE, PAGE, 2 * PAGE));
 	EXPECT_ERRNO(EFAULT, HWPT_ALLOC(&hwpt));
 	EXPECT_EQ(0, PINNED());
 	EXPECT_TRUE(USABLE(0, ~0UL));
@@ -387,11 +387,11 @@ TEST_F(hwpt, unwritable_answer_is_undone)
 	struct iommu_hwpt_alloc *alloc = (void *)self->buf;
 	__u32 hwpt;
 
-	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf + PAGE, PAGE, IOVA));
 	alloc->size = sizeof(*alloc);
 	alloc->dev_id = self->dev_id;
 	alloc->pt_id = self->ioas;
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->iommufd, IOMMU_HWPT_ALLOC, alloc));
 	EXPECT_EQ(0, PINNED());
 	EXPECT_TRUE(USABLE(0, ~0UL));
@@ -408,28 +408,28 @@ TEST_F(hwpt, failed_move_in_one_address_space)
 	struct vfio_device_attach_iommufd_pt *attach = (void *)self->buf;
 	__u32 hwpt, first;
 
-	ASSERT_EQ(0, MAP(self->buf + SZ_4K, SZ_4K, IOVA));
+	ASSERT_EQ(0, MAP(self->buf + PAGE, PAGE, IOVA));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &first));
 	attach->argsz = sizeof(*attach);
 	attach->pt_id = hwpt;
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
 				   attach));
 	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
-	EXPECT_ERRNO(EINVAL, MAP(self->buf, SZ_4K, MSI_START));
-	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA, 1));
+	EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, MSI_START));
+	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA, 1));
 	EXPECT_ERRNO(EBUSY, DESTROY(first));
 
 	/* And from the program's own to one that is made for it */
 	ASSERT_EQ(0, ATTACH(hwpt));
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ | PROT_WRITE));
 	attach->pt_id = self->ioas;
-	ASSERT_EQ(0, mprotect(self->buf, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
 				   attach));
 	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
-	EXPECT_TRUE(copies(&self->edu, self->buf + SZ_4K, IOVA, 2));
+	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA, 2));
 	EXPECT_ERRNO(EBUSY, DESTROY(hwpt));
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_EQ(0, DESTROY(hwpt));
@@ -464,35 +464,35 @@ TEST_F(hwpt, areas_and_tables_are_limited)
 	char old[32];
 
 	ASSERT_EQ(0, set_parameter("max_areas", "5", old, sizeof(old)));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + PAGE));
 	/* The first table counts as much as none */
 	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[0]));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 2 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 2 * PAGE));
 	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&hwpt[1]));
-	EXPECT_EQ(0, UNMAP(IOVA, SZ_4K));
+	EXPECT_EQ(0, UNMAP(IOVA, PAGE));
 	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[1]));
-	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, PAGE, IOVA));
 
 	/* The areas of another IOAS don't count for them */
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &third));
-	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, SZ_4K, IOVA,
+	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, PAGE, IOVA,
 			      MAP_RW));
-	EXPECT_ERRNO(ENOSPC, ioas_map(self->iommufd, third, self->buf, SZ_4K,
-				      IOVA + SZ_4K, MAP_RW));
+	EXPECT_ERRNO(ENOSPC, ioas_map(self->iommufd, third, self->buf, PAGE,
+				      IOVA + PAGE, MAP_RW));
 	EXPECT_EQ(0, DESTROY(hwpt[0]));
-	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, SZ_4K,
-			      IOVA + SZ_4K, MAP_RW));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA));
-	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 3 * SZ_4K));
+	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, PAGE,
+			      IOVA + PAGE, MAP_RW));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, PAGE, IOVA + 3 * PAGE));
 	EXPECT_EQ(0, DESTROY(third));
 	EXPECT_EQ(0, DESTROY(hwpt[1]));
 
 	/* The tables that an attach makes are few, and don't count */
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 3 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 3 * PAGE));
 	EXPECT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(0, MAP(self->buf, SZ_4K, IOVA + 4 * SZ_4K));
-	EXPECT_ERRNO(ENOSPC, MAP(self->buf, SZ_4K, IOVA + 5 * SZ_4K));
+	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 4 * PAGE));
+	EXPECT_ERRNO(ENOSPC, MAP(self->buf, PAGE, IOVA + 5 * PAGE));
 	EXPECT_EQ(0, set_parameter("max_areas", old, NULL, 0));
 }
 
@@ -558,12 +558,12 @@ FIXTURE_SETUP(shared)
 	ASSERT_EQ(0, bind_iommufd(self->dev_b, self->iommufd, &self->id_b));
 	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
 	ASSERT_EQ(0, edu_open(&self->edu_b, self->dev_b));
-	self->buf = map_anon(2 * SZ_4K);
-	memset(self->buf, 0, 2 * SZ_4K);
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K, IOVA,
+	self->buf = map_anon(2 * PAGE);
+	memset(self->buf, 0, 2 * PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, PAGE, IOVA,
 			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + SZ_4K,
-			      SZ_4K, IOVA, MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf + PAGE,
+			      PAGE, IOVA, MAP_RW));
 }
 
 FIXTURE_TEARDOWN(shared)
@@ -621,9 +621,9 @@ TEST_F(shared, sibling_makes_a_table)
 	/* Either of them moves both */
 	ASSERT_EQ(0, attach_pt(self->dev_b, other, NULL));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
-	memset(self->buf, 0x77, SZ_4K);
-	EXPECT_TRUE(copies(&self->edu_a, self->buf + SZ_4K, IOVA, 3));
-	EXPECT_TRUE(is_byte(self->buf, SZ_4K, 0x77));
+	memset(self->buf, 0x77, PAGE);
+	EXPECT_TRUE(copies(&self->edu_a, self->buf + PAGE, IOVA, 3));
+	EXPECT_TRUE(is_byte(self->buf, PAGE, 0x77));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, 0, ~0UL));
 	EXPECT_FALSE(is_usable(self->iommufd, self->other, MSI_START,
 			       MSI_START));
@@ -665,17 +665,17 @@ FIXTURE_SETUP(moved)
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->dev_id));
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
 
-	self->bait = map_anon(SZ_4K);
-	memset(self->bait, 0x66, SZ_4K);
-	ASSERT_EQ(0, mlock(self->bait, SZ_4K));
+	self->bait = map_anon(PAGE);
+	memset(self->bait, 0x66, PAGE);
+	ASSERT_EQ(0, mlock(self->bait, PAGE));
 	self->iova = physical_address(self->bait);
 	ASSERT_NE(0, self->iova);
 	for (i = 0; i < 2; i++) {
-		self->buf[i] = map_anon(3 * SZ_4K);
-		memset(self->buf[i], 0x55, 3 * SZ_4K);
+		self->buf[i] = map_anon(3 * PAGE);
+		memset(self->buf[i], 0x55, 3 * PAGE);
 		ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas[i]));
 		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas[i],
-				      self->buf[i] + SZ_4K, SZ_4K, self->iova,
+				      self->buf[i] + PAGE, PAGE, self->iova,
 				      MAP_RW));
 		ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev_id,
 					self->ioas[i], &self->hwpt[i]));
@@ -737,23 +737,23 @@ TEST_F(moved, no_byte_goes_elsewhere)
 
 	/* What the device will write */
 	ASSERT_EQ(0, attach_pt(self->device, self->hwpt[0], NULL));
-	fill_pattern(self->buf[0] + SZ_4K, EDU_MAX, 7);
+	fill_pattern(self->buf[0] + PAGE, EDU_MAX, 7);
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, self->iova, EDU_MAX));
-	memset(self->buf[0] + SZ_4K, 0x55, SZ_4K);
+	memset(self->buf[0] + PAGE, 0x55, PAGE);
 
 	START(&thread, move);
 	for (round = 0; round < 40; round++) {
 		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, self->iova, EDU_MAX));
 		for (i = 0; i < 2; i++) {
-			char *page = self->buf[i] + SZ_4K;
+			char *page = self->buf[i] + PAGE;
 
 			EXPECT_TRUE(is_pattern_or(page, EDU_MAX, 7, 0x55));
 			EXPECT_TRUE(is_byte(page + EDU_MAX, 1, 0x55));
 			hits[i] += is_pattern(page, EDU_MAX, 7);
-			memset(page, 0x55, SZ_4K);
+			memset(page, 0x55, PAGE);
 		}
 		EXPECT_EQ(self->iova, physical_address(self->bait));
-		ASSERT_TRUE(is_byte(self->bait, SZ_4K, 0x66));
+		ASSERT_TRUE(is_byte(self->bait, PAGE, 0x66));
 	}
 	run_for(0, &thread, 1);
 	EXPECT_EQ(0, wrong);
@@ -761,8 +761,8 @@ TEST_F(moved, no_byte_goes_elsewhere)
 	EXPECT_LT(0, hits[0]);
 	EXPECT_LT(0, hits[1]);
 	for (i = 0; i < 2; i++) {
-		EXPECT_TRUE(is_byte(self->buf[i], SZ_4K, 0x55));
-		EXPECT_TRUE(is_byte(self->buf[i] + 2 * SZ_4K, SZ_4K, 0x55));
+		EXPECT_TRUE(is_byte(self->buf[i], PAGE, 0x55));
+		EXPECT_TRUE(is_byte(self->buf[i] + 2 * PAGE, PAGE, 0x55));
 	}
 }
 
@@ -836,14 +836,14 @@ TEST_F(hwpt, registers_are_cut_to_the_buffer)
 
 TEST_F(hwpt, bad_questions_are_refused)
 {
-	char *end = map_anon(2 * SZ_4K) + SZ_4K;
+	char *end = map_anon(2 * PAGE) + PAGE;
 	struct iommu_hw_info good = {
 		.size = sizeof(good),
 		.dev_id = self->dev_id,
 	}, bad;
 	__u32 hwpt;
 
-	ASSERT_EQ(0, munmap(end, SZ_4K));
+	ASSERT_EQ(0, munmap(end, PAGE));
 	ASSERT_EQ(0, HWPT_ALLOC(&hwpt));
 #define EXPECT_REFUSED(_errno, _member, _value)                                \
 	do {                                                                   \

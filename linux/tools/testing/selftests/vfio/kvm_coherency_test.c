@@ -55,7 +55,7 @@ FIXTURE(coherency)
 
 static int make_guest(struct _test_data_coherency *self)
 {
-	struct kvm_userspace_memory_region region = { .memory_size = SZ_4K };
+	struct kvm_userspace_memory_region region = { .memory_size = PAGE };
 	struct kvm_sregs sregs;
 	int kvm;
 
@@ -63,8 +63,8 @@ static int make_guest(struct _test_data_coherency *self)
 	snprintf(self->count, sizeof(self->count), KVM_DEBUG "/%d-%d/pages_4k",
 		 getpid(), self->vm);
 	self->vfio = vm_create_vfio(self->vm);
-	self->memory = map_anon(SZ_4K);
-	memset(self->memory, OPCODE_HLT, SZ_4K);
+	self->memory = map_anon(PAGE);
+	memset(self->memory, OPCODE_HLT, PAGE);
 	region.userspace_addr = (uintptr_t)self->memory;
 	if (ioctl(self->vm, KVM_SET_USER_MEMORY_REGION, &region))
 		return -1;

@@ -55,7 +55,7 @@ TEST(numbers_of_files_are_those_of_groups)
 
 TEST_F(args, unreadable_fd_is_EFAULT)
 {
-	void *page = mmap(NULL, SZ_4K, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+	void *page = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
 
 	EXPECT_ERRNO(EFAULT, set_attr(self->vfio, KVM_DEV_VFIO_FILE,
@@ -64,7 +64,7 @@ TEST_F(args, unreadable_fd_is_EFAULT)
 				      KVM_DEV_VFIO_FILE_DEL, page));
 	EXPECT_ERRNO(EFAULT, set_attr(self->vfio, KVM_DEV_VFIO_FILE,
 				      KVM_DEV_VFIO_FILE_ADD, NULL));
-	munmap(page, SZ_4K);
+	munmap(page, PAGE);
 }
 
 /* Closed, negative, and one that only names a path */
@@ -637,7 +637,7 @@ FIXTURE_TEARDOWN(bind)
 /* trap H4 */
 TEST_F(bind, that_fails_keeps_no_machine)
 {
-	struct vfio_device_bind_iommufd *bind = map_anon(SZ_4K);
+	struct vfio_device_bind_iommufd *bind = map_anon(PAGE);
 	struct _test_data_life *life = &self->life;
 	int group;
 
@@ -653,9 +653,9 @@ TEST_F(bind, that_fails_keeps_no_machine)
 		.argsz = sizeof(*bind),
 		.iommufd = life->context,
 	};
-	ASSERT_EQ(0, mprotect(bind, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(bind, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(life->file, VFIO_DEVICE_BIND_IOMMUFD, bind));
-	munmap(bind, SZ_4K);
+	munmap(bind, PAGE);
 }
 
 /* trap H4 */

@@ -15,7 +15,6 @@
 #include "../../../../samples/vfio-mdev/mdpin.h"
 #include "vfio_util.h"
 
-#define PAGE SZ_4K
 #define NR_PAGES 16
 #define MEM_SIZE (NR_PAGES * PAGE)
 #define IOVA SZ_2M

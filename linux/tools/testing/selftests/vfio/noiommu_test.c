@@ -179,9 +179,9 @@ TEST_F(noiommu, does_not_mix_with_translation)
 	EXPECT_ERRNO(EINVAL, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
 	EXPECT_ERRNO(ENODEV, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
 	EXPECT_ERRNO(EINVAL, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
-	EXPECT_ERRNO(ENODEV, legacy_map(iommufd, buf, SZ_4K, 0,
+	EXPECT_ERRNO(ENODEV, legacy_map(iommufd, buf, PAGE, 0,
 					VFIO_DMA_MAP_FLAG_READ));
-	EXPECT_ERRNO(ENODEV, legacy_unmap(iommufd, 0, SZ_4K));
+	EXPECT_ERRNO(ENODEV, legacy_unmap(iommufd, 0, PAGE));
 	EXPECT_EQ(0, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	ASSERT_EQ(0, drop_cap(CAP_SYS_RAWIO));
 	EXPECT_ERRNO(EPERM, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));

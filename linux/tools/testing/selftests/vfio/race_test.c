@@ -91,15 +91,15 @@ static void *destroy_ids(void *arg)
 static void *use_ids(void *arg)
 {
 	struct _test_data_race *self = arg;
-	char *buf = map_anon(SZ_4K);
+	char *buf = map_anon(PAGE);
 	__u32 id = 0;
 
 	while (!stop) {
-		CHECK(!ioas_map(self->iommufd, id, buf, SZ_4K, SZ_2M, MAP_RW) ||
+		CHECK(!ioas_map(self->iommufd, id, buf, PAGE, SZ_2M, MAP_RW) ||
 		      errno == ENOENT || errno == EEXIST);
 		is_usable(self->iommufd, id, SZ_2M, SZ_2M);
 		/* EBUSY: the other thread's MAP is not done */
-		CHECK(!ioas_unmap(self->iommufd, id, SZ_2M, SZ_4K) ||
+		CHECK(!ioas_unmap(self->iommufd, id, SZ_2M, PAGE) ||
 		      errno == ENOENT || errno == EBUSY);
 		id = (id + 1) % MAX_ID;
 	}
@@ -378,7 +378,7 @@ static int protect(int faults, void *page, bool on)
 {
 	struct uffdio_writeprotect wp = {
 		.range.start = (uintptr_t)page,
-		.range.len = SZ_4K,
+		.range.len = PAGE,
 		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
@@ -392,7 +392,7 @@ FIXTURE_SETUP(answer)
 		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
 	};
 	struct uffdio_register range = {
-		.range.len = SZ_4K,
+		.range.len = PAGE,
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 
@@ -407,7 +407,7 @@ FIXTURE_SETUP(answer)
 	self->dev_b = open_cdev(&self->b);
 	ASSERT_LE(0, self->dev_b);
 
-	self->bind = map_anon(SZ_4K);
+	self->bind = map_anon(PAGE);
 	self->bind->argsz = sizeof(*self->bind);
 	self->bind->iommufd = self->iommufd;
 	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
@@ -533,7 +533,7 @@ static int watch(struct _test_data_stalled *self)
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = {
 		.range.start = (uintptr_t)self->missing,
-		.range.len = 4 * SZ_4K,
+		.range.len = 4 * PAGE,
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 
@@ -554,8 +554,8 @@ FIXTURE_SETUP(stalled)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 
-	self->missing = map_anon(4 * SZ_4K);
-	self->buf = map_anon(4 * SZ_4K);
+	self->missing = map_anon(4 * PAGE);
+	self->buf = map_anon(4 * PAGE);
 	ASSERT_EQ(0, watch(self));
 	self->pinned = status_kb("VmPin");
 	wrong = 0;
@@ -572,7 +572,7 @@ static void *map_missing(void *arg)
 {
 	struct _test_data_stalled *self = arg;
 
-	CHECK(!ioas_map(self->iommufd, self->ioas, self->missing, 4 * SZ_4K,
+	CHECK(!ioas_map(self->iommufd, self->ioas, self->missing, 4 * PAGE,
 			SZ_2M, MAP_RW));
 	return NULL;
 }
@@ -590,7 +590,7 @@ static int give_pages(struct _test_data_stalled *self)
 	struct uffdio_copy copy = {
 		.dst = (uintptr_t)self->missing,
 		.src = (uintptr_t)self->buf,
-		.len = 4 * SZ_4K,
+		.len = 4 * PAGE,
 	};
 
 	return ioctl(self->faults, UFFDIO_COPY, &copy);
@@ -615,7 +615,7 @@ static int take_group(struct _test_data_stalled *self)
 	self->group = open_group(&self->dev);
 	return vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas) ||
 	       ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->iommufd) ||
-	       ioas_map(self->iommufd, self->ioas, self->missing, 4 * SZ_4K,
+	       ioas_map(self->iommufd, self->ioas, self->missing, 4 * PAGE,
 			SZ_2M, MAP_RW);
 }
 
@@ -640,7 +640,7 @@ TEST_F(stalled, open_by_group_stops_nobody)
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(self->other);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(self->group);
@@ -680,7 +680,7 @@ TEST_F(stalled, open_by_group_can_be_killed)
 	ASSERT_EQ(child, waitpid(child, &status_of_child, 0));
 	EXPECT_TRUE(WIFSIGNALED(status_of_child));
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(self->other);
 	close(self->group);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
@@ -713,13 +713,13 @@ TEST_F(stalled, each_open_by_group_is_attached)
 	usleep(200000);
 	EXPECT_EQ(0, busy);
 	/* What the first waits for does not come */
-	ASSERT_EQ(0, munmap(self->missing, 4 * SZ_4K));
+	ASSERT_EQ(0, munmap(self->missing, 4 * PAGE));
 	ASSERT_EQ(0, close(self->faults));
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	EXPECT_EQ(0, wrong);
 
-	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * PAGE));
 	open_by_group(self);
 	EXPECT_EQ(0, wrong);
 	close(self->other);
@@ -737,20 +737,20 @@ TEST_F(stalled, map_stops_nobody)
 	START(&thread, map_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
 
-	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, PAGE,
 			      2 * SZ_2M, MAP_RW));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 2 * SZ_2M, SZ_4K));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 2 * SZ_2M, PAGE));
 	/* Its own place is taken, and not there to be unmapped */
 	EXPECT_ERRNO(EEXIST, ioas_map(self->iommufd, self->ioas, self->buf,
-				      SZ_4K, SZ_2M, MAP_RW));
-	EXPECT_ERRNO(EBUSY, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+				      PAGE, SZ_2M, MAP_RW));
+	EXPECT_ERRNO(EBUSY, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * PAGE));
 
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * PAGE));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
@@ -780,7 +780,7 @@ TEST_F(stalled, half_built_area_is_not_touched)
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	EXPECT_EQ(0, copy_at(self->iommufd, other, self->ioas, MAP_RW, PAGE, PAGE,
 			     SZ_2M));
 	EXPECT_EQ(0, unmap(self->iommufd, self->ioas, 0, ~0ULL, NULL));
@@ -811,7 +811,7 @@ TEST_F(stalled, ioas_is_destroyed_under_a_map)
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	EXPECT_EQ(0, unmap(self->iommufd, id, SZ_2M, 4 * PAGE, NULL));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
@@ -823,7 +823,7 @@ TEST_F(stalled, map_finds_that_the_device_came)
 	struct edu edu;
 
 	ASSERT_EQ(0, edu_open(&edu, self->device));
-	fill_pattern(self->buf, 4 * SZ_4K, 5);
+	fill_pattern(self->buf, 4 * PAGE, 5);
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	START(&thread, map_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
@@ -832,10 +832,10 @@ TEST_F(stalled, map_finds_that_the_device_came)
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	ASSERT_EQ(0, edu_dma_from_ram(&edu, SZ_2M, 2000));
-	ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + 2 * SZ_4K, 2000));
-	EXPECT_TRUE(is_pattern(self->missing + 2 * SZ_4K, 2000, 5));
+	ASSERT_EQ(0, edu_dma_to_ram(&edu, SZ_2M + 2 * PAGE, 2000));
+	EXPECT_TRUE(is_pattern(self->missing + 2 * PAGE, 2000, 5));
 	edu_close(&edu);
 }
 
@@ -853,7 +853,7 @@ TEST_F(stalled, map_finds_that_the_device_left)
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * SZ_4K));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * PAGE));
 	self->device = open_cdev(&self->dev);
 }
 
@@ -887,7 +887,7 @@ TEST_F(stalled, map_can_be_killed)
 	EXPECT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
-	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, SZ_4K,
+	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, PAGE,
 			      SZ_2M, MAP_RW));
 	close(pipes[0]);
 }
@@ -899,18 +899,18 @@ TEST_F(stalled, attach_stops_no_other_address_space)
 	__u32 other;
 
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
-			      4 * SZ_4K, SZ_2M, MAP_RW));
+			      4 * PAGE, SZ_2M, MAP_RW));
 	START(&thread, attach_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
 	EXPECT_EQ(0, ioas_alloc(self->iommufd, &other));
-	EXPECT_EQ(0, ioas_map(self->iommufd, other, self->buf, SZ_4K, SZ_2M,
+	EXPECT_EQ(0, ioas_map(self->iommufd, other, self->buf, PAGE, SZ_2M,
 			      MAP_RW));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, other));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 }
 
 static void *close_other(void *arg)
@@ -942,7 +942,7 @@ TEST_F(stalled, attach_and_close_of_the_sibling)
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	ASSERT_EQ(0, bind_iommufd(self->other, self->iommufd, NULL));
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->missing,
-			      4 * SZ_4K, SZ_2M, MAP_RW));
+			      4 * PAGE, SZ_2M, MAP_RW));
 	START(&attacher, attach_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
 	START(&closer, close_other);
@@ -954,7 +954,7 @@ TEST_F(stalled, attach_and_close_of_the_sibling)
 	pthread_join(closer, NULL);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(0, bind_iommufd(second, self->iommufd, NULL));
-	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(second);
 }
 

@@ -79,11 +79,11 @@ static void *use_registers(void *arg)
 static void *use_memory(void *arg)
 {
 	struct user *user = arg;
-	char *buf = map_anon(4 * SZ_4K);
+	char *buf = map_anon(4 * PAGE);
 
 	while (!stop) {
-		CHECK(!map_for_device(&user->opened, buf, 4 * SZ_4K, 2 * IOVA));
-		CHECK(!unmap_for_device(&user->opened, 2 * IOVA, 4 * SZ_4K));
+		CHECK(!map_for_device(&user->opened, buf, 4 * PAGE, 2 * IOVA));
+		CHECK(!unmap_for_device(&user->opened, 2 * IOVA, 4 * PAGE));
 	}
 	return NULL;
 }
@@ -111,7 +111,7 @@ static int open_as_far_as(struct user *user, enum state state,
 		return -1;
 	if (state >= ATTACHED &&
 	    ((!container && attach_pt(o->device, o->ioas, NULL)) ||
-	     map_for_device(o, map_anon(SZ_4K), SZ_4K, IOVA)))
+	     map_for_device(o, map_anon(PAGE), PAGE, IOVA)))
 		return -1;
 	/* For any device whose registers are in BAR 0 */
 	if (state >= MMAPPED &&
@@ -512,9 +512,9 @@ TEST_F(reset, reset_waits_for_nobody)
 			EXPECT_EQ(0, get_register(table));
 		if (variant->state >= ATTACHED) {
 			EXPECT_EQ(0, unmap_for_device(&user->opened, IOVA,
-						      SZ_4K));
+						      PAGE));
 			EXPECT_EQ(0, map_for_device(&user->opened,
-						    map_anon(SZ_4K), SZ_4K,
+						    map_anon(PAGE), PAGE,
 						    IOVA));
 		}
 	}

@@ -56,9 +56,9 @@ static int open_both(struct both *both)
 	if (bind_vfio_pci(&both->dev[0]) || bind_vfio_pci(&both->dev[1]))
 		return -1;
 	both->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	both->mem = map_anon(2 * SZ_4K);
+	both->mem = map_anon(2 * PAGE);
 	if (ioas_alloc(both->iommufd, &both->ioas) ||
-	    ioas_map(both->iommufd, both->ioas, both->mem, 2 * SZ_4K, IOVA,
+	    ioas_map(both->iommufd, both->ioas, both->mem, 2 * PAGE, IOVA,
 		     MAP_RW))
 		return -1;
 	return open_one(both, 0) || open_one(both, 1) ? -1 : 0;
@@ -79,11 +79,11 @@ static bool in_one_group(const struct both *both)
 /* From one page to the other through the device */
 static bool dma_works(struct both *both, int i, unsigned int seed)
 {
-	fill_pattern(both->mem, SZ_4K / 2, seed);
-	memset(both->mem + SZ_4K, 0, SZ_4K);
-	return !edu_dma_from_ram(&both->edu[i], IOVA, SZ_4K / 2) &&
-	       !edu_dma_to_ram(&both->edu[i], IOVA + SZ_4K, SZ_4K / 2) &&
-	       is_pattern(both->mem + SZ_4K, SZ_4K / 2, seed);
+	fill_pattern(both->mem, PAGE / 2, seed);
+	memset(both->mem + PAGE, 0, PAGE);
+	return !edu_dma_from_ram(&both->edu[i], IOVA, PAGE / 2) &&
+	       !edu_dma_to_ram(&both->edu[i], IOVA + PAGE, PAGE / 2) &&
+	       is_pattern(both->mem + PAGE, PAGE / 2, seed);
 }
 
 /* All is as it was: a reset is a reset, and then both do what they are told */
@@ -346,16 +346,16 @@ static void *map_registers(void *arg)
 static void *ask_in_new_memory(void *arg)
 {
 	struct _test_data_race *self = arg;
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 	struct reset_info *info;
 
-	info = (void *)page + SZ_4K - offsetof(struct reset_info, devices[1]);
+	info = (void *)page + PAGE - offsetof(struct reset_info, devices[1]);
 	while (!stop) {
 		info->head.argsz = sizeof(*info);
 		CHECK(!ioctl(self->both.device[0],
 			     VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info));
 		CHECK(is_sane(&self->both, info));
-		madvise(page + SZ_4K, SZ_4K, MADV_DONTNEED);
+		madvise(page + PAGE, PAGE, MADV_DONTNEED);
 	}
 	return NULL;
 }
@@ -491,14 +491,14 @@ static int open_charged(struct both *both)
 	int file = memfd_create("race", MFD_CLOEXEC), ret;
 
 	close_both(both);
-	munmap(both->mem, 2 * SZ_4K);
-	both->mem = ftruncate(file, 2 * SZ_4K) ? MAP_FAILED :
-		mmap(NULL, 2 * SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	munmap(both->mem, 2 * PAGE);
+	both->mem = ftruncate(file, 2 * PAGE) ? MAP_FAILED :
+		mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	both->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (set_option(both->iommufd, IOMMU_OPTION_RLIMIT_MODE, 0, 1) ||
 	    ioas_alloc(both->iommufd, &both->ioas) || seteuid(NOBODY))
 		return -1;
-	ret = map_file_at(both->iommufd, both->ioas, MAP_RW, file, 0, 2 * SZ_4K,
+	ret = map_file_at(both->iommufd, both->ioas, MAP_RW, file, 0, 2 * PAGE,
 			  IOVA);
 	close(file);
 	return ret || seteuid(0) || open_one(both, 0);
@@ -670,7 +670,7 @@ static int protect(struct _test_data_stalled *self, bool on)
 {
 	struct uffdio_writeprotect wp = {
 		.range.start = (uintptr_t)self->info,
-		.range.len = SZ_4K,
+		.range.len = PAGE,
 		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
@@ -685,14 +685,14 @@ FIXTURE_SETUP(stalled)
 		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
 	};
 	struct uffdio_register range = {
-		.range.len = SZ_4K,
+		.range.len = PAGE,
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 
 	if (variant->find(&both->dev[0], &both->dev[1]))
 		SKIP_TEST("no two edu devices on one bus, or not so");
 	ASSERT_EQ(0, open_both(both));
-	self->info = map_anon(SZ_4K);
+	self->info = map_anon(PAGE);
 	self->info->head.argsz = sizeof(*self->info);
 	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
 	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_API, &api));

@@ -353,8 +353,8 @@ FIXTURE_SETUP(both)
 		SKIP_TEST("no two edu devices on one bus, or not so");
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	self->mem = map_anon(4 * SZ_4K);
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->mem, 4 * SZ_4K,
+	self->mem = map_anon(4 * PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->mem, 4 * PAGE,
 			      IOVA, MAP_RW));
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, bind_vfio_pci(&self->dev[i]));
@@ -380,11 +380,11 @@ FIXTURE_TEARDOWN(both)
 /* From one page to the other through the device */
 static bool dma_works(struct edu *edu, char *mem, unsigned int seed)
 {
-	fill_pattern(mem, SZ_4K / 2, seed);
-	memset(mem + SZ_4K, 0, SZ_4K);
-	return !edu_dma_from_ram(edu, IOVA, SZ_4K / 2) &&
-	       !edu_dma_to_ram(edu, IOVA + SZ_4K, SZ_4K / 2) &&
-	       is_pattern(mem + SZ_4K, SZ_4K / 2, seed);
+	fill_pattern(mem, PAGE / 2, seed);
+	memset(mem + PAGE, 0, PAGE);
+	return !edu_dma_from_ram(edu, IOVA, PAGE / 2) &&
+	       !edu_dma_to_ram(edu, IOVA + PAGE, PAGE / 2) &&
+	       is_pattern(mem + PAGE, PAGE / 2, seed);
 }
 
 /* Each of them tells of both */
@@ -472,16 +472,16 @@ TEST_F(both, reset_keeps_the_command_register)
 TEST_F(both, info_checks_its_argument)
 {
 	struct reset_info info, before;
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 	struct reset_info *at;
 	size_t argsz;
 	int i;
 
-	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	ASSERT_EQ(0, mprotect(page + PAGE, PAGE, PROT_NONE));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, NULL));
 	/* All but a byte of the header */
-	at = (void *)page + SZ_4K - HEADER + 1;
+	at = (void *)page + PAGE - HEADER + 1;
 	at->head.argsz = 0;
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, at));
@@ -529,32 +529,32 @@ TEST_F(both, info_without_room_is_ENOSPC)
 	/* No more is touched than the header */
 	EXPECT_ERRNO(ENOSPC, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
-				   memcpy(map_anon(SZ_4K) + SZ_4K - HEADER,
+				   memcpy(map_anon(PAGE) + PAGE - HEADER,
 					  (__u32[]){ HEADER, 0, 0 }, HEADER)));
 }
 
 TEST_F(both, info_that_cannot_be_written_is_EFAULT)
 {
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 	struct vfio_pci_hot_reset_info *head;
 	struct reset_info info;
 
 	/* A header that can be read, with room and without */
 	head = (void *)page;
 	head->argsz = sizeof(info);
-	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
-	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ | PROT_WRITE));
 	head->argsz = HEADER;
-	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ));
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
 
 	/* A header that can be written, and an entry that can't */
-	ASSERT_EQ(0, mprotect(page, SZ_4K, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_READ));
-	head = (void *)page + SZ_4K - HEADER - ENTRY;
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, mprotect(page + PAGE, PAGE, PROT_READ));
+	head = (void *)page + PAGE - HEADER - ENTRY;
 	head->argsz = sizeof(info);
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, head));
@@ -565,15 +565,15 @@ TEST_F(both, info_that_cannot_be_written_is_EFAULT)
 TEST_F(both, reset_checks_its_argument)
 {
 	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 	int i;
 
 	ASSERT_EQ(0, set_mark(&self->dev[0]));
-	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	ASSERT_EQ(0, mprotect(page + PAGE, PAGE, PROT_NONE));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
 				   NULL));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
-				   page + SZ_4K - HEADER + 1));
+				   page + PAGE - HEADER + 1));
 	for (i = 0; i < HEADER; i++) {
 		cmd.argsz = i;
 		EXPECT_ERRNO(EINVAL, ioctl(self->device[0],
@@ -590,7 +590,7 @@ TEST_F(both, reset_checks_its_argument)
 	/* The length is not compared with anything, and no array is looked at */
 	cmd = (struct vfio_pci_hot_reset){ .argsz = ~0U };
 	EXPECT_EQ(0, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
-			   memcpy(page + SZ_4K - HEADER, &cmd, HEADER)));
+			   memcpy(page + PAGE - HEADER, &cmd, HEADER)));
 	EXPECT_FALSE(has_mark(&self->dev[0]));
 }
 
@@ -635,14 +635,14 @@ TEST_F(both, close_of_one_leaves_the_other)
 		SKIP(return, LOST_DMA);
 	ASSERT_EQ(0, set_mark(&self->dev[0]));
 	ASSERT_EQ(0, set_mark(&self->dev[1]));
-	fill_pattern(self->mem, SZ_4K / 2, 3);
-	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, SZ_4K / 2));
+	fill_pattern(self->mem, PAGE / 2, 3);
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, PAGE / 2));
 	/* A transfer takes 100 ms, a close far less */
-	edu_start_to_ram(&self->edu[1], IOVA + SZ_4K, SZ_4K / 2);
+	edu_start_to_ram(&self->edu[1], IOVA + PAGE, PAGE / 2);
 	edu_close(&self->edu[0]);
 	close(self->device[0]);
 	EXPECT_EQ(0, edu_wait(&self->edu[1]));
-	EXPECT_TRUE(is_pattern(self->mem + SZ_4K, SZ_4K / 2, 3));
+	EXPECT_TRUE(is_pattern(self->mem + PAGE, PAGE / 2, 3));
 	EXPECT_TRUE(has_mark(&self->dev[0]));
 	EXPECT_TRUE(has_mark(&self->dev[1]));
 	EXPECT_TRUE(dma_works(&self->edu[1], self->mem, 4));
@@ -886,7 +886,7 @@ TEST_F(group, reset_without_a_group_is_EINVAL)
 /* No file is what the node's users have to show, and more than there are devices */
 TEST_F(group, reset_with_wrong_count_is_EINVAL)
 {
-	struct vfio_pci_hot_reset *cmd = map_anon(SZ_4K) + SZ_4K - HEADER;
+	struct vfio_pci_hot_reset *cmd = map_anon(PAGE) + PAGE - HEADER;
 	int files[MAX_DEVICES], i;
 
 	for (i = 0; i < MAX_DEVICES; i++)
@@ -908,10 +908,10 @@ TEST_F(group, reset_with_wrong_count_is_EINVAL)
 TEST_F(group, reset_checks_its_argument)
 {
 	struct vfio_pci_hot_reset cmd = { .count = 1 };
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 	int files[2], nr = all_groups(self, files), i;
 
-	ASSERT_EQ(0, mprotect(page + SZ_4K, SZ_4K, PROT_NONE));
+	ASSERT_EQ(0, mprotect(page + PAGE, PAGE, PROT_NONE));
 	for (i = 0; i < HEADER; i++) {
 		cmd.argsz = i;
 		EXPECT_ERRNO(EINVAL, ioctl(self->legacy.device,
@@ -926,7 +926,7 @@ TEST_F(group, reset_checks_its_argument)
 				   VFIO_DEVICE_PCI_HOT_RESET, NULL));
 	EXPECT_ERRNO(EFAULT, ioctl(self->legacy.device,
 				   VFIO_DEVICE_PCI_HOT_RESET,
-				   memcpy(page + SZ_4K - HEADER, &cmd, HEADER)));
+				   memcpy(page + PAGE - HEADER, &cmd, HEADER)));
 	EXPECT_TRUE(was_left(self));
 	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
 }

@@ -135,7 +135,7 @@ TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 {
 	struct pci_dev c;
 	pthread_t threads[3];
-	char *buf = map_anon(16 * SZ_4K);
+	char *buf = map_anon(16 * PAGE);
 	int dev_c, i;
 
 	if (find_edu_alone(&c))
@@ -145,10 +145,10 @@ TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 	ASSERT_LE(0, dev_c);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf, 8 * SZ_4K, SZ_2M,
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf, 8 * PAGE, SZ_2M,
 			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, buf + 8 * SZ_4K,
-			      8 * SZ_4K, SZ_2M, MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, buf + 8 * PAGE,
+			      8 * PAGE, SZ_2M, MAP_RW));
 	ASSERT_EQ(0, bind_iommufd(dev_c, self->iommufd, NULL));
 	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, NULL));
 	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &self->id_a));
@@ -166,7 +166,7 @@ TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 		if (self->hwpt[i])
 			EXPECT_EQ(0, iommufd_destroy(self->iommufd,
 						     self->hwpt[i]));
-	EXPECT_EQ(self->pinned + 32, status_kb("VmPin"));
+	EXPECT_EQ(self->pinned + PAGES_KB(8), status_kb("VmPin"));
 	EXPECT_EQ(0, detach_pt(dev_c));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
@@ -177,21 +177,21 @@ TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 static void *map_and_unmap(void *arg)
 {
 	struct _test_data_table_race *self = arg;
-	char *buf = map_anon(4 * SZ_4K);
+	char *buf = map_anon(4 * PAGE);
 	__u64 iova;
 
 	while (!stop) {
 		struct iommu_ioas_unmap unmap = {
 			.size = sizeof(unmap),
 			.ioas_id = self->ioas,
-			.length = 4 * SZ_4K,
+			.length = 4 * PAGE,
 		};
 
-		CHECK(!ioas_map_auto(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+		CHECK(!ioas_map_auto(self->iommufd, self->ioas, buf, 4 * PAGE,
 				     &iova, MAP_RW));
 		unmap.iova = iova;
 		CHECK(!ioctl(self->iommufd, IOMMU_IOAS_UNMAP, &unmap));
-		CHECK(unmap.length == 4 * SZ_4K);
+		CHECK(unmap.length == 4 * PAGE);
 	}
 	return NULL;
 }
@@ -199,13 +199,13 @@ static void *map_and_unmap(void *arg)
 static void *map_fixed(void *arg)
 {
 	struct _test_data_table_race *self = arg;
-	char *buf = map_anon(4 * SZ_4K);
+	char *buf = map_anon(4 * PAGE);
 
 	while (!stop) {
-		CHECK(!ioas_map(self->iommufd, self->ioas, buf, 4 * SZ_4K,
+		CHECK(!ioas_map(self->iommufd, self->ioas, buf, 4 * PAGE,
 				SZ_1G, MAP_RW) || errno == EEXIST);
 		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_1G,
-				  4 * SZ_4K) ||
+				  4 * PAGE) ||
 		      errno == ENOENT || errno == EBUSY);
 	}
 	return NULL;
@@ -278,7 +278,7 @@ static void *unmap_all(void *arg)
 /* Several that remove everything: each area is removed once, and nobody fails */
 TEST_F(table_race, unmaps_wait_for_each_other)
 {
-	char *buf = map_anon(SZ_4K);
+	char *buf = map_anon(PAGE);
 	pthread_t threads[3];
 	int i, round;
 
@@ -289,13 +289,13 @@ TEST_F(table_race, unmaps_wait_for_each_other)
 		unmapped = 0;
 		for (i = 0; i < 500; i++)
 			ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, buf,
-					      SZ_4K, SZ_2M + i * 2 * SZ_4K,
+					      PAGE, SZ_2M + i * 2 * PAGE,
 					      MAP_RW));
 		for (i = 0; i < 3; i++)
 			START(&threads[i], unmap_all);
 		for (i = 0; i < 3; i++)
 			pthread_join(threads[i], NULL);
-		ASSERT_EQ(500 * SZ_4K, unmapped);
+		ASSERT_EQ(500 * PAGE, unmapped);
 	}
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
@@ -304,15 +304,15 @@ TEST_F(table_race, unmaps_wait_for_each_other)
 static void *map_low(void *arg)
 {
 	struct _test_data_table_race *self = arg;
-	char *page = map_anon(SZ_4K);
+	char *page = map_anon(PAGE);
 
 	while (!stop) {
-		CHECK(!ioas_map(self->iommufd, self->ioas, page, SZ_4K, SZ_2M,
+		CHECK(!ioas_map(self->iommufd, self->ioas, page, PAGE, SZ_2M,
 				MAP_RW));
-		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_2M, SZ_4K));
+		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_2M, PAGE));
 	}
 	/* With the stop comes a look at what the device reaches: nothing */
-	memset(page, 0x5a, SZ_4K);
+	memset(page, 0x5a, PAGE);
 	return page;
 }
 
@@ -326,7 +326,7 @@ TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 {
 	const char *times = getenv("RACE_TIMES");
 	int rounds = 1000 * (times ? atoi(times) : 1);
-	char *buf = map_anon(SZ_4K), *page;
+	char *buf = map_anon(PAGE), *page;
 	struct pci_dev dev;
 	pthread_t thread;
 	struct edu edu;
@@ -342,19 +342,19 @@ TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));
 	ASSERT_TRUE(is_usable(self->iommufd, self->ioas, 1UL << 38,
-			      (1UL << 38) + SZ_4K - 1));
+			      (1UL << 38) + PAGE - 1));
 
 	START(&thread, map_low);
 	for (i = 0; i < rounds && !wrong; i++) {
 		/* What tables of 3, 4, 5 and 6 levels reach, as far as it can be used */
 		for (iova = 1UL << 38; iova; iova <<= 9) {
-			if (ioas_map(self->iommufd, self->ioas, buf, SZ_4K,
+			if (ioas_map(self->iommufd, self->ioas, buf, PAGE,
 				     iova, MAP_RW)) {
 				CHECK(errno == EINVAL);
 				break;
 			}
 			CHECK(!ioas_unmap(self->iommufd, self->ioas, iova,
-					  SZ_4K));
+					  PAGE));
 		}
 		/* With the last device the table goes */
 		CHECK(!detach_pt(device));
@@ -368,8 +368,8 @@ TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 	ASSERT_EQ(0, edu_open(&edu, device));
 	edu_dma_to_ram(&edu, SZ_2M, 64);
 	edu_dma_to_ram(&edu, 1UL << 38, 64);
-	EXPECT_TRUE(is_byte(page, SZ_4K, 0x5a));
-	EXPECT_TRUE(is_byte(buf, SZ_4K, 0));
+	EXPECT_TRUE(is_byte(page, PAGE, 0x5a));
+	EXPECT_TRUE(is_byte(buf, PAGE, 0));
 	edu_close(&edu);
 	close(device);
 }

@@ -603,19 +603,19 @@ FIXTURE_TEARDOWN(bind)
 
 TEST_F(bind, unreadable_token_is_EFAULT)
 {
-	char *page = map_anon(2 * SZ_4K);
+	char *page = map_anon(2 * PAGE);
 
-	ASSERT_EQ(0, munmap(page + SZ_4K, SZ_4K));
+	ASSERT_EQ(0, munmap(page + PAGE, PAGE));
 	self->cmd->token_uuid_ptr = 0;
 	EXPECT_ERRNO(EFAULT, BIND());
 	self->cmd->token_uuid_ptr = ~0ULL;
 	EXPECT_ERRNO(EFAULT, BIND());
 	/* All but the last byte can be read */
-	memcpy(page + SZ_4K - 15, token, 15);
-	self->cmd->token_uuid_ptr = (uintptr_t)page + SZ_4K - 15;
+	memcpy(page + PAGE - 15, token, 15);
+	self->cmd->token_uuid_ptr = (uintptr_t)page + PAGE - 15;
 	EXPECT_ERRNO(EFAULT, BIND());
-	memcpy(page + SZ_4K - 16, token, 16);
-	self->cmd->token_uuid_ptr = (uintptr_t)page + SZ_4K - 16;
+	memcpy(page + PAGE - 16, token, 16);
+	self->cmd->token_uuid_ptr = (uintptr_t)page + PAGE - 16;
 	EXPECT_EQ(0, BIND());
 }
 

@@ -27,7 +27,7 @@
 #define GROUP 12004
 
 /* What the user may lock */
-#define LIMIT (16 * SZ_4K)
+#define LIMIT (16 * PAGE)
 
 #define IOVA SZ_2M
 
@@ -156,7 +156,7 @@ TEST_F(user, node_of_a_group_is_closed_to_others)
 static void drive(struct __test_metadata *_metadata, struct _test_data_user *self,
 		  int device, int iommufd)
 {
-	char *buf = map_anon(LIMIT + SZ_4K);
+	char *buf = map_anon(LIMIT + PAGE);
 	long pinned = status_kb("VmPin");
 	struct edu edu;
 	__u32 ioas;
@@ -172,12 +172,12 @@ static void drive(struct __test_metadata *_metadata, struct _test_data_user *sel
 	ASSERT_LE(0, event);
 
 	/* A page over the limit is not there at all, and takes nothing */
-	EXPECT_ERRNO(ENOMEM, ioas_map(iommufd, ioas, buf, LIMIT + SZ_4K, IOVA,
+	EXPECT_ERRNO(ENOMEM, ioas_map(iommufd, ioas, buf, LIMIT + PAGE, IOVA,
 				      MAP_RW));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 	ASSERT_EQ(0, ioas_map(iommufd, ioas, buf, LIMIT, IOVA, MAP_RW));
 	EXPECT_EQ(pinned + (long)LIMIT / 1024, status_kb("VmPin"));
-	EXPECT_ERRNO(ENOMEM, ioas_map(iommufd, ioas, buf + LIMIT, SZ_4K,
+	EXPECT_ERRNO(ENOMEM, ioas_map(iommufd, ioas, buf + LIMIT, PAGE,
 				      2 * IOVA, MAP_RW));
 
 	fill_pattern(buf, 1000, 1);
@@ -187,11 +187,11 @@ static void drive(struct __test_metadata *_metadata, struct _test_data_user *sel
 	EXPECT_TRUE(is_pattern(buf + LIMIT - 1000, 1000, 1));
 	/* Where nothing is the device gets nowhere */
 	ASSERT_EQ(0, edu_dma_to_ram(&edu, IOVA + LIMIT, 1000));
-	EXPECT_TRUE(is_byte(buf + LIMIT, SZ_4K, 0));
+	EXPECT_TRUE(is_byte(buf + LIMIT, PAGE, 0));
 
 	ASSERT_EQ(0, ioas_unmap(iommufd, ioas, IOVA, LIMIT));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
-	ASSERT_EQ(0, ioas_map(iommufd, ioas, buf + SZ_4K, LIMIT, IOVA, MAP_RW));
+	ASSERT_EQ(0, ioas_map(iommufd, ioas, buf + PAGE, LIMIT, IOVA, MAP_RW));
 	edu_close(&edu);
 	close(event);
 	close(device);
@@ -259,7 +259,7 @@ static void find_no_room(struct __test_metadata *_metadata,
 
 	/* The first id of the first process, who is gone */
 	for (ioas = 1; ioas < 4; ioas++)
-		if (!ioas_map(passed_iommufd, ioas, map_anon(SZ_4K), SZ_4K,
+		if (!ioas_map(passed_iommufd, ioas, map_anon(PAGE), PAGE,
 			      2 * IOVA, MAP_RW) || errno != ENOENT)
 			break;
 	EXPECT_EQ(ENOMEM, errno);

@@ -836,14 +836,14 @@ int edu_open(struct edu *edu, int device)
 	if (pwrite(device, &command, 2, config.offset + 4) != 2)
 		return -1;
 
-	edu->regs = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED,
+	edu->regs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 device, region.offset);
 	return edu->regs == MAP_FAILED ? -1 : 0;
 }
 
 void edu_close(struct edu *edu)
 {
-	munmap(edu->regs, SZ_4K);
+	munmap(edu->regs, PAGE);
 }
 
 __u32 edu_read(struct edu *edu, unsigned int reg)
@@ -1016,14 +1016,14 @@ __u32 *map_msix_table(int device)
 	table &= ~7;
 	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
 		return NULL;
-	page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, device,
-		    bar.offset + (table & ~(SZ_4K - 1)));
-	return page == MAP_FAILED ? NULL : page + (table & (SZ_4K - 1));
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		    bar.offset + (table & ~(PAGE - 1)));
+	return page == MAP_FAILED ? NULL : page + (table & (PAGE - 1));
 }
 
 void munmap_msix_table(__u32 *table)
 {
-	munmap((void *)((uintptr_t)table & ~(SZ_4K - 1)), SZ_4K);
+	munmap((void *)((uintptr_t)table & ~(PAGE - 1)), PAGE);
 }
 
 /* The kernel log, from here on */
@@ -1050,7 +1050,7 @@ bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
 	if (!fault)
 		return false;
 	snprintf(addr, sizeof(addr), fault,
-		 (unsigned long long)(iova & ~(SZ_4K - 1)));
+		 (unsigned long long)(iova & ~(PAGE - 1)));
 	for (tries = 0; tries < 100; tries++) {
 		ssize_t len = read(kmsg, line, sizeof(line) - 1);
 
@@ -1091,10 +1091,10 @@ __u64 physical_address(const void *va)
 
 	if (fd < 0)
 		return 0;
-	if (pread(fd, &entry, 8, (uintptr_t)va / SZ_4K * 8) != 8)
+	if (pread(fd, &entry, 8, (uintptr_t)va / PAGE * 8) != 8)
 		entry = 0;
 	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * SZ_4K;
+	return (entry & ((1ULL << 55) - 1)) * PAGE;
 }
 
 static unsigned char pattern(size_t i, unsigned int seed)

@@ -20,7 +20,6 @@
 
 #include "../iommu/status_util.h"
 
-#define SZ_4K 0x1000UL
 #define SZ_2M 0x200000UL
 #define SZ_1G 0x40000000UL
 
