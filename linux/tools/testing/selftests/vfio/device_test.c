@@ -520,18 +520,6 @@ TEST_F(device, msi_signals_an_eventfd)
 	}
 }
 
-/* VFIO_DEVICE_SET_IRQS with no interrupt: all of this kind are off */
-static int irqs_off(int device, __u32 index)
-{
-	struct vfio_irq_set set = {
-		.argsz = sizeof(set),
-		.flags = FIRE,
-		.index = index,
-	};
-
-	return ioctl(device, VFIO_DEVICE_SET_IRQS, &set);
-}
-
 /* INTx is masked when it comes, until the program has dealt with it */
 TEST_F(device, intx_masks_itself)
 {

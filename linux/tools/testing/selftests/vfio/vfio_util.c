@@ -957,6 +957,18 @@ int irq_eventfd(int device, __u32 index)
 	return -1;
 }
 
+/* All of a kind, of which some are on */
+int irqs_off(int device, __u32 index)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = index,
+	};
+
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &set);
+}
+
 /* Is it, within this time? Then it is not any more */
 bool is_signalled(int eventfd, int ms)
 {

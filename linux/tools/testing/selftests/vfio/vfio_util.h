@@ -23,9 +23,19 @@
 #define SZ_2M 0x200000UL
 #define SZ_1G 0x40000000UL
 
-/* What an x86 device can't map: the window of interrupts */
+/*
+ * What a program can't map, since interrupts are there: on x86 the device does not
+ * translate it, elsewhere the kernel maps the doorbells of interrupts in it
+ */
+#ifdef __aarch64__
+#define MSI_START 0x8000000UL
+#define MSI_LAST 0x80fffffUL
+#define MAPS_DOORBELLS true
+#else
 #define MSI_START 0xfee00000UL
 #define MSI_LAST 0xfeefffffUL
+#define MAPS_DOORBELLS false
+#endif
 
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
@@ -184,6 +194,7 @@ int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length);
 
 int set_irq(int device, __u32 index, __u32 flags, __s32 value);
 int irq_eventfd(int device, __u32 index);
+int irqs_off(int device, __u32 index);
 bool is_signalled(int eventfd, int ms);
 bool touches(const void *p);
 __u32 *map_msix_table(int device);
