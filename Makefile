@@ -1,6 +1,7 @@
 # The front door. `make` alone lists what there is to do.
 #
 #	V=	which kernel: plain, debug, or a name in vm/variants
+#	ARCH=	what to build for and run: x86, or arm64 (kernel, guest, test, race, demo, shell)
 #	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
 #		@amd for all with that IOMMU
 #	TIMES=	how many times as long as in `make test` threads race
@@ -10,22 +11,26 @@
 #	SAVE=	1: write the committed figures anew
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
+ARCH ?= x86
 T ?=
 TIMES ?= 25
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,mock-race
-export KSRC A PEER
+export KSRC A PEER ARCH
+ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
+$(error no architecture is called $(ARCH); there are: x86 arm64)
+endif
 ifeq ($(T),qemu)
 override T := qemu7,qemu7-iommufd,qemu10
 endif
 
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
-	@echo "make test            build, boot, run all tests    [T=name] [V=debug]"
+	@echo "make test            build, boot, run all tests    [T=name] [V=debug] [ARCH=arm64]"
 	@echo "make race            the tests in which threads race, for minutes each    [V=debug] [TIMES=25] [T=name]"
 	@echo "make machines        the tests with each IOMMU: AMD's, virtio's, other forms of VT-d; a table    [V=] [T=@amd]"
 	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
-	@echo "make kernel          build a kernel; the last line is its path    [V=]"
+	@echo "make kernel          build a kernel; the last line is its path    [V=] [ARCH=]"
 	@echo "make series          write build/series/*.patch for git am"
 	@echo "make check           all that needs no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
@@ -37,11 +42,11 @@ help:
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
 	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
-	@echo "make shell           the test machine, with a shell    [V=]"
+	@echo "make shell           the test machine, with a shell    [V=] [ARCH=]"
 	@echo "make clean           remove build/"
 
 setup:
-	@tools/setup
+	@tools/setup $(filter arm64,$(ARCH))
 
 tree: setup
 	@tools/series tree
@@ -59,9 +64,13 @@ guest: kernel
 	@vm/initrd $(V)
 
 # What the guest of the guest is given: when all tests run, or those that QEMU in the guest is for
+ifeq ($(ARCH),arm64)
+inner: guest
+else
 inner: guest
 	@$(if $(if $(T),$(findstring qemu,$(T)),all),$(if $(filter debug,$(V)),vm/kernel plain &&) vm/qemu $(V))
 	@$(if $(findstring qemu10,$(T)),vm/qemu $(V) 10)
+endif
 
 test: inner
 	@$(if $(T)$(filter-out plain,$(V)),,tests/vm/boot)

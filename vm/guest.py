@@ -3,13 +3,45 @@
 vm/run and bench/run use this. In the guest vm/init.c is the other side.
 """
 import os, re, shlex, subprocess, time
+from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOOT = 90           # seconds that a boot may take under TCG
 
+# What ARCH= can be: how a directory of build/out begins, where machine.args and the plan are, the QEMU,
+# what installs it, the kernel, the parameters that it always gets, and the port for the verdict. Its side
+# that builds is vm/arch.
+Arch = namedtuple('Arch', 'named dir qemu setup kernel append verdict')
+ARCHES = {
+    'x86': Arch('', 'vm', 'qemu-system-x86_64', 'tools/setup', 'arch/x86/boot/bzImage',
+                'console=ttyS0 tsc=reliable no_timer_check', ['-serial', 'chardev:verdict']),
+    # This machine has one serial port that a kernel without firmware may use: the other is a PCI device
+    'arm64': Arch('arm64-', 'vm/arm64', 'qemu-system-aarch64', 'tools/setup arm64', 'arch/arm64/boot/Image',
+                  'console=ttyAMA0', ['-device', 'pci-serial,chardev=verdict,bus=pcie.0,addr=0x3']),
+}
+
 
 class HarnessError(Exception):
     pass
+
+
+def arch():
+    """What ARCH= names."""
+    name = os.environ.get('ARCH') or 'x86'
+    name = {'x86_64': 'x86'}.get(name, name)
+    if name not in ARCHES:
+        raise HarnessError(f'no architecture is called {name}; there are: {" ".join(ARCHES)}')
+    return ARCHES[name]
+
+
+def out_dir(v):
+    """Where vm/kernel and vm/initrd put a kernel and what goes with it."""
+    return os.path.join(TOP, 'build/out', arch().named + v)
+
+
+def make_args(v):
+    """What make is told about it."""
+    return f'V={v}' + (f' ARCH={os.environ["ARCH"]}' if arch().named else '')
 
 
 def lines_of(path):
@@ -30,7 +62,8 @@ def read_machine(name):
     name is that of a machine, or MACHINE@IOMMU for a machine with another IOMMU.
     """
     sections = {}       # name -> its lines, in their order
-    for line in lines_of(os.path.join(TOP, 'vm/machine.args')):
+    path = os.path.join(arch().dir, 'machine.args')
+    for line in lines_of(os.path.join(TOP, path)):
         if line.startswith('['):
             names = line.strip('[]').split()
             for n in names:
@@ -42,7 +75,7 @@ def read_machine(name):
     machine, _, iommu = name.partition('@')
     for kind, n in ('machine', machine), ('IOMMU', iommu):
         if n and n not in sections:
-            raise HarnessError(f'vm/machine.args has no {kind} {n}')
+            raise HarnessError(f'{path} has no {kind} {n}')
     args, append, initrd, replace = [], [], 'initrd.cpio', []
     for line in sections[machine]:
         for words in sections[iommu or line[1]] if line[0] == 'iommu' else [line]:
@@ -74,7 +107,7 @@ class Guest:
         self.console = os.path.join(results, f'{tag}.console')
         self.verdict = os.path.join(results, f'{tag}.ktap')
         self.said = os.path.join(results, f'{tag}.qemu')
-        self.out = os.path.join(TOP, 'build/out', options.v)
+        self.arch, self.out, self.v = arch(), out_dir(options.v), options.v
         self.machine, self.append, initrd = read_machine(machine)
         self.initrd = os.path.join(self.out, initrd)
         self.accel, self.more = options.accel, more
@@ -82,14 +115,13 @@ class Guest:
             open(f, 'w').close()
 
     def command(self, append, serial):
-        kernel = os.path.join(self.out, 'arch/x86/boot/bzImage')
+        kernel = os.path.join(self.out, self.arch.kernel)
         for f in (kernel, self.initrd):
             if not os.path.exists(f):
-                raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make guest V={os.path.basename(self.out)}')
-        append = ('console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check '
-                  + ' '.join([*self.append, append]))
+                raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make guest {make_args(self.v)}')
+        append = ' '.join([self.arch.append, 'panic=-1 oops=panic', *self.append, append])
         # QEMU takes the first accelerator that works
-        return ['qemu-system-x86_64', *self.accel, *self.machine, *self.more, *serial,
+        return [self.arch.qemu, *self.accel, *self.machine, *self.more, *serial,
                 '-kernel', kernel, '-initrd', self.initrd, '-append', append]
 
     def spawn(self, append, serial, **how):
@@ -97,11 +129,12 @@ class Guest:
             # In machine.args a file of ours has its path from the top
             return subprocess.Popen(self.command(append, serial), cwd=TOP, **how)
         except FileNotFoundError:
-            raise HarnessError('qemu-system-x86_64 is missing; run: tools/setup')
+            raise HarnessError(f'{self.arch.qemu} is missing; run: {self.arch.setup}')
 
     def boot(self, append, seconds, progress=lambda text: None):
         """Boot and wait for the guest's end; False if it took too long."""
-        serial = ['-serial', f'file:{self.console}', '-serial', f'file:{self.verdict}']
+        serial = ['-serial', f'file:{self.console}', *self.arch.verdict,
+                  '-chardev', 'file,id=verdict,path=' + self.verdict.replace(',', ',,')]
         with open(self.said, 'w') as said:
             qemu = self.spawn(append, serial, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         deadline = time.monotonic() + seconds

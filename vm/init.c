@@ -7,13 +7,14 @@
  *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
  *	vm.shell				give a shell on the console
  *
- * The channel is the second serial port: KTAP, with what a program prints as its
+ * The channel is a serial port of its own: KTAP, with what a program prints as its
  * subtest, and "# end" as the last line. The console is for the kernel alone; the
  * host finds in it which program it was at, since its name is written there first.
  * vm/run is the host's side.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -28,6 +29,13 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+
+/* The port for verdicts, the only one of its kind if the console is of another */
+#ifdef __aarch64__
+#define VERDICT "/dev/ttyS0"
+#else
+#define VERDICT "/dev/ttyS1"
+#endif
 
 static int verdict;
 
@@ -101,11 +109,40 @@ static void set_up(void)
 	setenv("HOME", "/", 1);
 }
 
+/*
+ * Where a device tree tells of the IOMMU, the kernel knows of it with the first driver of a
+ * device behind it. Only in ports that it finds after that does it keep devices apart (ACS),
+ * so let it find them once more
+ */
+static void find_ports_again(void)
+{
+	char path[64], class[16];
+	glob_t ports;
+	size_t i;
+	FILE *f;
+
+	if (access("/proc/device-tree", F_OK) ||
+	    glob("/sys/bus/pci/devices/0000:00:*", 0, NULL, &ports))
+		return;
+	for (i = 0; i < ports.gl_pathc; i++) {
+		snprintf(path, sizeof(path), "%s/class", ports.gl_pathv[i]);
+		f = fopen(path, "r");
+		if (f && fgets(class, sizeof(class), f) && !strncmp(class, "0x0604", 6)) {
+			snprintf(path, sizeof(path), "%s/remove", ports.gl_pathv[i]);
+			write_file(path, "1");
+		}
+		if (f)
+			fclose(f);
+	}
+	write_file("/sys/bus/pci/rescan", "1");
+	globfree(&ports);
+}
+
 static void open_verdict(void)
 {
 	struct termios tio;
 
-	verdict = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+	verdict = open(VERDICT, O_RDWR | O_NOCTTY);
 	if (verdict < 0)
 		exit(1);
 	tcgetattr(verdict, &tio);
@@ -277,6 +314,7 @@ int main(void)
 	FILE *f;
 
 	set_up();
+	find_ports_again();
 	load_modules();
 	f = fopen("/proc/cmdline", "r");
 	if (!f || !fgets(cmdline, sizeof(cmdline), f))

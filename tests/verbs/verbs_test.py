@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup bench, cross or debian'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup arm64, bench, cross or debian'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -144,6 +144,53 @@ class Verbs(unittest.TestCase):
         self.put('build/linux/Makefile', '%config:\n\t@cp $(O)/wanted $(O)/.config\n'
                  'bzImage:\n\t@echo "cc: error: No space left on device" >&2; false\n')
         self.refused(['the disk is full', 'make clean'], 'vm/kernel', 'plain')
+
+    # other architectures
+
+    def test_unknown_architecture(self):
+        for command in ['make', 'test'], ['vm/kernel', 'plain'], ['vm/initrd', 'plain'], ['vm/run']:
+            with self.subTest(command):
+                if command[0] == 'make':
+                    r = subprocess.run([*command, 'ARCH=vax'], cwd=self.repo, capture_output=True, text=True)
+                    self.assertEqual((2, ''), (r.returncode, r.stdout))
+                    self.assertIn('no architecture is called vax; there are: x86 arm64', r.stderr)
+                    self.assertEqual(1, len(r.stderr.splitlines()))
+                else:
+                    self.refused(['no architecture is called vax', 'x86 arm64'], *command, ARCH='vax')
+
+    def test_kernel_without_the_compiler_for_its_architecture(self):
+        self.refused(['aarch64-linux-gnu-gcc-12 is missing', 'tools/setup arm64'], 'vm/kernel', 'plain', ARCH='arm64',
+                     path=self.without('aarch64-linux-gnu-gcc-12'))
+
+    def test_kernel_of_unknown_name_for_another_architecture(self):
+        self.program('aarch64-linux-gnu-gcc-12', '')
+        self.refused(['no kernel is called fast', ' 64k'], 'vm/kernel', 'fast', ARCH='arm64')
+        self.refused(['no kernel is called 64k'], 'vm/kernel', '64k')
+
+    def test_initrd_without_a_kernel_for_its_architecture(self):
+        self.program('aarch64-linux-gnu-gcc-12', '')
+        self.refused(['no kernel is built for arm64-plain', 'make kernel V=plain ARCH=arm64'], 'vm/initrd', 'plain', ARCH='arm64')
+
+    def test_busybox_without_network(self):
+        self.program('apt-get', 'case $1 in indextargets) echo bookworm nowhere;; *) echo "E: Temporary failure resolving"; exit 100;; esac')
+        r = subprocess.run([os.path.join(self.repo, 'vm/busybox'), 'arm64'], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual(1, r.returncode)
+        self.assertRegex(r.stderr, '^vm/busybox: no network .* for arm64 .*\n$')
+
+    def test_busybox_with_lists_that_were_never_fetched(self):
+        self.program('apt-get', ':')
+        self.refused(['apt knows no mirror', 'apt-get update'], 'vm/busybox', 'arm64')
+
+    def test_run_without_the_qemu_of_another_architecture(self):
+        self.put('build/out/arm64-plain/.config', 'CONFIG_IOMMUFD=y\nCONFIG_VFIO_DEVICE_CDEV=y\n')
+        self.put('build/out/arm64-plain/arch/arm64/boot/Image')
+        self.put('build/out/arm64-plain/initrd.cpio')
+        self.refused(['qemu-system-aarch64 is missing', 'tools/setup arm64'], 'vm/run', '--tests', 'ioas', ARCH='arm64',
+                     path=self.without('qemu-system-aarch64'), status=5)
+
+    def test_run_without_a_kernel_of_another_architecture(self):
+        self.refused(['no kernel is built for arm64-plain', 'make kernel V=plain ARCH=arm64'], 'vm/run', ARCH='arm64', status=5)
 
     def test_initrd_without_a_kernel(self):
         self.refused(['no kernel is built for plain', 'make kernel V=plain'], 'vm/initrd', 'plain')

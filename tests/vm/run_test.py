@@ -117,6 +117,18 @@ class Choose(unittest.TestCase):
             with self.assertRaisesRegex(run.HarnessError, f'no test is called {name}; there are: a b c a@amd a@virtio'):
                 self.chosen(name, ['cdev'], self.MACHINES)
 
+    def test_one_of_two_lines_with_a_name(self):
+        self.PLAN = 'a x/a default 10 0 cdev,!64k\na x/a default 10 2 cdev,64k\n'
+        for have, skips in ['!64k', 0], ['64k', 2]:
+            with tempfile.NamedTemporaryFile('w') as f:
+                f.write(self.PLAN)
+                f.flush()
+                options = argparse.Namespace(plan=f.name, tests=None, v='plain', machines=False)
+                with unittest.mock.patch.object(run, 'features', lambda v: {'-', 'cdev', have}), \
+                        contextlib.redirect_stdout(io.StringIO()) as said:
+                    self.assertEqual([skips], [r.skips for r in run.choose(options)])
+                self.assertEqual('', said.getvalue())
+
     def test_to_ask_is_not_enough(self):
         names, said = self.chosen('b,c', ['!cdev'])
         self.assertEqual(['c'], names)
@@ -238,8 +250,26 @@ class OwnFiles(unittest.TestCase):
             run.read_machine('pci@nothing')
 
     def test_the_plan_and_its_machines_are_right(self):
-        for r in run.read_plan(os.path.join(TOP, 'vm/plan'))[0]:
-            self.assertTrue(run.read_machine(r.machine))
+        for name in run.ARCHES:
+            with self.subTest(name), unittest.mock.patch.dict(os.environ, ARCH=name):
+                plan = run.read_plan(os.path.join(TOP, run.arch().dir, 'plan'))[0]
+                for r in plan:
+                    self.assertTrue(run.read_machine(r.machine))
+                # A name that is there twice is for kernels that exclude each other
+                twice = [r for r in plan if sum(r.name == other.name for other in plan) > 1]
+                self.assertTrue(all({'64k', '!64k'} & set(r.needs.split(',')) for r in twice), twice)
+
+    def test_unknown_architecture_is_an_error(self):
+        with unittest.mock.patch.dict(os.environ, ARCH='vax'), self.assertRaisesRegex(run.HarnessError, 'x86 arm64'):
+            run.arch()
+
+    def test_the_kernel_of_another_architecture_has_its_own_place(self):
+        with unittest.mock.patch.dict(os.environ, ARCH='arm64'):
+            self.assertEqual('build/out/arm64-plain', os.path.relpath(run.out_dir('plain'), TOP))
+            self.assertEqual('V=plain ARCH=arm64', run.make_args('plain'))
+        with unittest.mock.patch.dict(os.environ, ARCH='x86_64'):
+            self.assertEqual('build/out/plain', os.path.relpath(run.out_dir('plain'), TOP))
+            self.assertEqual('V=plain', run.make_args('plain'))
 
 
 if __name__ == '__main__':
