@@ -353,16 +353,17 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 	ret = reserve_regions(igroup, hwpt->ioas, reserved, &msi_base);
 	if (ret)
 		return ret;
-	if (igroup->live != hwpt) {
-		block(igroup);
-		ret = unblock(igroup, hwpt);
-		if (ret)
-			goto err_leave;
-	}
+	/* A vector that is set up as soon as the table is live needs it */
 	if (msi_base != PHYS_ADDR_MAX) {
 		ret = iommu_get_msi_cookie(hwpt->domain, msi_base);
 		/* -EEXIST: from an earlier group. -ENODEV: no need for it */
 		if (ret && ret != -EEXIST && ret != -ENODEV)
+			goto err_leave;
+	}
+	if (igroup->live != hwpt) {
+		block(igroup);
+		ret = unblock(igroup, hwpt);
+		if (ret)
 			goto err_leave;
 	}
 	ret = iommufd_hwpt_settle(hwpt);

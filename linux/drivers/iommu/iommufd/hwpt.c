@@ -8,6 +8,7 @@
  * do once a device is on it.
  */
 #include <linux/iommu.h>
+#include <linux/irqdomain.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <trace/events/iommu.h>
@@ -711,6 +712,18 @@ void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 		iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
 }
 
+/*
+ * iommu_dma_prepare_msi() takes the domain of a group, and the cookie in it, with
+ * no lock that an attach takes. But all its callers set up a vector with the lock
+ * held that this function takes for a moment. A domain that no group has any
+ * more is known to none of them after that.
+ */
+static void wait_for_vectors(void)
+{
+	if (IS_ENABLED(CONFIG_IRQ_MSI_IOMMU))
+		irq_domain_check_msi_remap();
+}
+
 /**
  * iommufd_hwpt_release - end a page table
  * @obj: its head. Nobody has a reference: the domain is not attached to any group
@@ -733,8 +746,10 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 		up_write(&ioas->domains_lock);
 	}
 	iova_space_unreserve(&ioas->space, hwpt->beyond);
-	if (hwpt->domain)
+	if (hwpt->domain) {
+		wait_for_vectors();
 		iommu_domain_free(hwpt->domain);
+	}
 	if (hwpt->user_made)
 		iova_space_remove_table(&ioas->space);
 	if (hwpt->maker)

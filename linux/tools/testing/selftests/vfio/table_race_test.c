@@ -125,6 +125,61 @@ static void *move_b_too(void *arg)
 	return NULL;
 }
 
+static void *set_up_interrupts(void *arg)
+{
+	struct _test_data_table_race *self = arg;
+
+	while (!stop) {
+		int event = irq_eventfd(self->dev_a, VFIO_PCI_MSI_IRQ_INDEX);
+
+		CHECK(event >= 0);
+		CHECK(!irqs_off(self->dev_a, VFIO_PCI_MSI_IRQ_INDEX));
+		close(event);
+	}
+	return NULL;
+}
+
+static void *go_to_and_fro(void *arg)
+{
+	struct _test_data_table_race *self = arg;
+
+	while (!stop) {
+		CHECK(!attach_pt(self->dev_a, self->ioas, NULL));
+		CHECK(!attach_pt(self->dev_a, self->other, NULL));
+		CHECK(!detach_pt(self->dev_a));
+	}
+	return NULL;
+}
+
+/*
+ * The table that a vector is set up in may be going at that moment (trap M3: needs
+ * KASAN, and doorbells that are mapped)
+ */
+TEST_F_TIMEOUT(table_race, interrupts_are_set_up_beside_attach, ANY_TIME)
+{
+	pthread_t threads[2];
+	struct edu edu;
+	int event;
+
+	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &self->id_a));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	START(&threads[0], set_up_interrupts);
+	START(&threads[1], go_to_and_fro);
+	run_for(5, threads, 2);
+	EXPECT_EQ(0, wrong);
+
+	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
+	event = irq_eventfd(self->dev_a, VFIO_PCI_MSI_IRQ_INDEX);
+	ASSERT_LE(0, event);
+	ASSERT_EQ(0, edu_open(&edu, self->dev_a));
+	edu_write(&edu, 0x60, 1);
+	EXPECT_TRUE(is_signalled(event, 2000));
+	edu_write(&edu, 0x64, 1);
+	edu_close(&edu);
+	close(event);
+}
+
 /*
  * Two devices of a group, and two threads for one of them, attach, move and
  * detach: they agree on a page table, and it goes with the last, or when who made it
