@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interrupts of a device that is moved between page tables. Where the kernel has to
+ * map doorbells, in the reserved range MSI_START to MSI_LAST, a table has them only
+ * after a vector was set up while a device was attached to it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+FIXTURE(msi)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 dev_id;
+	__u32 ioas, other;
+	struct edu edu;
+	char *buf;
+	int event;
+};
+
+FIXTURE_SETUP(msi)
+{
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->device = open_cdev(&self->dev);
+	ASSERT_LE(0, self->device);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->dev_id));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	self->buf = map_anon(PAGE);
+	self->event = -1;
+}
+
+FIXTURE_TEARDOWN(msi)
+{
+	edu_close(&self->edu);
+	close(self->event);
+	close(self->device);
+	close(self->iommufd);
+}
+
+#define ATTACH(_id) attach_pt(self->device, _id, NULL)
+#define MAP(_iova)                                                             \
+	ioas_map(self->iommufd, self->ioas, self->buf, PAGE, _iova, MAP_RW)
+
+/* Off, if it is on, and on */
+#define SET_UP()                                                               \
+	do {                                                                   \
+		if (self->event >= 0)                                          \
+			ASSERT_EQ(0, irqs_off(self->device,                    \
+					      VFIO_PCI_MSI_IRQ_INDEX));        \
+		close(self->event);                                            \
+		self->event = irq_eventfd(self->device,                        \
+					  VFIO_PCI_MSI_IRQ_INDEX);             \
+		ASSERT_LE(0, self->event);                                     \
+	} while (0)
+
+/* Does an interrupt that the device raises arrive? */
+static bool arrives(struct edu *edu, int event)
+{
+	bool ret;
+
+	edu_write(edu, 0x60, 1);
+	ret = is_signalled(event, 2000);
+	edu_write(edu, 0x64, 1);
+	return ret;
+}
+
+/* Wherever the device is moved, they arrive if they are set up there (trap M4) */
+TEST_F(msi, set_up_after_each_move)
+{
+	__u32 hwpt;
+
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev_id, self->ioas, &hwpt));
+
+	/* Set up before there is a table at all */
+	SET_UP();
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+	/* On all the time of the move */
+	ASSERT_EQ(0, ATTACH(self->other));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, ATTACH(self->other));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+}
+
+/* A move that fails takes none away */
+TEST_F(msi, arrive_after_a_move_that_failed)
+{
+	ASSERT_EQ(0, MAP(MSI_START));
+	ASSERT_EQ(0, ATTACH(self->other));
+	SET_UP();
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, MSI_START, PAGE));
+	/* Found late, when the device had left its table for a moment */
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, (void *)PAGE, PAGE,
+			      SZ_2M, MAP_RW));
+	EXPECT_ERRNO(EFAULT, ATTACH(self->ioas));
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+}
+
+TEST_HARNESS_MAIN
