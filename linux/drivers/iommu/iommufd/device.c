@@ -262,20 +262,20 @@ void iommufd_device_release(struct iommufd_object *obj)
 }
 
 /*
- * Exclude from an IOAS what the group's devices do not translate. @msi_base is
- * where the kernel has to map the interrupt doorbell, or PHYS_ADDR_MAX.
+ * Exclude from an IOAS what the group's devices do not translate. @sw_msi is
+ * where the kernel has to map the doorbells of interrupts, or NULL.
  */
 static int reserve_regions(struct iommufd_group *igroup,
 			   struct iommufd_ioas *ioas,
 			   struct iova_reserved **reserved,
-			   phys_addr_t *msi_base)
+			   struct iommu_resv_region **sw_msi)
 {
 	struct iommu_resv_region *region;
 	bool hw_msi = false;
 	int ret;
 
 	*reserved = NULL;
-	*msi_base = PHYS_ADDR_MAX;
+	*sw_msi = NULL;
 	if (iommufd_should_fail())
 		return -EINVAL;
 	ret = read_regions(igroup);
@@ -291,7 +291,7 @@ static int reserve_regions(struct iommufd_group *igroup,
 		if (region->type == IOMMU_RESV_MSI)
 			hw_msi = true;
 		if (region->type == IOMMU_RESV_SW_MSI)
-			*msi_base = region->start;
+			*sw_msi = region;
 		if (check_add_overflow(start, (unsigned long)region->length - 1,
 				       &last))
 			last = ULONG_MAX;
@@ -302,7 +302,7 @@ static int reserve_regions(struct iommufd_group *igroup,
 		}
 	}
 	if (hw_msi)
-		*msi_base = PHYS_ADDR_MAX;
+		*sw_msi = NULL;
 	return iova_space_reserve(&ioas->space, *reserved);
 }
 
@@ -347,17 +347,16 @@ static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		    struct iova_reserved **reserved)
 {
-	phys_addr_t msi_base;
+	struct iommu_resv_region *sw_msi;
 	int ret;
 
-	ret = reserve_regions(igroup, hwpt->ioas, reserved, &msi_base);
+	ret = reserve_regions(igroup, hwpt->ioas, reserved, &sw_msi);
 	if (ret)
 		return ret;
 	/* A vector that is set up as soon as the table is live needs it */
-	if (msi_base != PHYS_ADDR_MAX) {
-		ret = iommu_get_msi_cookie(hwpt->domain, msi_base);
-		/* -EEXIST: from an earlier group. -ENODEV: no need for it */
-		if (ret && ret != -EEXIST && ret != -ENODEV)
+	if (sw_msi) {
+		ret = iommufd_hwpt_take_doorbells(hwpt, sw_msi);
+		if (ret)
 			goto err_leave;
 	}
 	if (igroup->live != hwpt) {

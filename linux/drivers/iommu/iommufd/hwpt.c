@@ -574,6 +574,44 @@ void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 }
 
 /**
+ * iommufd_hwpt_take_doorbells - let the kernel map doorbells of interrupts
+ * @hwpt: the table; attach_lock of its IOAS is held
+ * @region: where, as the IOMMU driver of the group says that will be attached
+ *
+ * What is mapped there stays as long as the table does, whoever is attached. So
+ * no area can be there either, from the first attach of such a group on, even if
+ * that fails.
+ *
+ * Return: 0, -EADDRINUSE an area is there, -ENOMEM.
+ */
+int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
+				const struct iommu_resv_region *region)
+{
+	struct iova_space *space = &hwpt->ioas->space;
+	struct iova_reserved *window = NULL;
+	int ret;
+
+	/* An earlier group's: of one driver, all have the same */
+	if (hwpt->doorbells)
+		return 0;
+	ret = iova_reserved_add(&window, region->start,
+				region->start + region->length - 1);
+	if (ret)
+		return ret;
+	ret = iova_space_reserve(space, window);
+	if (ret)
+		return ret;
+	ret = iommu_get_msi_cookie(hwpt->domain, region->start);
+	if (ret) {
+		iova_space_unreserve(space, window);
+		/* The kernel can't map them, nor needs to */
+		return ret == -ENODEV ? 0 : ret;
+	}
+	hwpt->doorbells = window;
+	return 0;
+}
+
+/**
  * iommufd_hwpt_explore - find out what an IOMMU can do with a new table
  * @hwpt: table that is not filled
  * @group: group whose DMA is blocked, and is again after that
@@ -746,6 +784,8 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 		up_write(&ioas->domains_lock);
 	}
 	iova_space_unreserve(&ioas->space, hwpt->beyond);
+	if (hwpt->doorbells)
+		iova_space_unreserve(&ioas->space, hwpt->doorbells);
 	if (hwpt->domain) {
 		wait_for_vectors();
 		iommu_domain_free(hwpt->domain);

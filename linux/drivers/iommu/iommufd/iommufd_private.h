@@ -570,6 +570,8 @@ void iommufd_maker_put(struct iommufd_maker *maker);
  *            VT-d reports that of the device attached last. Protected by
  *            domains_lock
  * @beyond: what is reserved because it is outside; protected by domains_lock
+ * @doorbells: what is reserved because the kernel maps doorbells there, or NULL;
+ *             protected by iommufd_ioas::attach_lock
  * @coherent: no device can bypass the CPU caches; constant once filled
  */
 struct iommufd_hwpt {
@@ -581,6 +583,7 @@ struct iommufd_hwpt {
 	struct list_head ioas_item;
 	struct iova_range aperture;
 	struct iova_reserved *beyond;
+	struct iova_reserved *doorbells;
 	bool user_made;
 	bool coherent;
 };
@@ -596,6 +599,8 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group);
 void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 			       struct iommu_group *group);
+int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
+				const struct iommu_resv_region *region);
 int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group);
 int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model);
 int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt);

@@ -117,4 +117,37 @@ TEST_F(msi, arrive_after_a_move_that_failed)
 	EXPECT_TRUE(arrives(&self->edu, self->event));
 }
 
+/*
+ * A table of the user's own keeps the doorbells that are mapped in it, and keeps
+ * others from their place (trap M5)
+ */
+TEST_F(msi, made_table_keeps_the_doorbells)
+{
+	__u32 hwpt;
+
+	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev_id, self->ioas, &hwpt));
+	ASSERT_EQ(0, ATTACH(hwpt));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+
+	ASSERT_EQ(0, detach_pt(self->device));
+	if (MAPS_DOORBELLS) {
+		EXPECT_ERRNO(EINVAL, MAP(MSI_START));
+	} else {
+		EXPECT_EQ(0, MAP(MSI_START));
+		EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, MSI_START,
+					PAGE));
+	}
+
+	ASSERT_EQ(0, ATTACH(hwpt));
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+	SET_UP();
+	EXPECT_TRUE(arrives(&self->edu, self->event));
+
+	/* With the table its place is free */
+	ASSERT_EQ(0, ATTACH(self->other));
+	ASSERT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
+	EXPECT_EQ(0, MAP(MSI_START));
+}
+
 TEST_HARNESS_MAIN
