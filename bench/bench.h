@@ -11,6 +11,9 @@
 
 #include "vfio_util.h"
 
+/* What the goals are for */
+#define SZ_4K 0x1000UL
+
 /* Where mappings begin: above all memory and the window of interrupts */
 #define IOVA (1UL << 32)
 

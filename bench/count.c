@@ -169,7 +169,7 @@ static void count_kind(bool legacy, enum memory_kind kind)
 		map_pieces(&s, buf, SZ_1G, 1);
 		unmap_pieces(&s, SZ_1G, 1);
 	}
-	map_and_unmap(&s, "4k", buf, PAGE, 1000);
+	map_and_unmap(&s, "4k", buf, SZ_4K, 1000);
 	map_and_unmap(&s, "64k", buf, SZ_64K, 500);
 	map_and_unmap(&s, "2m", buf, SZ_2M, 100);
 	map_and_unmap(&s, "256m", buf, SZ_256M, 1);
@@ -204,13 +204,13 @@ static void count_areas(bool legacy, size_t stride, size_t max)
 		for (; n < steps[i].last; n++) {
 			if (n == steps[i].last - steps[i].nr)
 				begin(steps[i].name);
-			check(space_map(&s, buf + n * PAGE % SZ_256M, PAGE, IOVA + n * stride * PAGE));
+			check(space_map(&s, buf + n * SZ_4K % SZ_256M, SZ_4K, IOVA + n * stride * SZ_4K));
 		}
 		end();
 		if (!steps[i].unmap_all)
 			continue;
 		begin(steps[i].unmap_all);
-		check(space_unmap(&s, IOVA, n * stride * PAGE));
+		check(space_unmap(&s, IOVA, n * stride * SZ_4K));
 		end();
 		n = 0;
 	}

@@ -52,13 +52,13 @@ static size_t huge_bytes(const void *buf, const char *field)
 static size_t count_runs(const void *buf, size_t size)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
-	size_t runs = 0, nr = size / PAGE, i, j;
+	size_t runs = 0, nr = size / SZ_4K, i, j;
 	uint64_t last = 0, entry[512];
 
 	if (fd < 0)
 		fail("/proc/self/pagemap");
 	for (i = 0; i < nr; i += 512) {
-		if (pread(fd, entry, sizeof(entry), ((uintptr_t)buf / PAGE + i) * 8) != sizeof(entry))
+		if (pread(fd, entry, sizeof(entry), ((uintptr_t)buf / SZ_4K + i) * 8) != sizeof(entry))
 			fail("/proc/self/pagemap");
 		for (j = 0; j < 512; j++) {
 			uint64_t pfn = entry[j] & ((1ULL << 55) - 1);
@@ -76,7 +76,7 @@ static size_t count_runs(const void *buf, size_t size)
 /* A figure for memory of another kind than it says would be worse than none */
 static void check_kind(enum memory_kind kind, const void *buf, size_t size)
 {
-	size_t pages = size / PAGE, runs = count_runs(buf, size);
+	size_t pages = size / SZ_4K, runs = count_runs(buf, size);
 	size_t thp = huge_bytes(buf, "AnonHugePages");
 	size_t hugetlb = huge_bytes(buf, "Private_Hugetlb");
 	bool good;
@@ -123,10 +123,10 @@ void *get_memory(enum memory_kind kind, size_t size)
 	if (kind != HUGETLB)
 		madvise(buf, size, kind == THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	if (kind == ALONE) {
-		touch(buf, size, 0, 2 * PAGE);
-		touch(buf, size, PAGE, 2 * PAGE);
+		touch(buf, size, 0, 2 * SZ_4K);
+		touch(buf, size, SZ_4K, 2 * SZ_4K);
 	} else {
-		touch(buf, size, 0, PAGE);
+		touch(buf, size, 0, SZ_4K);
 	}
 	check_kind(kind, buf, size);
 	return buf;

@@ -89,11 +89,11 @@ static void *make_request(void *arg)
 	while (state(r) != STARTED)
 		usleep(1000);
 	if (!strcmp(r->name, "stalled"))
-		r->ret = space_map(r->s, r->buf, PAGE, STALLED);
+		r->ret = space_map(r->s, r->buf, SZ_4K, STALLED);
 	else if (!strcmp(r->name, "MAP"))
-		r->ret = space_map(r->s, r->buf, PAGE, MEANWHILE);
+		r->ret = space_map(r->s, r->buf, SZ_4K, MEANWHILE);
 	else if (!strcmp(r->name, "UNMAP"))
-		r->ret = space_unmap(r->s, BEFORE, PAGE);
+		r->ret = space_unmap(r->s, BEFORE, SZ_4K);
 	else
 		r->ret = space_ask(r->s);
 	set_state(r, DONE);
@@ -132,16 +132,16 @@ static void stall(bool legacy)
 	second_processor(false);
 	space_open(&s, legacy, &devices[0]);
 	second_processor(true);
-	buf = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	missing = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buf = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	missing = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buf == MAP_FAILED || missing == MAP_FAILED)
 		fail("mmap");
-	if (space_map(&s, buf, PAGE, BEFORE))
+	if (space_map(&s, buf, SZ_4K, BEFORE))
 		fail("MAP");
 
 	event.fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	reg.range.start = (uintptr_t)missing;
-	reg.range.len = PAGE;
+	reg.range.len = SZ_4K;
 	if (event.fd < 0 || ioctl(event.fd, UFFDIO_API, &api) || ioctl(event.fd, UFFDIO_REGISTER, &reg))
 		fail("userfaultfd");
 	prepare(&stalled, &s, "stalled", missing);
@@ -194,8 +194,8 @@ struct work {
 };
 
 static const struct work works[] = {
-	{ "4 KiB", SMALL, PAGE, 10000 },
-	{ "64 KiB", SMALL, 16 * PAGE, 6000 },
+	{ "4 KiB", SMALL, SZ_4K, 10000 },
+	{ "64 KiB", SMALL, 16 * SZ_4K, 6000 },
 	{ "2 MiB", SMALL, SZ_2M, 300 },
 	{ "2 MiB THP", THP, SZ_2M, 6000 },
 	{ "no requests", SMALL, 0, 300000000 }, /* what the host gives to two processors */
