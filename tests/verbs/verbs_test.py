@@ -151,7 +151,7 @@ class Verbs(unittest.TestCase):
         for command in ['make', 'test'], ['vm/kernel', 'plain'], ['vm/initrd', 'plain'], ['vm/run']:
             with self.subTest(command):
                 if command[0] == 'make':
-                    r = subprocess.run([*command, 'ARCH=vax'], cwd=self.repo, capture_output=True, text=True)
+                    r = subprocess.run([*command, '-s', '--no-print-directory', 'ARCH=vax'], cwd=self.repo, capture_output=True, text=True)
                     self.assertEqual((2, ''), (r.returncode, r.stdout))
                     self.assertIn('no architecture is called vax; there are: x86 arm64', r.stderr)
                     self.assertEqual(1, len(r.stderr.splitlines()))
