@@ -10,6 +10,9 @@
 #include "../kselftest_harness.h"
 #include "iommufd_util.h"
 
+/* What a page of page table entries maps */
+#define HUGE_PAGE (PAGE * (PAGE / 8))
+
 FIXTURE(ioas)
 {
 	int fd;
@@ -479,18 +482,21 @@ TEST_F(ioas, auto_iova_is_aligned_like_the_memory)
 {
 	__u64 iova = 0;
 
-	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * SZ_2M, SZ_2M, &iova));
-	EXPECT_EQ(SZ_2M, iova);
-	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * SZ_2M, 64 * SZ_2M, &iova));
-	EXPECT_EQ(2 * SZ_2M, iova);
-	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * SZ_2M, 4 * PAGE, &iova));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE, HUGE_PAGE,
+			 &iova));
+	EXPECT_EQ(HUGE_PAGE, iova);
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE,
+			 64 * HUGE_PAGE, &iova));
+	EXPECT_EQ(2 * HUGE_PAGE, iova);
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE, 4 * PAGE,
+			 &iova));
 	EXPECT_EQ(4 * PAGE, iova);
-	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * SZ_2M + PAGE, 4 * PAGE,
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE + PAGE, 4 * PAGE,
 			 &iova));
 	EXPECT_EQ(PAGE * 8, iova);
 	/* The memory at 0 is as aligned as can be */
-	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, SZ_2M, &iova));
-	EXPECT_EQ(66 * SZ_2M, iova);
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, HUGE_PAGE, &iova));
+	EXPECT_EQ(66 * HUGE_PAGE, iova);
 }
 
 /* The offset in the page is kept */
@@ -520,7 +526,7 @@ TEST_F(ioas, auto_iova_of_enormous_length_fails)
 		     map(self->fd, self->id, MAP_RW, 0, ~0UL - 2 * PAGE, &iova));
 	iova = 0;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, (1UL << 62) + PAGE, &iova));
-	EXPECT_EQ(SZ_2M, iova);
+	EXPECT_EQ(HUGE_PAGE, iova);
 	iova = 0;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, 1UL << 62, &iova));
 	iova = 0;

@@ -436,7 +436,7 @@ TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 	ASSERT_LE(0, first);
 	ASSERT_LE(0, second);
 	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
-	EXPECT_EQ(self->locked + 16, status_kb("VmLck"));
+	EXPECT_EQ(self->locked + PAGES_KB(4), status_kb("VmLck"));
 	close(first);
 	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	close(second);
