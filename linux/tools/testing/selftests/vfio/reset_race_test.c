@@ -79,11 +79,11 @@ static bool in_one_group(const struct both *both)
 /* From one page to the other through the device */
 static bool dma_works(struct both *both, int i, unsigned int seed)
 {
-	fill_pattern(both->mem, PAGE / 2, seed);
+	fill_pattern(both->mem, 2048, seed);
 	memset(both->mem + PAGE, 0, PAGE);
-	return !edu_dma_from_ram(&both->edu[i], IOVA, PAGE / 2) &&
-	       !edu_dma_to_ram(&both->edu[i], IOVA + PAGE, PAGE / 2) &&
-	       is_pattern(both->mem + PAGE, PAGE / 2, seed);
+	return !edu_dma_from_ram(&both->edu[i], IOVA, 2048) &&
+	       !edu_dma_to_ram(&both->edu[i], IOVA + PAGE, 2048) &&
+	       is_pattern(both->mem + PAGE, 2048, seed);
 }
 
 /* All is as it was: a reset is a reset, and then both do what they are told */

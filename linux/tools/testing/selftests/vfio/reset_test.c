@@ -380,11 +380,11 @@ FIXTURE_TEARDOWN(both)
 /* From one page to the other through the device */
 static bool dma_works(struct edu *edu, char *mem, unsigned int seed)
 {
-	fill_pattern(mem, PAGE / 2, seed);
+	fill_pattern(mem, 2048, seed);
 	memset(mem + PAGE, 0, PAGE);
-	return !edu_dma_from_ram(edu, IOVA, PAGE / 2) &&
-	       !edu_dma_to_ram(edu, IOVA + PAGE, PAGE / 2) &&
-	       is_pattern(mem + PAGE, PAGE / 2, seed);
+	return !edu_dma_from_ram(edu, IOVA, 2048) &&
+	       !edu_dma_to_ram(edu, IOVA + PAGE, 2048) &&
+	       is_pattern(mem + PAGE, 2048, seed);
 }
 
 /* Each of them tells of both */
@@ -635,14 +635,14 @@ TEST_F(both, close_of_one_leaves_the_other)
 		SKIP(return, LOST_DMA);
 	ASSERT_EQ(0, set_mark(&self->dev[0]));
 	ASSERT_EQ(0, set_mark(&self->dev[1]));
-	fill_pattern(self->mem, PAGE / 2, 3);
-	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, PAGE / 2));
+	fill_pattern(self->mem, 2048, 3);
+	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, 2048));
 	/* A transfer takes 100 ms, a close far less */
-	edu_start_to_ram(&self->edu[1], IOVA + PAGE, PAGE / 2);
+	edu_start_to_ram(&self->edu[1], IOVA + PAGE, 2048);
 	edu_close(&self->edu[0]);
 	close(self->device[0]);
 	EXPECT_EQ(0, edu_wait(&self->edu[1]));
-	EXPECT_TRUE(is_pattern(self->mem + PAGE, PAGE / 2, 3));
+	EXPECT_TRUE(is_pattern(self->mem + PAGE, 2048, 3));
 	EXPECT_TRUE(has_mark(&self->dev[0]));
 	EXPECT_TRUE(has_mark(&self->dev[1]));
 	EXPECT_TRUE(dma_works(&self->edu[1], self->mem, 4));
