@@ -112,7 +112,7 @@ err_unmap:
 	return ret;
 }
 
-/* Is it mapped as high as nothing was in some table that grows? */
+/* Is an area higher than anything that was mapped in some table that grows? */
 static bool is_beyond_reach(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	return area->last > ioas->reach && !list_empty(&ioas->hwpts);

@@ -158,9 +158,17 @@ static void *go_to_and_fro(void *arg)
 TEST_F_TIMEOUT(table_race, interrupts_are_set_up_beside_attach, ANY_TIME)
 {
 	pthread_t threads[2];
+	struct pci_dev dev;
 	struct edu edu;
 	int event;
 
+	/* Behind the bridge of the pair interrupts get lost here on AMD's: see testing.md */
+	if (find_edu_alone(&dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	close(self->dev_a);
+	self->dev_a = open_cdev(&dev);
+	ASSERT_LE(0, self->dev_a);
 	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, &self->id_a));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->other));
