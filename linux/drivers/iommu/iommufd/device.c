@@ -127,9 +127,9 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
  * Context: sleeps. The caller makes sure that @dev stays.
  *
  * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
- * the CPU caches, -ENODEV it has no IOMMU group, or one whose driver can't keep it
- * from memory, -EPERM its interrupts are not
- * isolated or the group has another owner, -EBUSY, -ENOMEM.
+ * the CPU caches, -ENODEV it has no IOMMU group, or its IOMMU driver can't keep it
+ * from memory, -EPERM its interrupts are not isolated or the group has another
+ * owner, -EBUSY, -ENOMEM.
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 				    struct device *dev, u32 *id)
