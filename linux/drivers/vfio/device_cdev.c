@@ -4,8 +4,9 @@
  *
  * Who opens the node has a file that can do nothing but bind. Binding takes the
  * device's DMA for an iommufd and opens the device; closing the file is the
- * only way to undo it. Devices that no IOMMU protects have no node, unless they
- * are emulated and do no DMA of their own.
+ * only way to undo it. A file that has bound nothing keeps neither the device nor
+ * its driver. Devices that no IOMMU protects have no node, unless they are
+ * emulated and do no DMA of their own.
  */
 #include <linux/cdev.h>
 #include <linux/fs.h>
@@ -17,26 +18,77 @@
 
 #include "vfio.h"
 
+/**
+ * struct vfio_cdev - the node of a vfio device
+ * @dev: the node in sysfs
+ * @cdev: the node in /dev, which holds @dev. An open file holds @cdev, hence this
+ *        structure, and nothing else until it binds
+ * @lock: protects @device
+ * @device: the device, NULL as soon as it is being unregistered
+ * @enforces_coherency: iommufd_enforces_coherency() of the device
+ */
+struct vfio_cdev {
+	struct device		dev;
+	struct cdev		cdev;
+	spinlock_t		lock; /* protects @device */
+	struct vfio_device	*device;
+	bool			enforces_coherency;
+};
+
 static dev_t cdev_devt;
+
+static void vfio_cdev_release(struct device *dev)
+{
+	kfree(container_of(dev, struct vfio_cdev, dev));
+}
+
+/* Files of the node that have not begun to bind are too late */
+static void cut_off(struct vfio_cdev *cdev)
+{
+	spin_lock(&cdev->lock);
+	WRITE_ONCE(cdev->device, NULL);
+	spin_unlock(&cdev->lock);
+}
 
 /**
  * vfio_cdev_add - add a device to sysfs, with a node if it can have one
- * @device: device whose name is set, and which may be opened from now on
+ * @device: device whose name is set, and which may be bound from now on
  *
- * Return: 0 or the errno of cdev_device_add().
+ * A file that was opened and never bound can outlive the device by any time, so the
+ * node is an object of its own: drivers expect that what they unregister is theirs
+ * alone.
+ *
+ * Return: 0, -ENOMEM, or the errno of cdev_device_add().
  */
 int vfio_cdev_add(struct vfio_device *device)
 {
+	struct vfio_cdev *cdev;
 	int ret;
 
+	cdev = kzalloc(sizeof(*cdev), GFP_KERNEL);
+	if (!cdev)
+		return -ENOMEM;
+
+	spin_lock_init(&cdev->lock);
+	cdev->device = device;
+	cdev->enforces_coherency = vfio_device_enforces_coherency(device);
+	device_initialize(&cdev->dev);
+	cdev->dev.release = vfio_cdev_release;
+	cdev->dev.class = device->device.class;
+	cdev->dev.parent = device->dev;
 	if (device->group->type != VFIO_NO_IOMMU)
-		device->device.devt = MKDEV(MAJOR(cdev_devt), device->index);
-	cdev_init(&device->cdev, &vfio_device_fops);
-	/* What is to be called last when the file is closed is in there */
-	device->cdev.owner = device->dev->driver->owner;
-	ret = cdev_device_add(&device->cdev, &device->device);
+		cdev->dev.devt = MKDEV(MAJOR(cdev_devt), device->index);
+	cdev_init(&cdev->cdev, &vfio_device_fops);
+	cdev->cdev.owner = THIS_MODULE;
+	device->cdev = cdev;
+
+	ret = dev_set_name(&cdev->dev, "%s", dev_name(&device->device));
+	if (!ret)
+		ret = cdev_device_add(&cdev->cdev, &cdev->dev);
 	if (ret) {
-		/* Somebody may have opened it for all that */
+		cut_off(cdev);
+		put_device(&cdev->dev);
+		/* Somebody may have bound it for all that */
 		vfio_device_put_registration(device);
 		wait_for_completion(&device->comp);
 	}
@@ -45,45 +97,59 @@ int vfio_cdev_add(struct vfio_device *device)
 
 /**
  * vfio_cdev_del - undo vfio_cdev_add()
- * @device: the device, which files may still be open on
+ * @device: the device, which files may still be bound to
  */
 void vfio_cdev_del(struct vfio_device *device)
 {
-	WRITE_ONCE(device->cdev_gone, true);
-	cdev_device_del(&device->cdev, &device->device);
+	struct vfio_cdev *cdev = device->cdev;
+
+	cut_off(cdev);
+	cdev_device_del(&cdev->cdev, &cdev->dev);
+	put_device(&cdev->dev);
 }
 
 /* file_operations.open of the node; the group makes its files in another way */
 int vfio_cdev_open(struct inode *inode, struct file *file)
 {
 	struct vfio_device_file *df;
-	struct vfio_device *device;
-	int ret = -ENODEV;
+	struct vfio_cdev *cdev;
 
-	device = container_of(inode->i_cdev, struct vfio_device, cdev);
+	cdev = container_of(inode->i_cdev, struct vfio_cdev, cdev);
 
-	if (!vfio_device_try_get_registration(device))
-		return ret;
+	/* An inode that was opened before leads here even after the node is gone */
+	if (!READ_ONCE(cdev->device))
+		return -ENODEV;
 
-	/*
-	 * An inode that was opened before leads here even after the node is
-	 * gone. Don't let new files keep a device that is about to leave.
-	 */
-	if (READ_ONCE(device->cdev_gone))
-		goto err_put;
-
-	df = vfio_device_file_alloc(device);
-	if (!df) {
-		ret = -ENOMEM;
-		goto err_put;
-	}
-	df->cdev = true;
+	df = vfio_device_file_alloc();
+	if (!df)
+		return -ENOMEM;
+	df->cdev = cdev;
 	file->private_data = df;
 	return 0;
+}
 
-err_put:
+/* What BIND holds until the file is closed: the registration and the driver */
+static struct vfio_device *hold_device(struct vfio_cdev *cdev)
+{
+	struct vfio_device *device;
+
+	spin_lock(&cdev->lock);
+	device = cdev->device;
+	if (device && !vfio_device_try_get_registration(device))
+		device = NULL;
+	spin_unlock(&cdev->lock);
+
+	if (device && !try_module_get(device->dev->driver->owner)) {
+		vfio_device_put_registration(device);
+		device = NULL;
+	}
+	return device;
+}
+
+static void let_device_go(struct vfio_device *device)
+{
+	module_put(device->dev->driver->owner);
 	vfio_device_put_registration(device);
-	return ret;
 }
 
 /*
@@ -137,7 +203,6 @@ static int check_token(struct vfio_device *device, const uuid_t *token)
 	return ret ? 0 : -EINVAL;
 }
 
-/* The open file holds the driver's module, see vfio_cdev_add() */
 static int open_device(struct vfio_device *device, struct kvm *kvm)
 {
 	int ret = 0;
@@ -218,29 +283,23 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
  * The checks have the order that userspace knows. What was bound is taken again if
  * the driver can't open the device.
  */
-static int bind_locked(struct vfio_device_file *df,
+static int bind_locked(struct vfio_device *device,
 		       const struct vfio_device_bind_iommufd *bind,
 		       const uuid_t *token, struct kvm *kvm, u32 *id,
 		       struct vfio_iommufd_binding *taken)
 {
-	struct vfio_device *device = df->device;
 	struct iommufd_ctx *ctx;
 	int ret;
 
 	ret = block_group(device->group, 0);
 	if (ret)
 		return ret;
-	if (vfio_device_file_granted(df))
-		return -EINVAL;
 	ctx = iommufd_get(bind->iommufd);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 
 	ret = -EINVAL;
 	if (device->cdev_taken)
-		goto out_put;
-	ret = -ENODEV;
-	if (READ_ONCE(device->cdev_gone))
 		goto out_put;
 	ret = check_token(device, token);
 	if (ret)
@@ -263,37 +322,18 @@ out_put:
 	return ret;
 }
 
-/**
- * vfio_cdev_bind - VFIO_DEVICE_BIND_IOMMUFD
- * @df: file of any kind
- * @arg: struct vfio_device_bind_iommufd
- *
- * Return: 0, or an errno with everything undone, so that the caller can try
- * again. Only a VF token that the driver of a PF has accepted stays in force, as
- * in the group path.
- */
-int vfio_cdev_bind(struct vfio_device_file *df,
-		   struct vfio_device_bind_iommufd __user *arg)
+static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
+		       const struct vfio_device_bind_iommufd *bind,
+		       const uuid_t *token, u32 __user *out_devid)
 {
 	struct vfio_iommufd_binding taken = {};
-	struct vfio_device *device = df->device;
-	struct vfio_device_bind_iommufd cmd;
-	uuid_t token, *given = NULL;
 	struct kvm *kvm;
 	u32 id;
 	int ret;
 
-	ret = copy_bind(&cmd, arg, &token);
-	if (ret)
-		return ret;
-	if (!df->cdev)
-		return -EINVAL;
-
-	if (cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN)
-		given = &token;
 	kvm = vfio_vm_get(&df->vm);
 	mutex_lock(&device->dev_set->lock);
-	ret = bind_locked(df, &cmd, given, kvm, &id, &taken);
+	ret = bind_locked(device, bind, token, kvm, &id, &taken);
 	mutex_unlock(&device->dev_set->lock);
 	if (ret) {
 		if (taken.access || taken.device)
@@ -306,22 +346,71 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 	 * User memory can take any time, so not under a lock that other users
 	 * may want. The device is open, so nobody can bind it meanwhile.
 	 */
-	if (put_user(id, &arg->out_devid)) {
+	if (put_user(id, out_devid)) {
 		close_device(device);
 		return -EFAULT;
 	}
-	vfio_device_file_grant(df);
+	vfio_device_file_grant(df, device);
 	return 0;
 }
 
 /**
+ * vfio_cdev_bind - VFIO_DEVICE_BIND_IOMMUFD
+ * @df: file of any kind
+ * @arg: struct vfio_device_bind_iommufd
+ *
+ * Return: 0, -ENODEV if the device is being or was unregistered, or an errno with
+ * everything undone, so that the caller can try again. Only a VF token that the
+ * driver of a PF has accepted stays in force, as in the group path.
+ */
+int vfio_cdev_bind(struct vfio_device_file *df,
+		   struct vfio_device_bind_iommufd __user *arg)
+{
+	struct vfio_device_bind_iommufd cmd;
+	uuid_t token, *given = NULL;
+	struct vfio_device *device;
+	int ret;
+
+	ret = copy_bind(&cmd, arg, &token);
+	if (ret)
+		return ret;
+	if (!df->cdev || vfio_device_file_granted(df))
+		return -EINVAL;
+
+	device = hold_device(df->cdev);
+	if (!device)
+		return -ENODEV;
+	if (cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN)
+		given = &token;
+	ret = bind_device(df, device, &cmd, given, &arg->out_devid);
+	if (ret)
+		let_device_go(device);
+	return ret;
+}
+
+/**
  * vfio_cdev_close - end what the file has bound, if it has
- * @df: file that is being released
+ * @df: file of the node that is being released
  */
 void vfio_cdev_close(struct vfio_device_file *df)
 {
-	if (df->access_granted)
-		close_device(df->device);
+	struct vfio_device *device = df->device;
+
+	if (device) {
+		close_device(device);
+		let_device_go(device);
+	}
+}
+
+/**
+ * vfio_cdev_enforces_coherency - can DMA of a file's device bypass the caches?
+ * @df: file of the node, bound or not, whose device may have been unregistered
+ *
+ * Return: false if it can.
+ */
+bool vfio_cdev_enforces_coherency(struct vfio_device_file *df)
+{
+	return df->cdev->enforces_coherency;
 }
 
 /* A structure that will not grow, has no flags yet, and begins with both */
@@ -361,7 +450,7 @@ static int detach(struct vfio_device *device, void __user *arg)
 }
 
 /**
- * vfio_cdev_ioctl - what the node adds to, and takes from, a device's ioctls
+ * vfio_cdev_ioctl - ioctls that only files of the node have
  * @df: file that was given access
  * @cmd: ioctl
  * @arg: its argument
@@ -371,14 +460,16 @@ static int detach(struct vfio_device *device, void __user *arg)
 int vfio_cdev_ioctl(struct vfio_device_file *df, unsigned int cmd,
 		    void __user *arg)
 {
+	struct vfio_device *device = df->device;
+
 	if (!df->cdev)
 		return -ENOIOCTLCMD;
 
 	switch (cmd) {
 	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
-		return attach(df->device, arg);
+		return attach(device, arg);
 	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
-		return detach(df->device, arg);
+		return detach(device, arg);
 	default:
 		return -ENOIOCTLCMD;
 	}

@@ -210,14 +210,16 @@ bool vfio_device_enforces_coherency(struct vfio_device *device)
  * vfio_group_enforces_coherency - the same for all devices of a group
  * @group: the group
  *
- * Return: true if none of its devices can.
+ * Return: true if none of its devices can, and there is one.
  */
 bool vfio_group_enforces_coherency(struct vfio_group *group)
 {
 	struct vfio_device *device;
-	bool ret = true;
+	bool ret;
 
 	mutex_lock(&group->device_lock);
+	/* A device that is being unregistered may still be open, but is not here */
+	ret = !list_empty(&group->device_list);
 	list_for_each_entry(device, &group->device_list, group_next)
 		ret = ret && vfio_device_enforces_coherency(device);
 	mutex_unlock(&group->device_lock);

@@ -10,12 +10,32 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
 #include "../../../../samples/vfio-mdev/mdpin.h"
 #include "kvm_util.h"
 #include "vfio_util.h"
+
+static int send_fd(int socket, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(fd))] = {};
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, 0) == 1 ? 0 : -1;
+}
 
 /*
  * What is no file of VFIO, and what is no request
@@ -351,6 +371,58 @@ TEST_F(args, each_file_of_a_node_is_added)
 		EXPECT_ERRNO(ENOENT, del_file(self->vfio, fds[i]));
 		close(fds[i]);
 	}
+}
+
+/*
+ * Whoever holds files of a node that were never bound, and as many as there may be: the
+ * driver lets the device go, which KVM reads nothing of any more
+ */
+TEST_F(args, unbound_files_do_not_hold_off_removal)
+{
+	struct pci_dev dev, other;
+	int files[64], added[8], pair[2], iommufd, file;
+	unsigned int i;
+
+	if (!has_nodes())
+		SKIP(return, "no device nodes");
+	ASSERT_EQ(0, find_edu_alone(&dev));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		files[i] = open_cdev(&dev);
+		ASSERT_LE(0, files[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(added); i++) {
+		added[i] = open_cdev(&dev);
+		ASSERT_EQ(0, add_file(self->vfio, added[i]));
+		file = open_cdev(&dev);
+		ASSERT_EQ(0, send_fd(pair[0], file));
+		close(file);
+	}
+	close(added[0]);
+	ASSERT_EQ(0, unbind_driver(&dev));
+	EXPECT_FALSE(is_bound(&dev, "vfio-pci"));
+
+	/* One that KVM got, each that it is asked for, one that it gets now */
+	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	EXPECT_ERRNO(ENODEV, bind_iommufd(added[1], iommufd, NULL));
+	EXPECT_EQ(0, del_file(self->vfio, added[1]));
+	EXPECT_EQ(0, add_file(self->vfio, files[0]));
+	EXPECT_ERRNO(ENODEV, bind_iommufd(files[0], iommufd, NULL));
+	if (!find_edu_neighbours(&dev, &other)) {
+		ASSERT_EQ(0, bind_vfio_pci(&other));
+		file = open_cdev(&other);
+		EXPECT_EQ(0, add_file(self->vfio, file));
+		EXPECT_EQ(0, bind_iommufd(file, iommufd, NULL));
+		close(file);
+	}
+	close(iommufd);
+	for (i = 1; i < ARRAY_SIZE(added); i++)
+		close(added[i]);
+	for (i = 0; i < ARRAY_SIZE(files); i++)
+		close(files[i]);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /*

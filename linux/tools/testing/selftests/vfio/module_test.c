@@ -169,14 +169,24 @@ FIXTURE_TEARDOWN(module)
 	close_it(self);
 }
 
-/* Nothing but an open node */
-TEST_F(module, open_node_keeps_the_driver)
+/* A bound node; one that is open and no more keeps VFIO alone */
+TEST_F(module, bound_node_keeps_the_driver)
 {
-	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
-	EXPECT_TRUE(is_bound(&self->dev, "vfio-pci"));
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
+	EXPECT_TRUE(is_bound(&self->dev, "vfio-pci"));
 	close_it(self);
+	EXPECT_STREQ("", unload_all());
+	EXPECT_EQ(0, use_again(self));
+}
+
+TEST_F(module, open_node_keeps_vfio)
+{
+	close(self->iommufd);
+	EXPECT_EQ(0, unload("vfio_pci"));
+	EXPECT_EQ(0, unload("vfio_pci_core"));
+	EXPECT_STREQ(is_loaded("vfio") ? "vfio" : "", unload_all());
+	close(self->device);
 	EXPECT_STREQ("", unload_all());
 	EXPECT_EQ(0, use_again(self));
 }
@@ -228,7 +238,6 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	ASSERT_EQ(0, mdev_create(&mdev, "mdpin", "hearing"));
 	device = open_cdev(&mdev);
 	ASSERT_LE(0, device);
-	EXPECT_ERRNO(EWOULDBLOCK, unload("mdpin"));
 	EXPECT_EQ(0, bind_iommufd(device, self->iommufd, NULL));
 	EXPECT_ERRNO(EWOULDBLOCK, unload("mdpin"));
 	close(device);
@@ -241,17 +250,14 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* A file that nobody has open but KVM: of a group, whose device is not open */
-TEST_F(module, kvm_with_a_group_keeps_vfio)
+/* A file that nobody has open but KVM, and whose device is not open */
+static void kvm_keeps_vfio(struct __test_metadata *_metadata,
+			   struct _test_data_module *self, int file)
 {
-	int group;
-
-	close_it(self);
+	ASSERT_LE(0, file);
 	ASSERT_EQ(0, open_kvm(self));
-	group = open_group(&self->dev);
-	ASSERT_LE(0, group);
-	EXPECT_EQ(0, kvm_add(self, group));
-	close(group);
+	EXPECT_EQ(0, kvm_add(self, file));
+	close(file);
 	EXPECT_STREQ("kvm_amd", unload_all());
 	EXPECT_EQ(0, unload("vfio_pci"));
 	EXPECT_EQ(0, unload("vfio_pci_core"));
@@ -266,16 +272,16 @@ TEST_F(module, kvm_with_a_group_keeps_vfio)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* The same of a node */
-TEST_F(module, kvm_with_a_node_keeps_the_driver)
+TEST_F(module, kvm_with_a_group_keeps_vfio)
 {
-	ASSERT_EQ(0, open_kvm(self));
-	EXPECT_EQ(0, kvm_add(self, self->device));
 	close_it(self);
-	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
-	close_kvm(self);
-	EXPECT_STREQ("", unload_all());
-	EXPECT_EQ(0, use_again(self));
+	kvm_keeps_vfio(_metadata, self, open_group(&self->dev));
+}
+
+TEST_F(module, kvm_with_a_node_keeps_vfio)
+{
+	close_it(self);
+	kvm_keeps_vfio(_metadata, self, open_cdev(&self->dev));
 }
 
 /* KVM has the device's file, and the device has the VM: trap H6 */

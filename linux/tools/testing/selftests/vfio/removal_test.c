@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A device is taken away while a program has it open: its driver is told to let go, or
- * the device is removed (trap E7). That waits for the file to be closed; nobody new gets
- * in meanwhile; and the user of an open device is asked to leave. To reset a device waits
- * for nobody.
+ * the device is removed (trap E7). That waits for a bound file to be closed, and for no
+ * other; nobody new gets in meanwhile; and the user of an open device is asked to leave.
+ * To reset a device waits for nobody.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -320,11 +320,22 @@ static bool removal_ends(struct user *user)
 	return false;
 }
 
-/* The node is gone while the driver still waits, and it ends with the file */
+/*
+ * The node is gone while the driver still waits, and it ends with the file. A file that
+ * has bound nothing does not make it wait
+ */
 TEST_F(removal, node_goes_before_the_wait)
 {
+	char byte;
+
 	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
+	if (variant->state == OPEN) {
+		EXPECT_TRUE(removal_ends(&self->user));
+		EXPECT_ERRNO(EINVAL, read(self->user.opened.device, &byte, 1));
+		end_all(&self->user);
+		return;
+	}
 	ASSERT_TRUE(still_waits(&self->user));
 	/* Nobody who has it is disturbed meanwhile */
 	end_use(&self->user);
@@ -420,6 +431,33 @@ TEST_F(removal, user_is_asked_to_leave)
 	end_all(&self->user);
 	EXPECT_TRUE(removal_ends(&self->user));
 	close(pfd.fd);
+}
+
+/*
+ * Who opens the device by its group again and again, so that it is always open, is
+ * refused as soon as the driver is told to let go
+ */
+TEST(group_user_does_not_hold_off_removal)
+{
+	struct user user = {};
+	struct legacy *l = &user.opened.legacy;
+	int next;
+
+	if (find_edu_alone(&user.dev))
+		SKIP(return, "no edu device that is alone in its group");
+	ASSERT_EQ(0, bind_vfio_pci(&user.dev));
+	ASSERT_EQ(0, open_as_far_as(&user, BOUND, CONTAINER));
+	start_removal(&user, false);
+	while ((next = ioctl(l->group, VFIO_GROUP_GET_DEVICE_FD,
+			     user.dev.bdf)) >= 0) {
+		close(l->device);
+		l->device = next;
+	}
+	EXPECT_EQ(ENODEV, errno);
+	EXPECT_TRUE(still_waits(&user));
+	end_all(&user);
+	EXPECT_TRUE(removal_ends(&user));
+	EXPECT_EQ(0, bind_vfio_pci(&user.dev));
 }
 
 /*

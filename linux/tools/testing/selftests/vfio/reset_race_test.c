@@ -438,6 +438,29 @@ TEST_F_TIMEOUT(race, sibling_is_removed, ANY_TIME)
 	EXPECT_TRUE(all_works(both));
 }
 
+/* A file that outlives the device has nothing of it that is still looked at */
+TEST_F_TIMEOUT(race, file_outlives_its_device, ANY_TIME)
+{
+	struct both *both = &self->both;
+	pthread_t threads[1];
+	int i, file;
+
+	close_one(both, 1);
+	start_again();
+	START(&threads[0], ask_who_is_there);
+	for (i = 0; i < 10; i++) {
+		file = open_cdev(&both->dev[1]);
+		ASSERT_LE(0, file);
+		ASSERT_EQ(0, remove_and_add(&both->dev[1]));
+		EXPECT_ERRNO(ENODEV, bind_iommufd(file, both->iommufd, NULL));
+		close(file);
+	}
+	run_for(0, threads, 1);
+	EXPECT_EQ(0, wrong);
+	ASSERT_EQ(0, open_one(both, 1));
+	EXPECT_TRUE(all_works(both));
+}
+
 static void *reset_others(void *arg)
 {
 	struct _test_data_race *self = arg;
