@@ -142,15 +142,14 @@ int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
  *
  * Context: may call the driver's dma_unmap.
  *
- * Return: 0, or -EBUSY for an emulated device that another thread attaches or
- * detaches.
+ * Return: 0; -EINTR; or -EBUSY for an emulated device that another thread attaches
+ * or detaches.
  */
 int vfio_iommufd_detach(struct vfio_device *device)
 {
 	if (device->iommufd_access)
 		return iommufd_access_detach(device->iommufd_access);
-	iommufd_detach(device->iommufd_device);
-	return 0;
+	return iommufd_detach(device->iommufd_device);
 }
 
 /**

@@ -83,9 +83,13 @@ static unsigned long offset_in_pages(struct iommufd_area *area,
 static int pin_page(struct iommufd_pages *pages,
 		    struct interval_tree_node *part, unsigned long index)
 {
+	int ret;
+
 	part->start = index;
 	part->last = index;
-	return iommufd_pages_pin(pages, part);
+	ret = iommufd_pages_pin(pages, part);
+	/* Who asks need not be a system call that can begin anew */
+	return ret == -ERESTARTNOINTR ? -EINTR : ret;
 }
 
 static struct page *pinned_page(struct iommufd_pages *pages,
@@ -199,7 +203,7 @@ int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 		       struct page **list)
 {
 	unsigned long done, end;
-	int ret = 0;
+	int ret;
 
 	if (!access->ops->unpin || !npages || offset_in_page(iova))
 		return -EINVAL;
@@ -207,7 +211,9 @@ int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 	    check_add_overflow(iova, (npages << PAGE_SHIFT) - 1, &end))
 		return -EOVERFLOW;
 
-	mutex_lock(&access->lock);
+	ret = mutex_lock_killable(&access->lock);
+	if (ret)
+		return ret;
 	if (!access->ioas || access->changing)
 		ret = -ENOENT;
 	for (done = 0; !ret && done < npages; done++) {
@@ -321,7 +327,7 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 {
 	struct iommufd_ioas *ioas;
 	unsigned long last;
-	int ret = -ENOENT;
+	int ret;
 
 	if (!length)
 		return -EINVAL;
@@ -329,13 +335,15 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		return -EOVERFLOW;
 
 	/* Detaching meanwhile is fine: the reference keeps the areas */
-	mutex_lock(&access->lock);
+	ret = mutex_lock_killable(&access->lock);
+	if (ret)
+		return ret;
 	ioas = access->changing ? NULL : access->ioas;
 	if (ioas)
 		refcount_inc(&ioas->obj.refs);
 	mutex_unlock(&access->lock);
 	if (!ioas)
-		return ret;
+		return -ENOENT;
 
 	while (length) {
 		struct iommufd_area *area = begin_access(ioas, iova, flags);
@@ -359,6 +367,9 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
 
+/* Pages that a driver is asked for at once: they are counted under the lock of the space */
+#define MAX_ASKED 512
+
 /*
  * Find pages that an access has pinned, the first of them in [*iova, last]; how
  * many bytes
@@ -371,7 +382,8 @@ static unsigned long find_pinned(struct iommufd_access *access,
 	if (!xa_find(&access->pins, &index, last >> PAGE_SHIFT, XA_PRESENT))
 		return 0;
 	*iova = index << PAGE_SHIFT;
-	for (end = index + 1; end <= last >> PAGE_SHIFT; end++)
+	last = min(last >> PAGE_SHIFT, index + MAX_ASKED - 1);
+	for (end = index + 1; end <= last; end++)
 		if (!xa_load(&access->pins, end))
 			break;
 	return (end - index) << PAGE_SHIFT;
@@ -466,7 +478,10 @@ static void drop_pins(struct iommufd_access *access)
 		pr_warn_ratelimited("iommufd: a driver has left pages pinned\n");
 }
 
-/* Let an IOAS have pages of the CPU's size only, or no longer */
+/*
+ * Let an IOAS have pages of the CPU's size only, or no longer. Only who begins that can
+ * be killed
+ */
 static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
 		      bool pinner)
 {
@@ -474,7 +489,10 @@ static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
 
 	if (!access->ops->unpin)
 		return 0;
-	down_write(&ioas->domains_lock);
+	if (!pinner)
+		down_write(&ioas->domains_lock);
+	else if (down_write_killable(&ioas->domains_lock))
+		return -EINTR;
 	ioas->nr_pinners += pinner ? 1 : -1;
 	ret = iommufd_hwpt_align(ioas);
 	if (ret)
@@ -521,9 +539,10 @@ static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
 /* Nothing can be pinned from here on, but what is can be unpinned */
 static int begin_change(struct iommufd_access *access)
 {
-	int ret = 0;
+	int ret = mutex_lock_killable(&access->lock);
 
-	mutex_lock(&access->lock);
+	if (ret)
+		return ret;
 	if (access->changing)
 		ret = -EBUSY;
 	access->changing = true;
@@ -550,7 +569,7 @@ static void end_change(struct iommufd_access *access, struct iommufd_ioas *ioas)
  *
  * Return: 0; or with nothing changed -ENOENT no such IOAS, -EADDRINUSE a mapping
  * in there is not of whole pages, which an access that can pin needs, -EBUSY
- * another thread attaches or detaches, or -EFAULT the answer can't be written.
+ * another thread attaches or detaches, -EFAULT the answer can't be written, or -EINTR.
  */
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 			  u32 __user *out_ioas_id)
@@ -602,7 +621,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, IOMMUFD);
  *
  * Context: calls ops->unpin().
  *
- * Return: 0, or -EBUSY if another thread attaches or detaches.
+ * Return: 0, -EBUSY if another thread attaches or detaches, or -EINTR.
  */
 int iommufd_access_detach(struct iommufd_access *access)
 {
@@ -662,7 +681,13 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
  */
 void iommufd_access_stop(struct iommufd_access *access)
 {
-	if (!begin_change(access) && access->ioas)
+	bool stopped;
+
+	mutex_lock(&access->lock);
+	stopped = access->changing;
+	access->changing = true;
+	mutex_unlock(&access->lock);
+	if (!stopped && access->ioas)
 		unlist(access, access->ioas);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_stop, IOMMUFD);

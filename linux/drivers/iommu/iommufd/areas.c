@@ -226,8 +226,12 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 
 out_undo:
 	list_cut_before(&filled, batch, &area->batch);
-	if (!list_empty(&filled)) {
-		down_read(&ioas->domains_lock);
+	if (!list_empty(&filled) && down_read_killable(&ioas->domains_lock)) {
+		/* Who is killed here leaves what is complete, and sees no answer */
+		list_for_each_entry_safe(area, next, &filled, batch)
+			area_give_back(area);
+		INIT_LIST_HEAD(&filled);
+	} else if (!list_empty(&filled)) {
 		unmap_from_tables(ioas, &filled);
 		up_read(&ioas->domains_lock);
 		list_for_each_entry(area, &filled, batch)

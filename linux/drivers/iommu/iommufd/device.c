@@ -188,6 +188,59 @@ out_put:
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_bind, IOMMUFD);
 
+static int block(struct iommufd_group *igroup, bool killable)
+{
+	int ret;
+
+	if (!igroup->live)
+		return 0;
+	ret = iommufd_hwpt_detach_group(igroup->live, igroup->group, killable);
+	if (!ret)
+		igroup->live = NULL;
+	return ret;
+}
+
+static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
+		   bool killable)
+{
+	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group, killable);
+
+	if (!ret)
+		igroup->live = hwpt;
+	return ret;
+}
+
+static int detach(struct iommufd_device *idev, bool killable)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_hwpt *hwpt;
+	int ret = 0;
+
+	if (!killable)
+		mutex_lock(&igroup->lock);
+	else if (mutex_lock_killable(&igroup->lock))
+		return -EINTR;
+	if (!idev->attached)
+		goto out_unlock;
+	if (igroup->nr_attached == 1) {
+		ret = block(igroup, killable);
+		if (ret)
+			goto out_unlock;
+	}
+	idev->attached = false;
+	if (--igroup->nr_attached)
+		goto out_unlock;
+
+	hwpt = igroup->hwpt;
+	igroup->hwpt = NULL;
+	iova_space_unreserve(&hwpt->ioas->space, igroup->reserved);
+	igroup->reserved = NULL;
+	iommufd_hwpt_unuse(hwpt);
+out_unlock:
+	mutex_unlock(&igroup->lock);
+	return ret;
+}
+
 /**
  * iommufd_unbind - undo iommufd_bind()
  * @idev: device, which is detached first if it is attached
@@ -201,7 +254,7 @@ void iommufd_unbind(struct iommufd_device *idev)
 	struct iommufd_ctx *ctx = idev->ctx;
 	struct iommufd_group *igroup = idev->igroup;
 
-	iommufd_detach(idev);
+	detach(idev, false);
 	down_write(&idev->bound);
 	idev->igroup = NULL;
 	up_write(&idev->bound);
@@ -306,32 +359,15 @@ static int reserve_regions(struct iommufd_group *igroup,
 	return iova_space_reserve(&ioas->space, *reserved);
 }
 
-static void block(struct iommufd_group *igroup)
-{
-	if (igroup->live) {
-		iommufd_hwpt_detach_group(igroup->live, igroup->group);
-		igroup->live = NULL;
-	}
-}
-
-static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt)
-{
-	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group);
-
-	if (!ret)
-		igroup->live = hwpt;
-	return ret;
-}
-
-/* Go back from @hwpt, which was tried, to what the group has */
+/* Go back from @hwpt, which was tried, to what the group has; no signal ends that */
 static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		       struct iova_reserved *reserved)
 {
 	struct iommufd_hwpt *old = igroup->hwpt;
 
 	if (igroup->live != old) {
-		block(igroup);
-		if (old && unblock(igroup, old))
+		block(igroup, false);
+		if (old && unblock(igroup, old, false))
 			pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
 				iommu_group_id(igroup->group));
 	}
@@ -360,8 +396,9 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 			goto err_leave;
 	}
 	if (igroup->live != hwpt) {
-		block(igroup);
-		ret = unblock(igroup, hwpt);
+		ret = block(igroup, true);
+		if (!ret)
+			ret = unblock(igroup, hwpt, true);
 		if (ret)
 			goto err_leave;
 	}
@@ -401,6 +438,7 @@ static bool is_final(int err)
 	case -EPERM:
 	case -EADDRINUSE:
 	case -EINTR:
+	case -ERESTARTNOINTR:
 		return true;
 	default:
 		return false;
@@ -432,6 +470,8 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 	int ret;
 
 	while ((hwpt = iommufd_hwpt_next(ioas, &unit, hwpt))) {
+		if (IS_ERR(hwpt))
+			return PTR_ERR(hwpt);
 		ret = try_hwpt(igroup, hwpt, &reserved);
 		if (!ret)
 			ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
@@ -567,26 +607,12 @@ EXPORT_SYMBOL_NS_GPL(iommufd_attach, IOMMUFD);
  * @idev: the device; nothing happens if it is not attached
  *
  * When the last device of the group leaves, DMA of the group is blocked.
+ *
+ * Return: 0, or -EINTR with nothing changed.
  */
-void iommufd_detach(struct iommufd_device *idev)
+int iommufd_detach(struct iommufd_device *idev)
 {
-	struct iommufd_group *igroup = idev->igroup;
-	struct iommufd_hwpt *hwpt;
-
-	mutex_lock(&igroup->lock);
-	if (!idev->attached)
-		goto out_unlock;
-	idev->attached = false;
-	if (--igroup->nr_attached)
-		goto out_unlock;
-
-	hwpt = igroup->hwpt;
-	igroup->hwpt = NULL;
-	leave_hwpt(igroup, hwpt, igroup->reserved);
-	igroup->reserved = NULL;
-	iommufd_hwpt_unuse(hwpt);
-out_unlock:
-	mutex_unlock(&igroup->lock);
+	return detach(idev, true);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_detach, IOMMUFD);
 

@@ -531,10 +531,23 @@ static void enforce_coherency(struct iommufd_hwpt *hwpt)
 		hwpt->coherent = domain->ops->enforce_cache_coherency(domain);
 }
 
+/*
+ * Page faults can be taken with domains_lock held, so who waits for it can be killed
+ * wherever that can be told
+ */
+static int lock_tables(struct iommufd_ioas *ioas, bool killable)
+{
+	if (killable)
+		return down_write_killable(&ioas->domains_lock);
+	down_write(&ioas->domains_lock);
+	return 0;
+}
+
 /**
  * iommufd_hwpt_attach_group - give the domain of a table to a group
  * @hwpt: the table
  * @group: group whose DMA is blocked
+ * @killable: a fatal signal ends the wait for the lock
  *
  * A table that is not filled yet is made coherent, if it can be. VT-d is right
  * about that only now, and keeps to it for what is mapped from then on.
@@ -543,14 +556,15 @@ static void enforce_coherency(struct iommufd_hwpt *hwpt)
  * and the list of units to flush, it reads without a lock there.
  * Context: takes domains_lock of the IOAS.
  *
- * Return: 0 or what the IOMMU driver says.
+ * Return: 0, -EINTR, or what the IOMMU driver says.
  */
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
-			      struct iommu_group *group)
+			      struct iommu_group *group, bool killable)
 {
-	int ret;
+	int ret = lock_tables(hwpt->ioas, killable);
 
-	down_write(&hwpt->ioas->domains_lock);
+	if (ret)
+		return ret;
 	ret = iommu_attach_group(hwpt->domain, group);
 	if (!ret && list_empty(&hwpt->ioas_item))
 		enforce_coherency(hwpt);
@@ -562,15 +576,22 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
  * iommufd_hwpt_detach_group - undo iommufd_hwpt_attach_group()
  * @hwpt: the table
  * @group: the group; its DMA is blocked
+ * @killable: a fatal signal ends the wait for the lock
  *
  * Context: takes domains_lock of the IOAS.
+ *
+ * Return: 0, or -EINTR with nothing changed.
  */
-void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
-			       struct iommu_group *group)
+int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group, bool killable)
 {
-	down_write(&hwpt->ioas->domains_lock);
+	int ret = lock_tables(hwpt->ioas, killable);
+
+	if (ret)
+		return ret;
 	iommu_detach_group(hwpt->domain, group);
 	up_write(&hwpt->ioas->domains_lock);
+	return 0;
 }
 
 /**
@@ -640,10 +661,12 @@ int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
  * For a group whose DMA can't be stopped to explore.
  *
  * Return: 0, -EOPNOTSUPP the IOMMU driver needs a device to complete a domain,
- * -EINVAL it can't be made coherent as the other is.
+ * -EINVAL it can't be made coherent as the other is, -EINTR.
  */
 int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
 {
+	int ret;
+
 	if (!hwpt->domain->geometry.force_aperture)
 		return -EOPNOTSUPP;
 
@@ -652,7 +675,9 @@ int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
 	if (hwpt->coherent != model->coherent)
 		return -EINVAL;
 
-	down_read(&model->ioas->domains_lock);
+	ret = down_read_killable(&model->ioas->domains_lock);
+	if (ret)
+		return ret;
 	hwpt->aperture = model->aperture;
 	up_read(&model->ioas->domains_lock);
 	return 0;
@@ -714,16 +739,21 @@ static bool can_share(struct iommufd_hwpt *hwpt,
  * @unit: the device's
  * @prev: table that this function returned, or NULL to begin
  *
- * Return: the next table that is not being destroyed, which the caller uses, or
- * NULL. @prev is not used any more.
+ * Return: the next table that is not being destroyed, which the caller uses, NULL,
+ * or an ERR_PTR of -EINTR. @prev is not used any more.
  */
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 				       const struct iommufd_unit *unit,
 				       struct iommufd_hwpt *prev)
 {
 	struct iommufd_hwpt *hwpt;
+	int ret;
 
-	down_read(&ioas->domains_lock);
+	ret = down_read_killable(&ioas->domains_lock);
+	if (ret) {
+		hwpt = ERR_PTR(ret);
+		goto out_unuse;
+	}
 	hwpt = list_prepare_entry(prev, &ioas->hwpts, ioas_item);
 	list_for_each_entry_continue(hwpt, &ioas->hwpts, ioas_item)
 		if (can_share(hwpt, unit) && iommufd_object_use(&hwpt->obj))
@@ -732,6 +762,7 @@ struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 		hwpt = NULL;
 	up_read(&ioas->domains_lock);
 
+out_unuse:
 	if (prev)
 		iommufd_hwpt_unuse(prev);
 	return hwpt;

@@ -596,9 +596,9 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 struct device *dev, bool user_made);
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
-			      struct iommu_group *group);
-void iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
-			       struct iommu_group *group);
+			      struct iommu_group *group, bool killable);
+int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group, bool killable);
 int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 				const struct iommu_resv_region *region);
 int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group);

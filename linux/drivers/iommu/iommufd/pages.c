@@ -292,9 +292,13 @@ static bool is_shmem(struct file *file)
 	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
 }
 
+/* Not a node or a pipe that somebody has put there, which can be any file */
 static bool is_hugetlb(struct file *file)
 {
-	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
+	struct inode *inode = file_inode(file);
+
+	return inode->i_sb->s_magic == HUGETLBFS_MAGIC &&
+	       S_ISREG(inode->i_mode);
 }
 
 /*
@@ -424,13 +428,16 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 		       unsigned long npages, unsigned int flags,
 		       struct page **list)
 {
+	unsigned int saved;
 	int locked = 1;
 	long ret;
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
 	mmap_read_lock(mm);
+	saved = memalloc_pin_save();
 	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
+	memalloc_pin_restore(saved);
 	if (!locked)
 		mmap_read_lock(mm);
 	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
@@ -443,12 +450,14 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 /*
  * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
  * a fatal signal not seen. So take what is there, and else take the faults first
- * and pin after that.
+ * and pin after that. Pages that come with a fault are of those that can stay
+ * pinned: the pin would copy each one from a movable zone to elsewhere.
  */
 static long pin_user(struct mm_struct *mm, unsigned long uva,
 		     unsigned long npages, unsigned int flags,
 		     struct page **list)
 {
+	unsigned int saved;
 	long ret;
 
 	if (mm != current->mm)
@@ -458,45 +467,47 @@ static long pin_user(struct mm_struct *mm, unsigned long uva,
 				       list);
 	if (ret)
 		return ret;
+	saved = memalloc_pin_save();
 	get_user_pages_unlocked(uva, npages, NULL, flags);
+	memalloc_pin_restore(saved);
 	return pin_user_pages_fast(uva, npages, flags | FOLL_LONGTERM, list);
 }
 
-/* Pages from @uva that are in a mapping which its process can't write to */
-static unsigned long count_readonly(struct mm_struct *mm, unsigned long uva,
-				    unsigned long npages)
+/*
+ * How to pin from @uva on, as far as one mapping goes, for devices that only read. A
+ * private page that was not written yet would be replaced under the device by the
+ * first write of its process: FOLL_WRITE makes it the process's own before. A shared
+ * page would only become dirty by that, and a hole of a file have blocks
+ */
+static unsigned int flags_to_read(struct mm_struct *mm, unsigned long uva,
+				  unsigned long *npages)
 {
 	struct vm_area_struct *vma;
-	unsigned long ret = 0;
+	unsigned int flags = FOLL_WRITE;
 
 	mmap_read_lock(mm);
 	uva = untagged_addr(uva);
 	vma = vma_lookup(mm, uva);
-	if (vma && !(vma->vm_flags & VM_WRITE))
-		ret = min(npages, (vma->vm_end - uva) >> PAGE_SHIFT);
+	if (vma) {
+		*npages = min(*npages, (vma->vm_end - uva) >> PAGE_SHIFT);
+		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != VM_WRITE)
+			flags = 0;
+	}
 	mmap_read_unlock(mm);
-	return ret;
+	return flags;
 }
 
-/*
- * Memory of a process. To pin for reading only is not enough even if devices only
- * read: a private page that was not written yet would be replaced under the
- * device by the first write of its process. So ask for write, which makes the
- * page the process's own, unless the process itself can't write.
- */
 static long pin_process(struct iommufd_pages *pages, unsigned long index,
 			unsigned long npages, struct page **list)
 {
 	unsigned long uva = pages->uva + (index << PAGE_SHIFT);
 	struct mm_struct *mm = pages->owner->mm;
+	unsigned int flags = FOLL_WRITE;
 	long ret;
 
-	ret = pin_user(mm, uva, npages, FOLL_WRITE, list);
-	if (ret == -EFAULT && !pages->writable) {
-		npages = count_readonly(mm, uva, npages);
-		if (npages)
-			ret = pin_user(mm, uva, npages, 0, list);
-	}
+	if (!pages->writable)
+		flags = flags_to_read(mm, uva, &npages);
+	ret = pin_user(mm, uva, npages, flags, list);
 	if (ret > 0 || ret == -ENOMEM)
 		return ret;
 	return -EFAULT;
@@ -507,18 +518,24 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 	struct hstate *h = hstate_file(file);
 	unsigned int order = huge_page_order(h);
 	pgoff_t inside = index & (pages_per_huge_page(h) - 1);
+	unsigned int saved;
 	struct page *page;
 	int ret;
 
 	page = find_get_page(file->f_mapping, index >> order);
 	if (!page) {
 		/* As a page fault does, also if the file is not open for writing */
+		saved = memalloc_pin_save();
 		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
 					    (loff_t)(index - inside) << PAGE_SHIFT,
 					    huge_page_size(h));
+		memalloc_pin_restore(saved);
 		/* Any signal ends it: come back when that is handled */
 		if (ret == -EINTR)
 			ret = -ERESTARTNOINTR;
+		/* The pool is empty, which for a file system is a full disk */
+		if (ret == -ENOSPC)
+			ret = -ENOMEM;
 		if (ret)
 			return ERR_PTR(ret);
 		page = find_get_page(file->f_mapping, index >> order);
@@ -533,9 +550,20 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 	return nth_page(page, inside);
 }
 
+static struct page *shmem_page(struct file *file, pgoff_t index)
+{
+	unsigned int saved = memalloc_pin_save();
+	struct page *page = shmem_read_mapping_page(file->f_mapping, index);
+
+	memalloc_pin_restore(saved);
+	return page;
+}
+
 /*
  * Memory of a file: this kernel has no pins without a mapping, so plain
- * references. They keep the pages, and those who seal the file wait for them.
+ * references. They keep the pages, and those who seal the file wait for them. Pages
+ * that the file gets here are of those that others can pin as well; those that it
+ * had before stay where they are, since only a pin could move them.
  */
 static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)
@@ -556,8 +584,7 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		if (is_hugetlb(file))
 			page = hugetlb_page(file, first + i);
 		else
-			page = shmem_read_mapping_page(file->f_mapping,
-						       first + i);
+			page = shmem_page(file, first + i);
 		/* As a pin does: so many references must not overflow */
 		if (!IS_ERR(page) && page_count(page) < 0) {
 			put_page(page);
@@ -580,10 +607,11 @@ static void unpin_list(struct iommufd_pages *pages, struct page **list,
 		unpin_user_pages(list, npages);
 }
 
-static void put_file_run(struct iommufd_pages *pages, struct page *page,
+static void put_file_run(struct iommufd_pages *pages, unsigned long pfn,
 			 unsigned long npages)
 {
 	while (npages) {
+		struct page *page = pfn_to_page(pfn);
 		struct folio *folio = page_folio(page);
 		unsigned long idx = folio_page_idx(folio, page);
 		unsigned long nr = min(npages, folio_nr_pages(folio) - idx);
@@ -594,7 +622,7 @@ static void put_file_run(struct iommufd_pages *pages, struct page *page,
 			folio_unlock(folio);
 		}
 		folio_put_refs(folio, nr);
-		page = nth_page(page, nr);
+		pfn += nr;
 		npages -= nr;
 	}
 }
@@ -602,12 +630,10 @@ static void put_file_run(struct iommufd_pages *pages, struct page *page,
 static void unpin_run(struct iommufd_pages *pages, unsigned long pfn,
 		      unsigned long npages)
 {
-	struct page *page = pfn_to_page(pfn);
-
 	if (pages->file)
-		put_file_run(pages, page, npages);
+		put_file_run(pages, pfn, npages);
 	else
-		unpin_user_page_range_dirty_lock(page, npages,
+		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages,
 						 pages->writable);
 }
 
@@ -685,15 +711,14 @@ static void *make_entry(u64 *runs, unsigned long nr)
 /* What the store keeps for a list that is a whole chunk; NULL without memory */
 static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
 {
-	struct page *first = list[0];
-	unsigned long i = 1;
+	unsigned long first = page_to_pfn(list[0]), i = 1;
 	u64 *run = runs;
 
 	/* Most chunks end here: one run */
-	while (i < npages && list[i] == nth_page(first, i))
+	while (i < npages && page_to_pfn(list[i]) == first + i)
 		i++;
 
-	*run = (u64)page_to_pfn(first) << RUN_BITS | (i - 1);
+	*run = (u64)first << RUN_BITS | (i - 1);
 	for (; i < npages; i++) {
 		u64 next = (u64)page_to_pfn(list[i]) << RUN_BITS;
 
@@ -1011,8 +1036,9 @@ static void drop_need(struct iommufd_pages *pages,
  *
  * Return: 0; or with nothing changed -EFAULT if some of it can't be pinned,
  * -ENOMEM for RLIMIT_MEMLOCK or want of memory, -EINTR on a fatal signal; and for
- * a file -EINVAL if it is of the wrong kind or too short, -ENOSPC if it can't get
- * pages, -EIO if one is broken.
+ * a file -EINVAL if it is of the wrong kind or too short, -ENOSPC if tmpfs is full,
+ * -ENOMEM if there are no huge pages, -ERESTARTNOINTR on any signal while one is
+ * made, -EIO if one is broken.
  */
 int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part)

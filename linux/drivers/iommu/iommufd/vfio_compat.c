@@ -166,15 +166,18 @@ static int is_coherent(struct iommufd_ctx *ctx)
 {
 	struct iommufd_ioas *ioas = get_container(ctx);
 	struct iommufd_hwpt *hwpt;
-	int ret = 1;
+	int ret;
 
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
-	down_read(&ioas->domains_lock);
-	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
-		if (!hwpt->coherent)
-			ret = 0;
-	up_read(&ioas->domains_lock);
+	ret = down_read_killable(&ioas->domains_lock);
+	if (!ret) {
+		ret = 1;
+		list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
+			if (!hwpt->coherent)
+				ret = 0;
+		up_read(&ioas->domains_lock);
+	}
 	iommufd_object_put(&ioas->obj);
 	return ret;
 }
@@ -318,16 +321,20 @@ out_put:
 }
 
 /* Sizes of pages that all tables have. Smaller ones than the CPU's are of no use */
-static u64 page_sizes(struct iommufd_ioas *ioas)
+static int page_sizes(struct iommufd_ioas *ioas, u64 *sizes)
 {
 	struct iommufd_hwpt *hwpt;
-	u64 sizes = PAGE_MASK;
+	u64 common = PAGE_MASK;
+	int ret;
 
-	down_read(&ioas->domains_lock);
+	ret = down_read_killable(&ioas->domains_lock);
+	if (ret)
+		return ret;
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
-		sizes &= hwpt->domain->pgsize_bitmap | PAGE_SIZE;
+		common &= hwpt->domain->pgsize_bitmap | PAGE_SIZE;
 	up_read(&ioas->domains_lock);
-	return sizes;
+	*sizes = common;
+	return 0;
 }
 
 /* What is written from where the chain of capabilities begins */
@@ -416,11 +423,11 @@ static int get_info(struct iommufd_ctx *ctx, void __user *arg)
 		return PTR_ERR(ioas);
 
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-	info.iova_pgsizes = page_sizes(ioas);
-	caps = info_caps(ioas, offset, &size);
+	ret = page_sizes(ioas, &info.iova_pgsizes);
+	caps = ret ? NULL : info_caps(ioas, offset, &size);
 	iommufd_object_put(&ioas->obj);
 	if (!caps)
-		return -ENOMEM;
+		return ret ? ret : -ENOMEM;
 
 	info.argsz = offset + size;
 	if (room >= info.argsz) {

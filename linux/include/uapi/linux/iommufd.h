@@ -192,7 +192,8 @@ enum iommufd_ioas_map_flags {
  * that are huge can be huge for the device too.
  *
  * Errors: EEXIST something is mapped there, EINVAL the range is reserved or not
- * aligned, ENOSPC no room or too many areas, EFAULT the memory can't be pinned.
+ * aligned, ENOSPC no room or too many areas, EFAULT the memory can't be pinned,
+ * ENOMEM it is more than RLIMIT_MEMLOCK or there is too little, EINTR killed.
  * If the answer can't be written the mapping stays, and the call gives EFAULT.
  */
 struct iommu_ioas_map {
@@ -227,7 +228,8 @@ struct iommu_ioas_map {
  * reading, or IOMMU_IOAS_MAP_WRITEABLE and it is not open for writing or sealed
  * against it. EINVAL another kind of file, or one that ends before the range;
  * as the file is not looked at while the IOAS has no page table, that can come
- * from an attach.
+ * from an attach, as can ENOSPC the file system is full, ENOMEM there are no huge
+ * pages, and EIO a page is broken.
  */
 struct iommu_ioas_map_file {
 	__u32 size;

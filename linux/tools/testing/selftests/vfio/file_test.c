@@ -5,12 +5,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -244,7 +246,8 @@ TEST_F(file, too_many_huge_pages)
 	ASSERT_LT(0, free);
 	fd = memory_file((free + 1) * SZ_2M, MFD_HUGETLB);
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(-1, MAP_AT(fd, 0, (free + 1) * SZ_2M, IOVA, MAP_RW));
+	EXPECT_ERRNO(ENOMEM,
+		     MAP_AT(fd, 0, (free + 1) * SZ_2M, IOVA, MAP_RW));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(fd);
 	EXPECT_EQ(free, free_huge_pages());
@@ -558,6 +561,94 @@ TEST_F(file, own_files_are_not_kept)
 	group = open_group(&self->dev);
 	EXPECT_LE(0, group);
 	close(group);
+}
+
+/* The same, where they are on a file system of huge pages */
+TEST_F(file, own_files_on_hugetlbfs_are_not_kept)
+{
+	char path[256];
+	struct stat stat_node;
+	int node, group;
+
+	edu_close(&self->edu);
+	close(self->device);
+	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
+	ASSERT_EQ(0, stat(path, &stat_node));
+	mkdir("/tmp/file_test", 0700);
+	ASSERT_EQ(0, mount("none", "/tmp/file_test", "hugetlbfs", 0, NULL));
+	ASSERT_EQ(0, mknod("/tmp/file_test/node", S_IFCHR | 0600,
+			   stat_node.st_rdev));
+	node = open("/tmp/file_test/node", O_RDWR | O_CLOEXEC);
+	EXPECT_LE(0, node);
+	EXPECT_EQ(0, bind_iommufd(node, self->iommufd, NULL));
+	EXPECT_EQ(0, UNMAP(OWN, PAGE));
+	EXPECT_EQ(0, MAP_AT(node, 0, PAGE, IOVA, READ_ONLY));
+	EXPECT_ERRNO(EINVAL, attach_pt(node, self->ioas, NULL));
+	close(node);
+	close(self->iommufd);
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	EXPECT_EQ(0, umount("/tmp/file_test"));
+	rmdir("/tmp/file_test");
+	self->device = open_cdev(&self->dev);
+	self->iommufd = -1;
+}
+
+static bool is_dirty(const void *page)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	__u64 flags = 0;
+
+	if (pread(fd, &flags, sizeof(flags), physical_address(page) / PAGE *
+		  sizeof(flags)) != sizeof(flags))
+		flags = 0;
+	close(fd);
+	return flags & (1 << KPF_DIRTY);
+}
+
+/* Memory that is shared is the device's as it is, whoever writes to it later */
+TEST_F(file, shared_memory_for_reading_stays_clean)
+{
+	int fd = memory_file(2 * PAGE, 0);
+	char *view = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  fd, 0);
+
+	ASSERT_NE(MAP_FAILED, view);
+	/* A page that the file has, and a hole */
+	EXPECT_EQ(0, get_register(view));
+	EXPECT_FALSE(is_dirty(view));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, view, 2 * PAGE, IOVA,
+			      READ_ONLY));
+	EXPECT_EQ(0, get_register(view + PAGE));
+	EXPECT_FALSE(is_dirty(view));
+	EXPECT_FALSE(is_dirty(view + PAGE));
+	fill_pattern(view, EDU_MAX, 1);
+	fill_pattern(view + PAGE, EDU_MAX, 2);
+	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
+	EXPECT_TRUE(reads_pattern(self, IOVA + PAGE, EDU_MAX, 2));
+	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
+	munmap(view, 2 * PAGE);
+	close(fd);
+}
+
+/* Private memory in front of shared, in one map: the one is made the process's own */
+TEST_F(file, private_memory_for_reading_becomes_own)
+{
+	int fd = memory_file(PAGE, 0);
+	char *view = map_anon(2 * PAGE);
+
+	ASSERT_NE(MAP_FAILED, mmap(view + PAGE, PAGE, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_FIXED, fd, 0));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, view, 2 * PAGE, IOVA,
+			      READ_ONLY));
+	EXPECT_EQ(0, get_register(view + PAGE));
+	EXPECT_FALSE(is_dirty(view + PAGE));
+	fill_pattern(view, EDU_MAX, 1);
+	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
+	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
+	munmap(view, 2 * PAGE);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

@@ -862,6 +862,24 @@ TEST_F(node, each_run_is_asked_for)
 	EXPECT_TRUE(holds(self->device, IOVA + 16 * PAGE, 0));
 }
 
+/* A long run in pieces, since pages are counted with others waiting */
+TEST_F(node, long_run_is_asked_for_in_pieces)
+{
+	const unsigned int nr = 1000;
+	void *mem = map_anon(nr * PAGE);
+	unsigned int i;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, MAP(mem, nr * PAGE, 2 * IOVA));
+	for (i = 0; i < nr; i += 200)
+		ASSERT_EQ(0, PIN(2 * IOVA + i * PAGE, 200));
+	ASSERT_EQ(0, UNMAP(2 * IOVA, nr * PAGE));
+	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(2 * IOVA + 512 * PAGE, STATE().iova);
+	EXPECT_EQ((nr - 512) * PAGE, STATE().length);
+	EXPECT_EQ(0, STATE().pins);
+}
+
 /* It goes on as if nothing had been asked */
 TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 {

@@ -620,6 +620,92 @@ static int take_group(struct _test_data_stalled *self)
 			SZ_2M, MAP_RW);
 }
 
+/* What can have to wait for an attach that waits for a page */
+enum wish {
+	ATTACH_TOO,
+	DETACH,
+	ALLOC_TABLE,
+	MAP_MORE,
+	SET_HUGE_PAGES,
+	ASK_COHERENCY,
+	ASK_INFO,
+	NR_WISHES,
+};
+
+static void wish_for(struct _test_data_stalled *self, enum wish wish, __u32 dev)
+{
+	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
+	__u32 id;
+
+	switch (wish) {
+	case ATTACH_TOO:
+		attach_pt(self->device, self->ioas, NULL);
+		break;
+	case DETACH:
+		detach_pt(self->device);
+		break;
+	case ALLOC_TABLE:
+		hwpt_alloc(self->iommufd, dev, self->ioas, &id);
+		break;
+	case MAP_MORE:
+		ioas_map(self->iommufd, self->ioas, self->buf, PAGE, 2 * SZ_2M,
+			 MAP_RW);
+		break;
+	case SET_HUGE_PAGES:
+		set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES, self->ioas, 0);
+		break;
+	case ASK_COHERENCY:
+		ioctl(self->iommufd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
+		break;
+	default:
+		ioctl(self->iommufd, VFIO_IOMMU_GET_INFO, &info);
+	}
+}
+
+/* Whoever waits can be killed: a user's page fault is no reason to hang a process */
+TEST_F(stalled, who_waits_can_be_killed)
+{
+	__u32 ioas = self->ioas, dev;
+	pthread_t thread;
+	int wish, tries;
+	pid_t pid;
+
+	close(self->device);
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &dev));
+	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	map_missing(self);
+	START(&thread, attach_missing);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+
+	for (wish = 0; wish < NR_WISHES; wish++) {
+		pid = fork();
+		if (!pid) {
+			wish_for(self, wish, dev);
+			_exit(0);
+		}
+		usleep(200000);
+		EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG)) {
+			TH_LOG("%d did not wait", wish);
+		}
+		kill(pid, SIGKILL);
+		for (tries = 0; tries < 500; tries++) {
+			if (waitpid(pid, NULL, WNOHANG))
+				break;
+			usleep(10000);
+		}
+		EXPECT_GT(500, tries) {
+			TH_LOG("%d could not be killed", wish);
+		}
+	}
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
+	EXPECT_EQ(0, detach_pt(self->device));
+}
+
 /*
  * A device that is opened by its group has its memory pinned with no lock held: the
  * group, and the set that the device is in, go on

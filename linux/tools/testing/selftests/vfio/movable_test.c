@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory on a machine where most of it is for pages that can be moved (movablecore=):
+ * what is pinned for devices comes from elsewhere at once, and others can pin it too.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../iommu/iommufd_util.h"
+#include "../kselftest_harness.h"
+#include "vfio_util.h"
+
+#define IOVA 0x40000000ULL
+#define SIZE (64 * 1024 * 1024UL)
+
+FIXTURE(movable)
+{
+	struct pci_dev dev;
+	struct opened opened;
+};
+
+/* A number from a file that has it behind a name; -1 if it has not */
+static long number(const char *path, const char *name)
+{
+	FILE *f = fopen(path, "r");
+	char line[256], word[64];
+	long value, found = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %ld", word, &value) == 2 &&
+		    !strcmp(word, name))
+			found = value;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool has_movable_zone(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	bool movable = false;
+	char line[256];
+	long present = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "Node", 4))
+			movable = strstr(line, "Movable");
+		if (movable)
+			sscanf(line, " present %ld", &present);
+	}
+	if (f)
+		fclose(f);
+	return present > 0;
+}
+
+FIXTURE_SETUP(movable)
+{
+	ASSERT_TRUE(has_movable_zone());
+	ASSERT_EQ(0, find_edu_alone(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev, NULL));
+}
+
+FIXTURE_TEARDOWN(movable)
+{
+	close_device(&self->opened);
+}
+
+#define MIGRATED() number("/proc/vmstat", "pgmigrate_success")
+
+/* Memory that was not touched before is not copied to where it can stay pinned */
+TEST_F(movable, new_memory_is_not_migrated)
+{
+	void *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long before = MIGRATED();
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_LE(0, before);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, map_for_device(&self->opened, mem, SIZE, IOVA));
+	/* A few may move for other reasons */
+	EXPECT_GT(before + 100, MIGRATED());
+	EXPECT_EQ(0, unmap_for_device(&self->opened, IOVA, SIZE));
+	munmap(mem, SIZE);
+}
+
+/* Nor is it if another process maps it, which can't be seen by its own flags */
+TEST_F(movable, memory_of_another_process_is_not_migrated)
+{
+	void *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u32 other, dev = self->opened.device;
+	long before;
+	pid_t pid;
+	int status;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, alloc_ioas(self->opened.iommufd, &other));
+	/* No table, so nothing is pinned */
+	ASSERT_EQ(0, ioas_map(self->opened.iommufd, other, mem, SIZE, IOVA,
+			      MAP_RW));
+	before = MIGRATED();
+	pid = fork();
+	if (!pid)
+		_exit(attach_pt(dev, other, NULL) ? 1 : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_GT(before + 100, MIGRATED());
+	munmap(mem, SIZE);
+}
+
+static int register_buffer(void *mem, size_t length)
+{
+	struct io_uring_params params = {};
+	struct iovec buffer = { mem, length };
+	int fd = syscall(SYS_io_uring_setup, 1, &params), ret;
+
+	ret = syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS,
+		      &buffer, 1);
+	close(fd);
+	return ret;
+}
+
+/* What a file gets for a device, others can pin as well */
+TEST_F(movable, file_can_be_pinned_by_others)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	const size_t size = 4 * SZ_2M;
+	void *view;
+
+	ASSERT_EQ(0, ftruncate(fd, size));
+	ASSERT_EQ(0, map_file_at(self->opened.iommufd, self->opened.ioas,
+				 MAP_RW, fd, 0, size, IOVA));
+	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	EXPECT_EQ(0, register_buffer(view, size));
+	munmap(view, size);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
