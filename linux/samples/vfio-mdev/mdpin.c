@@ -4,10 +4,13 @@
  * it as a program tells it to, see mdpin.h. It also does what a driver should not:
  * ignore that memory is unmapped, or forget what it has pinned.
  *
- * Two types of it differ in what they do when memory is unmapped:
+ * Three types of it:
  *
- *	mdpin-hearing	unpins it, with a mutex held that is held around pinning too
+ *	mdpin-hearing	unpins memory that is unmapped, with a mutex held that is held
+ *			around pinning too
  *	mdpin-deaf	has not asked to be told
+ *	mdpin-bare	is registered as a physical device, which has no business to
+ *			pin; without an IOMMU, so it needs enable_unsafe_noiommu_mode
  *
  * The device can be migrated: its data is saved and restored.
  */
@@ -81,6 +84,7 @@ struct mdpin {
 struct mdpin_type {
 	struct mdev_type type;
 	const struct vfio_device_ops *ops;
+	int (*register_dev)(struct vfio_device *vdev);
 };
 
 struct mdpin_work {
@@ -587,7 +591,7 @@ static int mdpin_probe(struct mdev_device *mdev)
 	mdpin->vdev.mig_ops = &mdpin_migration_ops;
 	mdpin->vdev.migration_flags = VFIO_MIGRATION_STOP_COPY;
 
-	ret = vfio_register_emulated_iommu_dev(&mdpin->vdev);
+	ret = type->register_dev(&mdpin->vdev);
 	if (ret) {
 		vfio_put_device(&mdpin->vdev);
 		return ret;
@@ -605,12 +609,23 @@ static void mdpin_remove(struct mdev_device *mdev)
 }
 
 static struct mdpin_type mdpin_types[] = {
-	{ .type.sysfs_name = "hearing", .ops = &mdpin_ops },
-	{ .type.sysfs_name = "deaf", .ops = &mdpin_deaf_ops },
+	{
+		.type.sysfs_name = "hearing",
+		.ops = &mdpin_ops,
+		.register_dev = vfio_register_emulated_iommu_dev,
+	}, {
+		.type.sysfs_name = "deaf",
+		.ops = &mdpin_deaf_ops,
+		.register_dev = vfio_register_emulated_iommu_dev,
+	}, {
+		.type.sysfs_name = "bare",
+		.ops = &mdpin_ops,
+		.register_dev = vfio_register_group_dev,
+	},
 };
 
 static struct mdev_type *mdpin_mdev_types[] = {
-	&mdpin_types[0].type, &mdpin_types[1].type,
+	&mdpin_types[0].type, &mdpin_types[1].type, &mdpin_types[2].type,
 };
 
 static struct mdev_driver mdpin_driver = {

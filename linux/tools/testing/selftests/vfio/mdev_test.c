@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <linux/serial_reg.h>
 #include <signal.h>
 #include <string.h>
@@ -572,6 +573,34 @@ TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 	EXPECT_TRUE(reads(self->device, IOVA + PAGE, 1));
 	EXPECT_EQ(0, UNMAP_ALL());
 	EXPECT_ERRNO(variant->absent, DMA_READ(0, IOVA, 1));
+}
+
+/*
+ * A driver of a physical device that asks all the same is refused. One that no IOMMU
+ * protects stands for all: an iommufd is no container either for it
+ */
+TEST(physical_device_reaches_no_memory)
+{
+	struct legacy l = { .device = -1 };
+	struct pci_dev dev;
+	char path[64];
+
+	if (!has_nodes())
+		SKIP(return, "no device nodes");
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "bare"));
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", dev.group);
+	l.group = open(path, O_RDWR | O_CLOEXEC);
+	l.container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, ioctl(l.group, VFIO_GROUP_SET_CONTAINER, &l.container));
+	ASSERT_EQ(0, ioctl(l.container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	l.device = ioctl(l.group, VFIO_GROUP_GET_DEVICE_FD, dev.bdf);
+	ASSERT_LE(0, l.device);
+	EXPECT_ERRNO(EINVAL, command(l.device, MDPIN_PIN, 0, IOVA, 1));
+	EXPECT_EQ(0, command(l.device, MDPIN_UNPIN, 0, IOVA, 1));
+	EXPECT_ERRNO(EINVAL, command(l.device, MDPIN_READ, 0, IOVA, 1));
+	EXPECT_ERRNO(EINVAL, command(l.device, MDPIN_WRITE, 0, IOVA, 1));
+	legacy_close(&l);
+	EXPECT_EQ(0, mdev_remove(&dev));
 }
 
 /* By the node only */
