@@ -708,17 +708,27 @@ static void *make_entry(u64 *runs, unsigned long nr)
 	return table;
 }
 
+/* nth_page() would look for a section of memory that need not be there */
+static bool is_nth_page(struct page *page, struct page *first, unsigned long n)
+{
+	if (IS_ENABLED(CONFIG_SPARSEMEM) &&
+	    !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
+		return page_to_pfn(page) == page_to_pfn(first) + n;
+	return page == first + n;
+}
+
 /* What the store keeps for a list that is a whole chunk; NULL without memory */
 static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
 {
-	unsigned long first = page_to_pfn(list[0]), i = 1;
+	struct page *first = list[0];
+	unsigned long i = 1;
 	u64 *run = runs;
 
 	/* Most chunks end here: one run */
-	while (i < npages && page_to_pfn(list[i]) == first + i)
+	while (i < npages && is_nth_page(list[i], first, i))
 		i++;
 
-	*run = (u64)first << RUN_BITS | (i - 1);
+	*run = (u64)page_to_pfn(first) << RUN_BITS | (i - 1);
 	for (; i < npages; i++) {
 		u64 next = (u64)page_to_pfn(list[i]) << RUN_BITS;
 
