@@ -422,7 +422,10 @@ static void unpin_areas(struct iommufd_ioas *ioas, struct iommufd_area *end)
 	}
 }
 
-/* Take areas below @end out of a table that no device uses; all for NULL */
+/*
+ * Take areas below @end out of a table that its IOAS does not list, or not any more;
+ * all for NULL
+ */
 static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 {
 	struct iommufd_area *area = NULL;

@@ -193,7 +193,7 @@ enum iommufd_area_owner {
  * @filled: every page table of the IOAS maps the area; nothing to do if there
  *          is none. Written by the owner with domains_lock held for read
  * @pinned: the area has pinned @pages. Written by the owner while not @filled,
- *          and with domains_lock held for write
+ *          and while it is by who has domains_lock for write
  * @accessed: what accesses have pinned of the area, in pages, and what they are
  *            about to copy; protected by iova_space::lock
  * @batch: list of areas that a request makes or removes together
@@ -270,8 +270,8 @@ enum iommufd_charge {
 /**
  * struct iommufd_pages - a range of memory, of which some can be pinned
  * @refs: areas, and accesses that have pinned some
- * @lock: protects what follows up to @before. Held for short times, and never in
- *        a page fault
+ * @lock: protects what follows up to @before. Never held in a page fault, but as
+ *        long as it takes to unpin a range
  * @chunks: the PFN store, see pages.c
  * @chunk: instead of @chunks when there is room for one only
  * @changes: counts changes of chunks that had been stored
@@ -373,8 +373,8 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 
 /**
  * struct iova_space - which IOVA are mapped, and which can't be
- * @lock: protects all of it. Held for short times: never while memory is
- *        pinned, a page table is changed or user memory is touched
+ * @lock: protects all of it. Held no longer than a walk of all areas takes: never
+ *        while memory is pinned, a page table is changed or user memory is touched
  * @areas: struct iommufd_area, which never overlap
  * @reserved: ranges that devices and page tables exclude, which may overlap
  * @allowed: ranges that the user wants to be able to use, which don't; all if
