@@ -460,16 +460,14 @@ static int detach(struct vfio_device *device, void __user *arg)
 int vfio_cdev_ioctl(struct vfio_device_file *df, unsigned int cmd,
 		    void __user *arg)
 {
-	struct vfio_device *device = df->device;
-
 	if (!df->cdev)
 		return -ENOIOCTLCMD;
 
 	switch (cmd) {
 	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
-		return attach(device, arg);
+		return attach(df->device, arg);
 	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
-		return detach(device, arg);
+		return detach(df->device, arg);
 	default:
 		return -ENOIOCTLCMD;
 	}

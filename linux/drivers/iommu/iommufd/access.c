@@ -367,7 +367,7 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
 
-/* Pages that a driver is asked for at once: they are counted under the lock of the space */
+/* Pages that a driver is asked for at once, counted with the space locked */
 #define MAX_ASKED 512
 
 /*
@@ -377,13 +377,13 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
 static unsigned long find_pinned(struct iommufd_access *access,
 				 unsigned long *iova, unsigned long last)
 {
-	unsigned long index = *iova >> PAGE_SHIFT, end;
+	unsigned long index = *iova >> PAGE_SHIFT, end, limit;
 
 	if (!xa_find(&access->pins, &index, last >> PAGE_SHIFT, XA_PRESENT))
 		return 0;
 	*iova = index << PAGE_SHIFT;
-	last = min(last >> PAGE_SHIFT, index + MAX_ASKED - 1);
-	for (end = index + 1; end <= last; end++)
+	limit = min((last >> PAGE_SHIFT) + 1, index + MAX_ASKED);
+	for (end = index + 1; end < limit; end++)
 		if (!xa_load(&access->pins, end))
 			break;
 	return (end - index) << PAGE_SHIFT;
@@ -537,12 +537,14 @@ static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
 }
 
 /* Nothing can be pinned from here on, but what is can be unpinned */
-static int begin_change(struct iommufd_access *access)
+static int begin_change(struct iommufd_access *access, bool killable)
 {
-	int ret = mutex_lock_killable(&access->lock);
+	int ret = 0;
 
-	if (ret)
-		return ret;
+	if (!killable)
+		mutex_lock(&access->lock);
+	else if (mutex_lock_killable(&access->lock))
+		return -EINTR;
 	if (access->changing)
 		ret = -EBUSY;
 	access->changing = true;
@@ -580,7 +582,7 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 	ioas = iommufd_ioas_get(access->ctx, ioas_id);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
-	ret = begin_change(access);
+	ret = begin_change(access, true);
 	if (ret)
 		goto out_put;
 
@@ -625,7 +627,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, IOMMUFD);
  */
 int iommufd_access_detach(struct iommufd_access *access)
 {
-	int ret = begin_change(access);
+	int ret = begin_change(access, true);
 
 	if (ret)
 		return ret;
@@ -681,13 +683,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
  */
 void iommufd_access_stop(struct iommufd_access *access)
 {
-	bool stopped;
-
-	mutex_lock(&access->lock);
-	stopped = access->changing;
-	access->changing = true;
-	mutex_unlock(&access->lock);
-	if (!stopped && access->ioas)
+	if (!begin_change(access, false) && access->ioas)
 		unlist(access, access->ioas);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_stop, IOMMUFD);

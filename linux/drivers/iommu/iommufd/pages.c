@@ -428,16 +428,13 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 		       unsigned long npages, unsigned int flags,
 		       struct page **list)
 {
-	unsigned int saved;
 	int locked = 1;
 	long ret;
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
 	mmap_read_lock(mm);
-	saved = memalloc_pin_save();
 	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
-	memalloc_pin_restore(saved);
 	if (!locked)
 		mmap_read_lock(mm);
 	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
@@ -450,14 +447,12 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 /*
  * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
  * a fatal signal not seen. So take what is there, and else take the faults first
- * and pin after that. Pages that come with a fault are of those that can stay
- * pinned: the pin would copy each one from a movable zone to elsewhere.
+ * and pin after that.
  */
 static long pin_user(struct mm_struct *mm, unsigned long uva,
 		     unsigned long npages, unsigned int flags,
 		     struct page **list)
 {
-	unsigned int saved;
 	long ret;
 
 	if (mm != current->mm)
@@ -467,9 +462,7 @@ static long pin_user(struct mm_struct *mm, unsigned long uva,
 				       list);
 	if (ret)
 		return ret;
-	saved = memalloc_pin_save();
 	get_user_pages_unlocked(uva, npages, NULL, flags);
-	memalloc_pin_restore(saved);
 	return pin_user_pages_fast(uva, npages, flags | FOLL_LONGTERM, list);
 }
 
@@ -518,18 +511,15 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 	struct hstate *h = hstate_file(file);
 	unsigned int order = huge_page_order(h);
 	pgoff_t inside = index & (pages_per_huge_page(h) - 1);
-	unsigned int saved;
 	struct page *page;
 	int ret;
 
 	page = find_get_page(file->f_mapping, index >> order);
 	if (!page) {
 		/* As a page fault does, also if the file is not open for writing */
-		saved = memalloc_pin_save();
 		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
 					    (loff_t)(index - inside) << PAGE_SHIFT,
 					    huge_page_size(h));
-		memalloc_pin_restore(saved);
 		/* Any signal ends it: come back when that is handled */
 		if (ret == -EINTR)
 			ret = -ERESTARTNOINTR;
@@ -550,20 +540,10 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 	return nth_page(page, inside);
 }
 
-static struct page *shmem_page(struct file *file, pgoff_t index)
-{
-	unsigned int saved = memalloc_pin_save();
-	struct page *page = shmem_read_mapping_page(file->f_mapping, index);
-
-	memalloc_pin_restore(saved);
-	return page;
-}
-
 /*
  * Memory of a file: this kernel has no pins without a mapping, so plain
- * references. They keep the pages, and those who seal the file wait for them. Pages
- * that the file gets here are of those that others can pin as well; those that it
- * had before stay where they are, since only a pin could move them.
+ * references. They keep the pages, and those who seal the file wait for them. What
+ * the file had before stays in a movable zone, since only a pin could move it.
  */
 static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)
@@ -584,7 +564,8 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		if (is_hugetlb(file))
 			page = hugetlb_page(file, first + i);
 		else
-			page = shmem_page(file, first + i);
+			page = shmem_read_mapping_page(file->f_mapping,
+						       first + i);
 		/* As a pin does: so many references must not overflow */
 		if (!IS_ERR(page) && page_count(page) < 0) {
 			put_page(page);
@@ -653,10 +634,15 @@ static unsigned long unpin_runs(struct iommufd_pages *pages, const u64 *run,
 	return nr;
 }
 
-/* Pin pages, all of them or none */
+/*
+ * Pin pages, all of them or none. Those that come with it are of the kind that can
+ * stay: from a movable zone each would be copied elsewhere, or be no page that others
+ * can pin
+ */
 static int pin_list(struct iommufd_pages *pages, unsigned long index,
 		    unsigned long npages, struct page **list)
 {
+	unsigned int saved = memalloc_pin_save();
 	unsigned long have = 0;
 	long ret;
 
@@ -674,13 +660,16 @@ static int pin_list(struct iommufd_pages *pages, unsigned long index,
 				have += ret;
 			ret = -EINTR;
 		}
-		if (ret < 0) {
-			unpin_list(pages, list, have);
-			return ret;
-		}
+		if (ret < 0)
+			break;
 		have += ret;
 	} while (have < npages);
-	return 0;
+	memalloc_pin_restore(saved);
+
+	if (ret >= 0)
+		return 0;
+	unpin_list(pages, list, have);
+	return ret;
 }
 
 /*

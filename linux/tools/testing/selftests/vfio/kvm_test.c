@@ -409,13 +409,12 @@ TEST_F(args, unbound_files_do_not_hold_off_removal)
 	EXPECT_EQ(0, del_file(self->vfio, added[1]));
 	EXPECT_EQ(0, add_file(self->vfio, files[0]));
 	EXPECT_ERRNO(ENODEV, bind_iommufd(files[0], iommufd, NULL));
-	if (!find_edu_neighbours(&dev, &other)) {
-		ASSERT_EQ(0, bind_vfio_pci(&other));
-		file = open_cdev(&other);
-		EXPECT_EQ(0, add_file(self->vfio, file));
-		EXPECT_EQ(0, bind_iommufd(file, iommufd, NULL));
-		close(file);
-	}
+	ASSERT_EQ(0, find_edu_neighbours(&dev, &other));
+	ASSERT_EQ(0, bind_vfio_pci(&other));
+	file = open_cdev(&other);
+	EXPECT_EQ(0, add_file(self->vfio, file));
+	EXPECT_EQ(0, bind_iommufd(file, iommufd, NULL));
+	close(file);
 	close(iommufd);
 	for (i = 1; i < ARRAY_SIZE(added); i++)
 		close(added[i]);

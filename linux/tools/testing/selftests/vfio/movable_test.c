@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Memory on a machine where most of it is for pages that can be moved (movablecore=):
- * what is pinned for devices comes from elsewhere at once, and others can pin it too.
+ * what is pinned for devices comes from elsewhere at once, and others can pin it too
+ * (trap M15).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -95,12 +96,12 @@ TEST_F(movable, new_memory_is_not_migrated)
 	munmap(mem, SIZE);
 }
 
-/* Nor is it if another process maps it, which can't be seen by its own flags */
+/* Nor is it if another process is the first to need it */
 TEST_F(movable, memory_of_another_process_is_not_migrated)
 {
 	void *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	__u32 other, dev = self->opened.device;
+	__u32 other;
 	long before;
 	pid_t pid;
 	int status;
@@ -112,9 +113,10 @@ TEST_F(movable, memory_of_another_process_is_not_migrated)
 	ASSERT_EQ(0, ioas_map(self->opened.iommufd, other, mem, SIZE, IOVA,
 			      MAP_RW));
 	before = MIGRATED();
+	ASSERT_LE(0, before);
 	pid = fork();
 	if (!pid)
-		_exit(attach_pt(dev, other, NULL) ? 1 : 0);
+		_exit(attach_pt(self->opened.device, other, NULL) ? 1 : 0);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_GT(before + 100, MIGRATED());
@@ -125,11 +127,13 @@ static int register_buffer(void *mem, size_t length)
 {
 	struct io_uring_params params = {};
 	struct iovec buffer = { mem, length };
-	int fd = syscall(SYS_io_uring_setup, 1, &params), ret;
+	int fd = syscall(SYS_io_uring_setup, 1, &params), ret, saved;
 
 	ret = syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS,
 		      &buffer, 1);
+	saved = errno;
 	close(fd);
+	errno = saved;
 	return ret;
 }
 
@@ -145,6 +149,26 @@ TEST_F(movable, file_can_be_pinned_by_others)
 				 MAP_RW, fd, 0, size, IOVA));
 	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, view);
+	EXPECT_EQ(0, register_buffer(view, size));
+	munmap(view, size);
+	close(fd);
+}
+
+/* What it had before stays where it was, and can be pinned again after an unmap */
+TEST_F(movable, pages_that_a_file_had_can_not)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	const size_t size = 4 * SZ_2M;
+	void *view;
+
+	ASSERT_EQ(0, ftruncate(fd, size));
+	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	memset(view, 1, size);
+	ASSERT_EQ(0, map_file_at(self->opened.iommufd, self->opened.ioas,
+				 MAP_RW, fd, 0, size, IOVA));
+	EXPECT_ERRNO(ENOMEM, register_buffer(view, size));
+	EXPECT_EQ(0, unmap_for_device(&self->opened, IOVA, size));
 	EXPECT_EQ(0, register_buffer(view, size));
 	munmap(view, size);
 	close(fd);

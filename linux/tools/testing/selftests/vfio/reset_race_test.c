@@ -448,7 +448,7 @@ TEST_F_TIMEOUT(race, sibling_is_removed, ANY_TIME)
 	EXPECT_TRUE(all_works(both));
 }
 
-/* A file that outlives the device has nothing of it that is still looked at */
+/* A file that outlives the device has nothing of it that is still looked at (trap M14) */
 TEST_F_TIMEOUT(race, file_outlives_its_device, ANY_TIME)
 {
 	struct both *both = &self->both;
@@ -456,7 +456,6 @@ TEST_F_TIMEOUT(race, file_outlives_its_device, ANY_TIME)
 	int i, file;
 
 	close_one(both, 1);
-	start_again();
 	START(&threads[0], ask_who_is_there);
 	for (i = 0; i < 10; i++) {
 		file = open_cdev(&both->dev[1]);
