@@ -37,7 +37,7 @@ help:
 	@echo "make bisect          build what each patch of the series gives"
 	@echo "make cross           compile every driver on VFIO, for x86-64, i386, arm64, s390x and powerpc64le"
 	@echo "make builds          compile and link what make matrix leaves out: VFIO, iommufd and KVM each off, module, built in"
-	@echo "make crc             does all that built-in code exports have the symbol CRC of the base?"
+	@echo "make crc             does all that the base exports have the CRC that it has there?"
 	@echo "make debian          compile VFIO, iommufd and KVM as Debian's kernel is configured, with our options on"
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"

@@ -80,7 +80,7 @@ int vfio_cdev_add(struct vfio_device *device)
 		cdev->dev.devt = MKDEV(MAJOR(cdev_devt), device->index);
 	cdev_init(&cdev->cdev, &vfio_device_fops);
 	cdev->cdev.owner = THIS_MODULE;
-	device->cdev = cdev;
+	vfio_device_private(device)->cdev = cdev;
 
 	ret = dev_set_name(&cdev->dev, "%s", dev_name(&device->device));
 	if (!ret)
@@ -101,7 +101,7 @@ int vfio_cdev_add(struct vfio_device *device)
  */
 void vfio_cdev_del(struct vfio_device *device)
 {
-	struct vfio_cdev *cdev = device->cdev;
+	struct vfio_cdev *cdev = vfio_device_private(device)->cdev;
 
 	cut_off(cdev);
 	cdev_device_del(&cdev->cdev, &cdev->dev);
@@ -226,7 +226,7 @@ static void release_device(struct vfio_device *device,
 	vfio_iommufd_unbind(binding);
 
 	mutex_lock(&device->dev_set->lock);
-	device->cdev_taken = false;
+	vfio_device_private(device)->cdev_taken = false;
 	unblock_group(device->group);
 	mutex_unlock(&device->dev_set->lock);
 }
@@ -299,7 +299,7 @@ static int bind_locked(struct vfio_device *device,
 		return PTR_ERR(ctx);
 
 	ret = -EINVAL;
-	if (device->cdev_taken)
+	if (vfio_device_private(device)->cdev_taken)
 		goto out_put;
 	ret = check_token(device, token);
 	if (ret)
@@ -313,7 +313,7 @@ static int bind_locked(struct vfio_device *device,
 		unblock_group(device->group);
 		goto out_put;
 	}
-	device->cdev_taken = true;
+	vfio_device_private(device)->cdev_taken = true;
 	ret = open_device(device, kvm);
 	if (ret)
 		*taken = vfio_iommufd_take(device);
@@ -331,7 +331,7 @@ static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
 	u32 id;
 	int ret;
 
-	kvm = vfio_vm_get(&df->vm);
+	kvm = vfio_vm_get(&df->kvm);
 	mutex_lock(&device->dev_set->lock);
 	ret = bind_locked(device, bind, token, kvm, &id, &taken);
 	mutex_unlock(&device->dev_set->lock);

@@ -13,11 +13,22 @@
 #include <linux/iommufd.h>
 #include <linux/iommu.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/vfio.h>
 
 #include "vfio.h"
 
 MODULE_IMPORT_NS(IOMMUFD);
+
+static struct iommufd_access *access_of(struct vfio_device *device)
+{
+	return vfio_device_private(device)->binding.access;
+}
+
+static struct iommufd_device *idev_of(struct vfio_device *device)
+{
+	return vfio_device_private(device)->binding.device;
+}
 
 /* iommufd_access_ops.unpin; the driver is open until vfio_iommufd_stop() */
 static void unpin(void *owner, unsigned long iova, unsigned long length)
@@ -27,9 +38,9 @@ static void unpin(void *owner, unsigned long iova, unsigned long length)
 	if (!device->ops->dma_unmap)
 		return;
 	/* As a container of VFIO has it, which drivers may rely on */
-	mutex_lock(&device->dma_unmap_lock);
+	mutex_lock(&vfio_device_private(device)->dma_unmap_lock);
 	device->ops->dma_unmap(device, iova, length);
-	mutex_unlock(&device->dma_unmap_lock);
+	mutex_unlock(&vfio_device_private(device)->dma_unmap_lock);
 }
 
 static const struct iommufd_access_ops access_ops = {
@@ -39,11 +50,29 @@ static const struct iommufd_access_ops access_ops = {
 /**
  * vfio_iommufd_init - prepare a device for the calls below
  * @device: device that is being made
+ *
+ * Return: 0 or -ENOMEM.
  */
-void vfio_iommufd_init(struct vfio_device *device)
+int vfio_iommufd_init(struct vfio_device *device)
 {
-	mutex_init(&device->attach_lock);
-	mutex_init(&device->dma_unmap_lock);
+	struct vfio_device_private *private;
+
+	private = kzalloc(sizeof(*private), GFP_KERNEL);
+	if (!private)
+		return -ENOMEM;
+	mutex_init(&private->attach_lock);
+	mutex_init(&private->dma_unmap_lock);
+	dev_set_drvdata(&device->device, private);
+	return 0;
+}
+
+/**
+ * vfio_iommufd_cleanup - undo vfio_iommufd_init()
+ * @device: device that nobody can find any more, neither in its set
+ */
+void vfio_iommufd_cleanup(struct vfio_device *device)
+{
+	kfree(vfio_device_private(device));
 }
 
 /**
@@ -68,13 +97,13 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 		access = iommufd_access_create(ctx, &access_ops, device, id);
 		if (IS_ERR(access))
 			return PTR_ERR(access);
-		device->iommufd_access = access;
+		vfio_device_private(device)->binding.access = access;
 		return 0;
 	}
 	idev = iommufd_bind(ctx, device->dev, id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
-	device->iommufd_device = idev;
+	vfio_device_private(device)->binding.device = idev;
 	return 0;
 }
 
@@ -88,16 +117,13 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
  */
 struct vfio_iommufd_binding vfio_iommufd_take(struct vfio_device *device)
 {
-	struct vfio_iommufd_binding binding = {
-		.access = device->iommufd_access,
-		.device = device->iommufd_device,
-	};
+	struct vfio_device_private *private = vfio_device_private(device);
+	struct vfio_iommufd_binding binding = private->binding;
 
 	lockdep_assert_held(&device->dev_set->lock);
 
-	device->iommufd_access = NULL;
-	device->iommufd_device = NULL;
-	device->attached = false;
+	private->binding = (struct vfio_iommufd_binding){};
+	private->attached = false;
 	return binding;
 }
 
@@ -130,10 +156,10 @@ void vfio_iommufd_unbind(struct vfio_iommufd_binding binding)
 int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 			u32 __user *out_pt_id)
 {
-	if (device->iommufd_access)
-		return iommufd_access_attach(device->iommufd_access, pt_id,
+	if (vfio_device_has_access(device))
+		return iommufd_access_attach(access_of(device), pt_id,
 					     out_pt_id);
-	return iommufd_attach(device->iommufd_device, pt_id, out_pt_id);
+	return iommufd_attach(idev_of(device), pt_id, out_pt_id);
 }
 
 /**
@@ -147,9 +173,9 @@ int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
  */
 int vfio_iommufd_detach(struct vfio_device *device)
 {
-	if (device->iommufd_access)
-		return iommufd_access_detach(device->iommufd_access);
-	return iommufd_detach(device->iommufd_device);
+	if (vfio_device_has_access(device))
+		return iommufd_access_detach(access_of(device));
+	return iommufd_detach(idev_of(device));
 }
 
 /**
@@ -183,12 +209,11 @@ int vfio_device_id_beside(struct vfio_device *device, struct vfio_device *asker)
 
 	lockdep_assert_held(&asker->dev_set->lock);
 
-	if (device->iommufd_device)
-		id = iommufd_id_beside(device->iommufd_device,
-				       asker->iommufd_device);
+	if (idev_of(device))
+		id = iommufd_id_beside(idev_of(device), idev_of(asker));
 	if (id)
 		return id;
-	return iommufd_has_group_of(asker->iommufd_device, device->dev) ?
+	return iommufd_has_group_of(idev_of(asker), device->dev) ?
 		       VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
 }
 EXPORT_SYMBOL_GPL(vfio_device_id_beside);
@@ -234,8 +259,8 @@ bool vfio_group_enforces_coherency(struct vfio_group *group)
  */
 void vfio_iommufd_stop(struct vfio_device *device)
 {
-	if (device->iommufd_access)
-		iommufd_access_stop(device->iommufd_access);
+	if (vfio_device_has_access(device))
+		iommufd_access_stop(access_of(device));
 }
 
 /* A kernel of 32 bit can know longer addresses of DMA than an IOAS has */
@@ -269,8 +294,8 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 		flags |= IOMMUFD_ACCESS_WRITE;
 	if (prot & IOMMU_READ)
 		flags |= IOMMUFD_ACCESS_READ;
-	ret = iommufd_access_pin(device->iommufd_access, iova & PAGE_MASK,
-				 npages, flags, pages);
+	ret = iommufd_access_pin(access_of(device), iova & PAGE_MASK, npages,
+				 flags, pages);
 	return ret ? ret : npages;
 }
 
@@ -283,7 +308,7 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
 {
 	if (can_be_mapped(iova))
-		iommufd_access_unpin(device->iommufd_access, iova & PAGE_MASK,
+		iommufd_access_unpin(access_of(device), iova & PAGE_MASK,
 				     npages);
 }
 
@@ -302,7 +327,7 @@ int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
 {
 	if (!can_be_mapped(iova))
 		return -ENOENT;
-	return iommufd_access_rw(device->iommufd_access, iova, data, length,
+	return iommufd_access_rw(access_of(device), iova, data, length,
 				 write ? IOMMUFD_ACCESS_WRITE : 0);
 }
 
@@ -388,20 +413,21 @@ int vfio_group_bind_device(struct vfio_device *device)
  */
 int vfio_group_attach_device(struct vfio_device *device)
 {
+	struct vfio_device_private *private = vfio_device_private(device);
 	u32 id;
 	int ret;
 
 	if (!vfio_device_is_bound(device))
 		return 0;
-	ret = mutex_lock_killable(&device->attach_lock);
+	ret = mutex_lock_killable(&private->attach_lock);
 	if (ret)
 		return ret;
-	if (!device->attached) {
+	if (!private->attached) {
 		ret = iommufd_container_ioas(device->group->iommufd, &id);
 		if (!ret)
 			ret = vfio_iommufd_attach(device, id, NULL);
-		device->attached = !ret;
+		private->attached = !ret;
 	}
-	mutex_unlock(&device->attach_lock);
+	mutex_unlock(&private->attach_lock);
 	return ret;
 }

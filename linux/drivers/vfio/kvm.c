@@ -13,41 +13,47 @@
 
 #include "vfio.h"
 
+/*
+ * Protects the pointers in all groups and files. KVM holds locks of its own when it
+ * takes this one, so nothing is locked inside
+ */
+static DEFINE_SPINLOCK(vm_lock);
+
 /**
  * vfio_vm_set - say which virtual machine there is
- * @vm: of a group or of a file
+ * @where: of a group or of a file
  * @kvm: the machine, which exists until it is replaced here; or NULL
  */
-void vfio_vm_set(struct vfio_vm *vm, struct kvm *kvm)
+void vfio_vm_set(struct kvm **where, struct kvm *kvm)
 {
-	spin_lock(&vm->lock);
-	vm->kvm = kvm;
-	spin_unlock(&vm->lock);
+	spin_lock(&vm_lock);
+	*where = kvm;
+	spin_unlock(&vm_lock);
 }
 
 /**
  * vfio_vm_get - take a reference to the virtual machine
- * @vm: of a group or of a file
+ * @where: of a group or of a file
  *
  * Return: the machine, for vfio_vm_put(), or NULL if there is none, or none any
  * more.
  */
-struct kvm *vfio_vm_get(struct vfio_vm *vm)
+struct kvm *vfio_vm_get(struct kvm **where)
 {
 	bool (*get)(struct kvm *kvm);
 	struct kvm *kvm;
 
-	if (!READ_ONCE(vm->kvm))
+	if (!READ_ONCE(*where))
 		return NULL;
 	get = symbol_get(kvm_get_kvm_safe);
 	if (!get)
 		return NULL;
 
-	spin_lock(&vm->lock);
-	kvm = vm->kvm;
+	spin_lock(&vm_lock);
+	kvm = *where;
 	if (kvm && !get(kvm))
 		kvm = NULL;
-	spin_unlock(&vm->lock);
+	spin_unlock(&vm_lock);
 
 	/* With the reference to the machine stays one to the module */
 	if (!kvm)

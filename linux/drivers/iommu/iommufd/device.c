@@ -138,6 +138,7 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	struct iommufd_device *idev;
 	struct iommu_group *group;
 	struct iommufd_unit unit;
+	int ret;
 
 	if (!device_iommu_capable(dev, IOMMU_CAP_CACHE_COHERENCY))
 		return ERR_PTR(-EINVAL);
@@ -145,7 +146,11 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	if (!group)
 		return ERR_PTR(-ENODEV);
 
-	unit = iommufd_unit_of(dev);
+	ret = iommufd_unit_of(dev, &unit);
+	if (ret) {
+		idev = ERR_PTR(ret);
+		goto out_put;
+	}
 	if (unit.unfit) {
 		dev_warn_ratelimited(dev, "not bound, its IOMMU can't protect memory: %s\n",
 				     unit.unfit);
@@ -175,6 +180,7 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	idev->ctx = ctx;
 	init_rwsem(&idev->bound);
 	idev->igroup = igroup;
+	idev->unit = unit;
 	idev->dev = dev;
 	if (!iommufd_test_is_mock(dev))
 		get_file(ctx->file);
@@ -463,13 +469,12 @@ static int finish_attach(struct iommufd_group *igroup,
 static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		       u32 __user *out_pt_id)
 {
-	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_hwpt *hwpt = NULL;
 	struct iova_reserved *reserved;
 	int ret;
 
-	while ((hwpt = iommufd_hwpt_next(ioas, &unit, hwpt))) {
+	while ((hwpt = iommufd_hwpt_next(ioas, &idev->unit, hwpt))) {
 		if (IS_ERR(hwpt))
 			return PTR_ERR(hwpt);
 		ret = try_hwpt(igroup, hwpt, &reserved);
@@ -482,7 +487,7 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		return ret;
 	}
 
-	hwpt = iommufd_hwpt_create(ioas, idev->dev, false);
+	hwpt = iommufd_hwpt_create(ioas, &idev->unit, idev->dev, false);
 	if (IS_ERR(hwpt))
 		return PTR_ERR(hwpt);
 	ret = try_hwpt(igroup, hwpt, &reserved);
@@ -499,12 +504,11 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 		       u32 __user *out_pt_id)
 {
-	struct iommufd_unit unit = iommufd_unit_of(idev->dev);
 	struct iommufd_group *igroup = idev->igroup;
 	struct iova_reserved *reserved;
 	int ret;
 
-	if (!iommufd_units_alike(&hwpt->unit, &unit))
+	if (!iommufd_units_alike(&hwpt->unit, &idev->unit))
 		return -EINVAL;
 	if (!iommufd_object_use(&hwpt->obj))
 		return -ENOENT;
@@ -657,7 +661,7 @@ static struct iommufd_hwpt *new_hwpt(struct iommufd_device *idev,
 	struct iommufd_hwpt *hwpt;
 	int ret;
 
-	hwpt = iommufd_hwpt_create(ioas, idev->dev, true);
+	hwpt = iommufd_hwpt_create(ioas, &idev->unit, idev->dev, true);
 	if (IS_ERR(hwpt))
 		return hwpt;
 
@@ -768,7 +772,8 @@ int iommufd_hw_info(struct iommufd_request *req)
 	idev = get_bound(req->ctx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
-	info = iommufd_unit_info(idev->dev, &length, &cmd->out_data_type);
+	info = iommufd_unit_info(&idev->unit, idev->dev, &length,
+				 &cmd->out_data_type);
 	put_bound(idev);
 	if (IS_ERR(info))
 		return PTR_ERR(info);

@@ -472,7 +472,8 @@ static int fill(struct iommufd_hwpt *hwpt)
 /**
  * iommufd_hwpt_create - make an empty page table for an IOAS
  * @ioas: IOAS that it will mirror; the caller holds a reference
- * @dev: device that it is for
+ * @unit: IOMMU that it is for
+ * @dev: device behind that
  * @user_made: what it will be
  *
  * The id is reserved and the caller is a user of the table. To be published, or
@@ -482,6 +483,7 @@ static int fill(struct iommufd_hwpt *hwpt)
  * the user has made too many for the device, or for the areas; -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
+					 const struct iommufd_unit *unit,
 					 struct device *dev, bool user_made)
 {
 	struct iommufd_hwpt *hwpt;
@@ -513,7 +515,7 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 			goto err_abort;
 		hwpt->user_made = true;
 	}
-	hwpt->unit = iommufd_unit_of(dev);
+	hwpt->unit = *unit;
 	hwpt->domain = iommu_domain_alloc(dev->bus);
 	if (!hwpt->domain) {
 		ret = -ENOMEM;

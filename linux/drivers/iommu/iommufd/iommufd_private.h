@@ -244,14 +244,14 @@ static inline void area_give_back(struct iommufd_area *area)
  * @refs: pages, and iommufd_ctx::owner
  * @mm: address space
  * @task: whose RLIMIT_MEMLOCK counts
- * @user: who is charged
+ * @cred: of which the user is charged
  * @rcu: it is found without a lock
  */
 struct iommufd_owner {
 	refcount_t refs;
 	struct mm_struct *mm;
 	struct task_struct *task;
-	struct user_struct *user;
+	const struct cred *cred;
 	struct rcu_head rcu;
 };
 
@@ -542,10 +542,11 @@ struct iommufd_unit {
 	u64 ecap;
 };
 
-struct iommufd_unit iommufd_unit_of(struct device *dev);
+int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit);
 bool iommufd_units_alike(const struct iommufd_unit *a,
 			 const struct iommufd_unit *b);
-void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type);
+void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
+			u32 *length, u32 *type);
 struct iommufd_maker *iommufd_maker_get(struct device *dev);
 void iommufd_maker_put(struct iommufd_maker *maker);
 
@@ -594,6 +595,7 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 }
 
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
+					 const struct iommufd_unit *unit,
 					 struct device *dev, bool user_made);
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable);
@@ -653,6 +655,7 @@ struct iommufd_group {
  * @bound: held for read by requests that came by the id, and for write to unbind,
  *         which waits for them
  * @igroup: its group, NULL when the device is unbound
+ * @unit: its IOMMU
  * @dev: the device; not to be touched after it was unbound
  * @attached: counted in iommufd_group::nr_attached
  */
@@ -661,6 +664,7 @@ struct iommufd_device {
 	struct iommufd_ctx *ctx;
 	struct rw_semaphore bound; /* see above */
 	struct iommufd_group *igroup;
+	struct iommufd_unit unit;
 	struct device *dev;
 	bool attached;
 };

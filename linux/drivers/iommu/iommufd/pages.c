@@ -17,6 +17,7 @@
  * Chunks are counted from the start of the range, not of the address space, so
  * that a small range is a single entry, which needs no tree.
  */
+#include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/hugetlb.h>
 #include <linux/kmemleak.h>
@@ -107,7 +108,7 @@ void iommufd_owner_put(struct iommufd_owner *owner)
 {
 	if (!refcount_dec_and_test(&owner->refs))
 		return;
-	free_uid(owner->user);
+	put_cred(owner->cred);
 	put_task_struct(owner->task);
 	mmdrop(owner->mm);
 	kfree_rcu(owner, rcu);
@@ -127,7 +128,7 @@ struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx)
 	owner = rcu_dereference(ctx->owner);
 	if (owner && owner->mm == current->mm &&
 	    owner->task == current->group_leader &&
-	    owner->user == current_user() &&
+	    owner->cred->user == current_user() &&
 	    refcount_inc_not_zero(&owner->refs)) {
 		rcu_read_unlock();
 		return owner;
@@ -142,7 +143,7 @@ struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx)
 	owner->mm = current->mm;
 	mmgrab(owner->mm);
 	owner->task = get_task_struct(current->group_leader);
-	owner->user = get_uid(current_user());
+	owner->cred = get_current_cred();
 
 	old = unrcu_pointer(xchg(&ctx->owner, RCU_INITIALIZER(owner)));
 	if (old)
@@ -154,7 +155,7 @@ static int charge_user(struct iommufd_owner *owner, unsigned long npages,
 		       bool force)
 {
 	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK);
-	atomic_long_t *locked = &owner->user->locked_vm;
+	atomic_long_t *locked = &owner->cred->user->locked_vm;
 	long now = atomic_long_read(locked);
 
 	do {
@@ -175,6 +176,25 @@ static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
 	return ret;
 }
 
+/* -ENOMEM does not tell a user which of the limits it was, or how far it is */
+static void report_limit(struct iommufd_owner *owner,
+			 enum iommufd_charge charge, unsigned long npages)
+{
+	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK);
+	bool by_user = charge == IOMMUFD_CHARGE_USER;
+	unsigned long locked;
+
+	if (by_user)
+		locked = atomic_long_read(&owner->cred->user->locked_vm);
+	else
+		locked = READ_ONCE(owner->mm->locked_vm);
+	pr_warn_ratelimited("iommufd: %s (%d): RLIMIT_MEMLOCK is %lu KiB, the %s has %lu KiB locked and needs %lu KiB more\n",
+			    owner->task->comm, task_pid_nr(owner->task),
+			    limit >> 10, by_user ? "user" : "process",
+			    locked << (PAGE_SHIFT - 10),
+			    npages << (PAGE_SHIFT - 10));
+}
+
 /* @force: whatever the limit says */
 static int charge_owner(struct iommufd_owner *owner, enum iommufd_charge charge,
 			unsigned long npages, bool force)
@@ -185,7 +205,9 @@ static int charge_owner(struct iommufd_owner *owner, enum iommufd_charge charge,
 		ret = charge_user(owner, npages, force);
 	else if (charge == IOMMUFD_CHARGE_MM)
 		ret = charge_mm(owner, npages, true, force);
-	if (!ret)
+	if (ret)
+		report_limit(owner, charge, npages);
+	else
 		atomic64_add(npages, &owner->mm->pinned_vm);
 	return ret;
 }
@@ -194,7 +216,7 @@ static void uncharge_owner(struct iommufd_owner *owner,
 			   enum iommufd_charge charge, unsigned long npages)
 {
 	if (charge == IOMMUFD_CHARGE_USER)
-		atomic_long_sub(npages, &owner->user->locked_vm);
+		atomic_long_sub(npages, &owner->cred->user->locked_vm);
 	else if (charge == IOMMUFD_CHARGE_MM)
 		charge_mm(owner, npages, false, false);
 	atomic64_sub(npages, &owner->mm->pinned_vm);
@@ -221,7 +243,8 @@ static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 	int ret;
 
 	/* A limit that is reached must not hinder what changes nothing of it */
-	if ((charge == IOMMUFD_CHARGE_USER && owner->user == old->user) ||
+	if ((charge == IOMMUFD_CHARGE_USER &&
+	     owner->cred->user == old->cred->user) ||
 	    (charge == IOMMUFD_CHARGE_MM && owner->mm == old->mm))
 		charge = IOMMUFD_CHARGE_NOBODY;
 	ret = charge_owner(owner, charge, pages->npinned, force);

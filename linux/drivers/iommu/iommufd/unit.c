@@ -4,19 +4,67 @@
  * not stand.
  */
 #include <linux/device.h>
+#include <linux/gfp.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 
-#include "../intel/registers.h"
 #include "iommufd_private.h"
 
-/* All that is called in a driver of an IOMMU by its name */
-static bool read_registers(struct device *dev, u64 *cap, u64 *ecap)
+/* In the extended capability register: can it make all DMA snoop the caches? */
+#define VTD_ECAP_SNOOP_CONTROL BIT_ULL(7)
+
+static const struct attribute_group *find_group(struct device *hw,
+						const char *name)
 {
-	return intel_iommu_registers(dev, cap, ecap);
+	const struct attribute_group **group = hw ? hw->groups : NULL;
+
+	for (; group && *group; group++)
+		if ((*group)->name && !strcmp((*group)->name, name))
+			return *group;
+	return NULL;
+}
+
+static int read_attribute(struct device *hw,
+			  const struct attribute_group *group, const char *name,
+			  char *page, u64 *value)
+{
+	struct device_attribute *attr;
+	struct attribute **each;
+
+	for (each = group->attrs; *each; each++) {
+		if (strcmp((*each)->name, name))
+			continue;
+		attr = container_of(*each, struct device_attribute, attr);
+		if (attr->show(hw, attr, page) <= 0)
+			return -EIO;
+		return kstrtou64(page, 16, value);
+	}
+	return -ENOENT;
+}
+
+/*
+ * The driver of VT-d tells the registers of a unit in sysfs and nowhere else. There
+ * they are part of the kernel's ABI, and no built-in code has to be changed for them
+ */
+static int read_registers(struct device *hw,
+			  const struct attribute_group *group,
+			  struct iommufd_unit *unit)
+{
+	char *page = (char *)__get_free_page(GFP_KERNEL);
+	int ret;
+
+	if (!page)
+		return -ENOMEM;
+	ret = read_attribute(hw, group, "cap", page, &unit->cap);
+	if (!ret)
+		ret = read_attribute(hw, group, "ecap", page, &unit->ecap);
+	if (ret)
+		unit->unfit = "its registers can't be read";
+	free_page((unsigned long)page);
+	return 0;
 }
 
 /*
@@ -55,29 +103,37 @@ static const char *why_unfit(struct iommu_device *iommu)
 
 /**
  * iommufd_unit_of - find the IOMMU of a device
- * @dev: device in an IOMMU group that the caller owns
+ * @dev: device of any kind, which stays on its bus meanwhile
+ * @unit: what tells its IOMMU from others
  *
- * Return: what tells it from others.
+ * Return: 0 or -ENOMEM.
  */
-struct iommufd_unit iommufd_unit_of(struct device *dev)
+int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 {
-	struct iommufd_unit unit = {};
+	const struct attribute_group *vtd;
+	struct iommu_device *iommu;
+	int ret = 0;
 
+	*unit = (struct iommufd_unit){};
 	if (!dev->iommu || !dev->iommu->iommu_dev) {
-		unit.unfit = "there is none";
-		return unit;
+		unit->unfit = "there is none";
+		return 0;
 	}
-	unit.ops = dev->iommu->iommu_dev->ops;
-	unit.unfit = why_unfit(dev->iommu->iommu_dev);
-	unit.vtd = read_registers(dev, &unit.cap, &unit.ecap);
+	iommu = dev->iommu->iommu_dev;
+	unit->ops = iommu->ops;
+	unit->unfit = why_unfit(iommu);
+	vtd = find_group(iommu->dev, "intel-iommu");
+	if (vtd)
+		ret = read_registers(iommu->dev, vtd, unit);
+	unit->vtd = vtd;
 	/*
 	 * amd is known to grow tables; others have all levels from the beginning,
 	 * but nothing says so. Only VT-d has page tables on a gather's list
 	 */
-	unit.grows = !unit.vtd;
-	unit.frees_early = unit.vtd;
-	iommufd_test_set_habits(dev, &unit);
-	return unit;
+	unit->grows = !vtd;
+	unit->frees_early = vtd;
+	iommufd_test_set_habits(dev, unit);
+	return ret;
 }
 
 /**
@@ -109,44 +165,47 @@ bool iommufd_units_alike(const struct iommufd_unit *a,
  * asked to enforce it. VT-d can if the unit has snoop control; others that can ask
  * nothing else.
  *
- * Return: false also for a device that no IOMMU translates for.
+ * Return: false also for a device that no IOMMU translates for, or whose IOMMU is
+ * not known.
  */
 bool iommufd_enforces_coherency(struct device *dev)
 {
 	struct iommufd_unit unit;
 
-	if (!dev->iommu || !dev->iommu->iommu_dev ||
-	    !dev_iommu_ops(dev)->default_domain_ops->enforce_cache_coherency)
+	/* Without a place in sysfs an IOMMU could be any */
+	if (iommufd_unit_of(dev, &unit) || unit.unfit ||
+	    !dev->iommu->iommu_dev->dev ||
+	    !unit.ops->default_domain_ops->enforce_cache_coherency)
 		return false;
-	unit = iommufd_unit_of(dev);
 	return !unit.vtd || unit.ecap & VTD_ECAP_SNOOP_CONTROL;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
 
 /**
  * iommufd_unit_info - tell userspace what the IOMMU of a device is
- * @dev: device in an IOMMU group that the caller owns
+ * @unit: the IOMMU
+ * @dev: the device, whose group the caller owns
  * @length: bytes of the answer, or 0
  * @type: one of enum iommu_hw_info_type
  *
  * Return: what @type says, to be freed; NULL if there is nothing to tell; or an
  * ERR_PTR.
  */
-void *iommufd_unit_info(struct device *dev, u32 *length, u32 *type)
+void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
+			u32 *length, u32 *type)
 {
-	struct iommufd_unit unit = iommufd_unit_of(dev);
 	struct iommu_hw_info_vtd *vtd;
 
 	*length = 0;
 	*type = IOMMU_HW_INFO_TYPE_NONE;
-	if (!unit.vtd)
+	if (!unit->vtd)
 		return iommufd_test_hw_info(dev, length, type);
 
 	vtd = kzalloc(sizeof(*vtd), GFP_KERNEL);
 	if (!vtd)
 		return ERR_PTR(-ENOMEM);
-	vtd->cap_reg = unit.cap;
-	vtd->ecap_reg = unit.ecap;
+	vtd->cap_reg = unit->cap;
+	vtd->ecap_reg = unit->ecap;
 	*length = sizeof(*vtd);
 	*type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
 	return vtd;

@@ -308,6 +308,29 @@ TEST_F(memlock, limit_is_exact)
 	}
 }
 
+/* -ENOMEM alone does not tell a user what to raise, and how far */
+TEST_F_TIMEOUT(memlock, limit_is_in_the_log, 60)
+{
+	struct agent a = start(_metadata, self, ALICE, 8);
+	int kmsg = kmsg_open(), tries;
+	bool found = false;
+	char text[160];
+
+	ASSERT_LE(0, kmsg);
+	ASSERT_EQ(0, TELL(&a, MAP, IOVA, 3));
+	snprintf(text, sizeof(text),
+		 "(%d): RLIMIT_MEMLOCK is %lu KiB, the %s has %lu KiB locked and needs %lu KiB more",
+		 a.pid, PAGES_KB(8), variant->per_process ? "process" : "user",
+		 PAGES_KB(3), PAGES_KB(6));
+	/* Others may have used up what the kernel lets through in 5 seconds */
+	for (tries = 0; tries < 10 && !found; tries++) {
+		EXPECT_EQ(ENOMEM, TELL(&a, MAP, 2 * IOVA, 6));
+		found = kmsg_has(kmsg, text);
+	}
+	EXPECT_TRUE(found);
+	close(kmsg);
+}
+
 /* A limit that is no multiple of a page is that of the whole pages in it */
 TEST_F(memlock, part_of_a_page_does_not_count)
 {

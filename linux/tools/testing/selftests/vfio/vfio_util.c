@@ -1049,20 +1049,15 @@ int kmsg_open(void)
 }
 
 /*
- * Does the device's IOMMU report a fault at this page, within a second? The kernel
- * limits the rate of these reports, so a fault may have to be caused again.
+ * Does the kernel say this, within a second? It limits the rate of what it says, so
+ * the reason may have to be caused again.
  */
-bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
+bool kmsg_has(int kmsg, const char *text)
 {
 	struct timespec pause = { .tv_nsec = 10000000 };
-	const char *fault = iommu_of(dev)->fault;
-	char line[1024], addr[64];
+	char line[1024];
 	int tries;
 
-	if (!fault)
-		return false;
-	snprintf(addr, sizeof(addr), fault,
-		 (unsigned long long)(iova & ~(PAGE - 1)));
 	for (tries = 0; tries < 100; tries++) {
 		ssize_t len = read(kmsg, line, sizeof(line) - 1);
 
@@ -1073,10 +1068,23 @@ bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
 		if (len <= 0)
 			continue;
 		line[len] = 0;
-		if (strstr(line, addr))
+		if (strstr(line, text))
 			return true;
 	}
 	return false;
+}
+
+/* Does the device's IOMMU report a fault at this page? */
+bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
+{
+	const char *fault = iommu_of(dev)->fault;
+	char addr[64];
+
+	if (!fault)
+		return false;
+	snprintf(addr, sizeof(addr), fault,
+		 (unsigned long long)(iova & ~(PAGE - 1)));
+	return kmsg_has(kmsg, addr);
 }
 
 void *map_anon(size_t length)

@@ -212,6 +212,7 @@ static inline void set_register(void *p, __u32 value)
 }
 
 int kmsg_open(void);
+bool kmsg_has(int kmsg, const char *text);
 bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova);
 
 void *map_anon(size_t length);
