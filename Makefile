@@ -1,6 +1,6 @@
 # The front door. `make` alone lists what there is to do.
 #
-#	V=	which kernel: plain, debug, or a name in vm/variants
+#	V=	which kernel: plain, debug, a name in vm/variants, or stock: Debian's own with our packages
 #	ARCH=	what to build for and run: x86, or arm64 (kernel, guest, test, race, demo, shell)
 #	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
 #		@amd for all with that IOMMU
@@ -59,7 +59,7 @@ save:
 series: setup
 	@tools/series mail
 
-kernel: tree
+kernel: tree $(if $(filter stock,$(V)),deb)
 	@vm/kernel $(V)
 
 guest: kernel
@@ -70,7 +70,7 @@ ifeq ($(ARCH),arm64)
 inner: guest
 else
 inner: guest
-	@$(if $(if $(T),$(findstring qemu,$(T)),all),$(if $(filter debug,$(V)),vm/kernel plain &&) vm/qemu $(V))
+	@$(if $(if $(T),$(findstring qemu,$(T)),all),$(if $(filter debug stock,$(V)),vm/kernel plain &&) vm/qemu $(V))
 	@$(if $(findstring qemu10,$(T)),vm/qemu $(V) 10)
 endif
 

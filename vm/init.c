@@ -151,11 +151,15 @@ static void open_verdict(void)
 	tcsetattr(verdict, TCSANOW, &tio);
 }
 
-/* Modules are in the initrd only if the kernel was built with some */
+/*
+ * Modules are in the initrd only if the kernel was built with some. In Debian's all of these
+ * are
+ */
 static void load_modules(void)
 {
 	char *const argv[] = {
-		"/bin/busybox", "modprobe", "-a", "vfio_iommu_type1", "vfio-pci", NULL,
+		"/bin/busybox", "modprobe", "-a", "-q", "nvme", "pci-stub", "uio_pci_generic",
+		"vfio_iommu_type1", "vfio-pci", NULL,
 	};
 	struct utsname uts;
 	char dir[128];
