@@ -143,6 +143,8 @@ static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 	mutex_lock(&ioas->space.lock);
 	iommufd_ioas_changed(ioas);
 	mutex_unlock(&ioas->space.lock);
+	if (iommufd_dirty_tracked(ioas))
+		iommufd_dirty_note(ioas, iova, iova);
 out:
 	return pinned_page(pin->pages, pin->part.start);
 
@@ -158,6 +160,10 @@ err_end:
 static void drop_pin(struct iommufd_access *access, unsigned long index,
 		     struct access_pin *pin)
 {
+	/* An access that was stopped is not asked for what it has pinned */
+	if (iommufd_dirty_tracked(access->ioas))
+		iommufd_dirty_note(access->ioas, index << PAGE_SHIFT,
+				   index << PAGE_SHIFT);
 	xa_erase(&access->pins, index);
 	iommufd_pages_unpin(pin->pages, &pin->part);
 	iommufd_pages_put(pin->pages);
@@ -356,6 +362,9 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		bytes = min(length - 1, area->last - iova) + 1;
 		ret = copy_area(area, iova, data, bytes, flags);
 		end_access(ioas, area);
+		if ((flags & IOMMUFD_ACCESS_WRITE) &&
+		    iommufd_dirty_tracked(ioas))
+			iommufd_dirty_note(ioas, iova, iova + bytes - 1);
 		if (ret)
 			break;
 		iova += bytes;
@@ -442,6 +451,35 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	}
 	pr_warn_ratelimited("iommufd: a driver does not unpin what is to be unmapped\n");
 	return -EDEADLOCK;
+}
+
+/**
+ * iommufd_access_pinned - find what accesses have pinned
+ * @ioas: the IOAS
+ * @iova: where to begin; the first IOVA found
+ * @last: where to end
+ *
+ * Return: how many bytes are pinned there, or 0 if there are none up to @last. They
+ * can be unpinned meanwhile.
+ */
+unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
+				    unsigned long *iova, unsigned long last)
+{
+	unsigned long length = 0, found = last, first = *iova;
+	struct iommufd_access *access;
+
+	mutex_lock(&ioas->space.lock);
+	list_for_each_entry(access, &ioas->accesses, item) {
+		unsigned long at = first, bytes = find_pinned(access, &at, last);
+
+		if (bytes && (!length || at < found)) {
+			found = at;
+			length = bytes;
+		}
+	}
+	mutex_unlock(&ioas->space.lock);
+	*iova = found;
+	return length;
 }
 
 /* Have the owner unpin all */

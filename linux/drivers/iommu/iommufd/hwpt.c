@@ -814,8 +814,10 @@ void iommufd_hwpt_release(struct iommufd_object *obj)
 		down_write(&ioas->domains_lock);
 		list_del(&hwpt->ioas_item);
 		unmap_areas(hwpt, NULL);
-		if (list_empty(&ioas->hwpts))
+		if (list_empty(&ioas->hwpts)) {
 			unpin_areas(ioas, NULL);
+			iommufd_dirty_note_mapped(ioas, 0, ULONG_MAX);
+		}
 		iommufd_hwpt_align(ioas);
 		up_write(&ioas->domains_lock);
 	}

@@ -50,6 +50,7 @@ struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx)
 	INIT_LIST_HEAD(&ioas->hwpts);
 	INIT_LIST_HEAD(&ioas->accesses);
 	iova_space_init(&ioas->space, &ctx->nr_mapped);
+	iommufd_dirty_init(&ioas->dirty);
 	ioas->reach = ULONG_MAX;
 	return ioas;
 }
@@ -588,6 +589,7 @@ void iommufd_ioas_release(struct iommufd_object *obj)
 	iova_space_unreserve(&ioas->space, ioas->test_reserved);
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
 	iova_ranges_free(&ioas->space.allowed);
+	iommufd_dirty_destroy(&ioas->dirty);
 	mutex_destroy(&ioas->space.lock);
 	mutex_destroy(&ioas->attach_lock);
 }

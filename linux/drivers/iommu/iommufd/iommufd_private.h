@@ -25,9 +25,10 @@
  *     iommufd_ioas::domains_lock
  *     iova_space::lock
  *     iommufd_pages::lock
+ *     iommufd_dirty::lock
  *
  * Memory is pinned, and page faults taken, under domains_lock at most, and under
- * neither of the last two. The mmap_lock of whom is charged by address space, and
+ * none of the last three. The mmap_lock of whom is charged by address space, and
  * the locks of the IOMMU core and its drivers, come last.
  *
  * iommufd_ctx::groups_lock is taken under locks that are other users' too, so what
@@ -436,6 +437,24 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
 		       struct iova_range *range, unsigned long *alignment);
 
 /*
+ * dirty.c: what devices may have written
+ */
+
+/**
+ * struct iommufd_dirty - what may have been written since somebody asked
+ * @lock: protects all of it; nothing is locked inside
+ * @tracked: somebody wants to know
+ * @all: there was no memory to note it, so all that is mapped counts
+ * @chunks: bitmaps of pages, each of 512, by IOVA
+ */
+struct iommufd_dirty {
+	struct mutex lock; /* see above */
+	bool tracked;
+	bool all;
+	struct xarray chunks;
+};
+
+/*
  * ioas.c: the I/O address space
  */
 
@@ -463,6 +482,7 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  * @test_reserved: ranges that tests reserve; protected by iova_space::lock
  * @held: list of IOAS whose areas are held for a request on all of them;
  *        protected by iommufd_ctx::held_lock
+ * @dirty: what a container is told to be dirty
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;
@@ -479,6 +499,7 @@ struct iommufd_ioas {
 	unsigned long nr_changes;
 	struct iova_reserved *test_reserved;
 	struct list_head held;
+	struct iommufd_dirty dirty;
 };
 
 static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
@@ -499,6 +520,24 @@ int iommufd_ioas_copy(struct iommufd_request *req);
 int iommufd_ioas_unmap(struct iommufd_request *req);
 int iommufd_ioas_change_process(struct iommufd_request *req);
 int iommufd_option(struct iommufd_request *req);
+
+static inline bool iommufd_dirty_tracked(struct iommufd_ioas *ioas)
+{
+	return READ_ONCE(ioas->dirty.tracked);
+}
+
+void iommufd_dirty_init(struct iommufd_dirty *dirty);
+void iommufd_dirty_destroy(struct iommufd_dirty *dirty);
+void iommufd_dirty_start(struct iommufd_ioas *ioas);
+void iommufd_dirty_stop(struct iommufd_ioas *ioas);
+void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
+			unsigned long last);
+void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
+			       unsigned long last);
+int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long npages, bool keep, void __user *user);
+void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
+			  unsigned long last);
 
 /*
  * areas.c: how areas are made and removed
@@ -709,6 +748,8 @@ struct iommufd_access {
 };
 
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
+unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
+				    unsigned long *iova, unsigned long last);
 void iommufd_access_release(struct iommufd_object *obj);
 
 /*

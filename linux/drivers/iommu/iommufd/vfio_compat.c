@@ -8,6 +8,7 @@
  * without an IOMMU were given has no such IOAS.
  */
 #include <linux/capability.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/vfio.h>
@@ -255,6 +256,126 @@ static int map_dma(struct iommufd_ctx *ctx, void __user *arg)
 	return ret;
 }
 
+/*
+ * Dirty pages
+ */
+
+/* What type1 has: a bit for each of 2^31 pages */
+#define MAX_DIRTY_BYTES SZ_256M
+
+/* A page of the container is never larger or smaller, whatever the tables have */
+static int check_bitmap(const struct vfio_bitmap *bitmap, u64 iova, u64 size)
+{
+	u64 npages = size >> PAGE_SHIFT;
+
+	if (bitmap->pgsize != PAGE_SIZE || !npages ||
+	    offset_in_page(iova | size) || bitmap->size > MAX_DIRTY_BYTES ||
+	    bitmap->size < ALIGN(npages, 64) / BITS_PER_BYTE)
+		return -EINVAL;
+	return 0;
+}
+
+/* Is no area cut by either end of a range? */
+static bool is_whole(struct iommufd_ioas *ioas, unsigned long first,
+		     unsigned long last)
+{
+	struct iommufd_area *area;
+	bool whole;
+
+	mutex_lock(&ioas->space.lock);
+	area = iova_space_first(&ioas->space, first);
+	whole = !area || area->start >= first || area->start > last;
+	area = iova_space_first(&ioas->space, last);
+	whole = whole && (!area || area->start > last || area->last == last);
+	mutex_unlock(&ioas->space.lock);
+	return whole;
+}
+
+static int get_dirty_pages(struct iommufd_ioas *ioas, void __user *arg)
+{
+	struct vfio_iommu_type1_dirty_bitmap_get range;
+	unsigned long first, last;
+	int ret;
+
+	if (copy_from_user(&range, arg, sizeof(range)))
+		return -EFAULT;
+	ret = check_bitmap(&range.bitmap, range.iova, range.size);
+	if (ret)
+		return ret;
+	first = range.iova;
+	if (first != range.iova ||
+	    check_add_overflow(first, (unsigned long)range.size - 1, &last) ||
+	    !iommufd_dirty_tracked(ioas) || !is_whole(ioas, first, last))
+		return -EINVAL;
+	return iommufd_dirty_read(ioas, first, range.size >> PAGE_SHIFT, false,
+				  range.bitmap.data);
+}
+
+static int dirty_pages(struct iommufd_ctx *ctx, void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_iommu_type1_dirty_bitmap,
+					 flags);
+	struct vfio_iommu_type1_dirty_bitmap cmd;
+	struct iommufd_ioas *ioas;
+	int ret = 0;
+
+	ioas = get_container(ctx);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	if (READ_ONCE(ioas->small_pages)) {
+		ret = -EACCES;
+		goto out_put;
+	}
+	if (copy_from_user(&cmd, arg, minsz)) {
+		ret = -EFAULT;
+		goto out_put;
+	}
+	if (cmd.argsz < minsz) {
+		ret = -EINVAL;
+		goto out_put;
+	}
+
+	switch (cmd.flags) {
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
+		iommufd_dirty_start(ioas);
+		break;
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
+		iommufd_dirty_stop(ioas);
+		break;
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
+		ret = cmd.argsz - minsz <
+				      sizeof(struct vfio_iommu_type1_dirty_bitmap_get) ?
+			      -EINVAL : get_dirty_pages(ioas, arg + minsz);
+		break;
+	default:
+		ret = -EINVAL;
+	}
+out_put:
+	iommufd_object_put(&ioas->obj);
+	return ret;
+}
+
+/*
+ * Unmap, and tell what was dirty. That there is room for the answer is found out before
+ * anything is unmapped; what is written last is what no device can add to
+ */
+static int unmap_dirty(struct iommufd_ioas *ioas,
+		       const struct vfio_bitmap *bitmap, unsigned long first,
+		       unsigned long last, unsigned long *unmapped)
+{
+	unsigned long npages = (last - first) / PAGE_SIZE + 1;
+	int ret;
+
+	if (!iommufd_dirty_tracked(ioas) || !is_whole(ioas, first, last))
+		return -EINVAL;
+	ret = iommufd_dirty_read(ioas, first, npages, true, bitmap->data);
+	if (!ret)
+		ret = iommufd_areas_unmap(ioas, first, last, false, unmapped);
+	if (ret)
+		return ret;
+	return iommufd_dirty_read(ioas, first, npages, false, bitmap->data);
+}
+
 /* Version 1 lets a range begin and end inside of what was mapped */
 static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
 		    unsigned long last)
@@ -285,14 +406,26 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 	unsigned long last = ULONG_MAX, unmapped = 0;
 	struct vfio_iommu_type1_dma_unmap __user *user = arg;
 	struct vfio_iommu_type1_dma_unmap cmd;
+	struct vfio_bitmap bitmap;
 	struct iommufd_ioas *ioas;
+	bool all, dirty;
 	int ret = 0;
-	bool all;
 
 	if (copy_from_user(&cmd, arg, minsz))
 		return -EFAULT;
-	if (cmd.argsz < minsz || (cmd.flags & ~VFIO_DMA_UNMAP_FLAG_ALL))
+	dirty = cmd.flags == VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+	if (cmd.argsz < minsz ||
+	    (!dirty && (cmd.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)))
 		return -EINVAL;
+	if (dirty) {
+		if (cmd.argsz < minsz + sizeof(bitmap))
+			return -EINVAL;
+		if (copy_from_user(&bitmap, arg + minsz, sizeof(bitmap)))
+			return -EFAULT;
+		ret = check_bitmap(&bitmap, cmd.iova, cmd.size);
+		if (ret)
+			return ret;
+	}
 	ioas = get_container(ctx);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
@@ -309,9 +442,13 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 		if (ret)
 			goto out_put;
 	}
-	if (!ret)
+	if (!ret && dirty)
+		ret = unmap_dirty(ioas, &bitmap, cmd.iova, last, &unmapped);
+	else if (!ret)
 		ret = iommufd_areas_unmap(ioas, cmd.iova, last, false,
 					  &unmapped);
+	if (!ret)
+		iommufd_dirty_forget(ioas, cmd.iova, last);
 	/* Also of a failure, so that the caller knows what is left */
 	if (put_user((u64)unmapped, &user->size))
 		ret = -EFAULT;
@@ -341,10 +478,12 @@ static int page_sizes(struct iommufd_ioas *ioas, u64 *sizes)
 struct info_caps {
 	struct vfio_iommu_type1_info_dma_avail avail;
 	u32 pad;
+	struct vfio_iommu_type1_info_cap_migration migration;
 	struct vfio_iommu_type1_info_cap_iova_range iovas;
 	struct vfio_iova_range ranges[];
 };
 
+static_assert(offsetof(struct info_caps, migration) % 8 == 0);
 static_assert(offsetof(struct info_caps, iovas) % 8 == 0);
 
 /* Ranges that can be used; at most @max are written, all are counted */
@@ -391,8 +530,13 @@ static struct info_caps *info_caps(struct iommufd_ioas *ioas, u32 offset,
 
 	caps->avail.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL;
 	caps->avail.header.version = 1;
-	caps->avail.header.next = offset + offsetof(struct info_caps, iovas);
+	caps->avail.header.next = offset + offsetof(struct info_caps, migration);
 	caps->avail.avail = U32_MAX;
+	caps->migration.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION;
+	caps->migration.header.version = 1;
+	caps->migration.header.next = offset + offsetof(struct info_caps, iovas);
+	caps->migration.pgsize_bitmap = PAGE_SIZE;
+	caps->migration.max_dirty_bitmap_size = MAX_DIRTY_BYTES;
 	caps->iovas.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
 	caps->iovas.header.version = 1;
 	caps->iovas.nr_iovas = now;
@@ -468,6 +612,8 @@ long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 		return map_dma(ctx, user);
 	case VFIO_IOMMU_UNMAP_DMA:
 		return unmap_dma(ctx, user);
+	case VFIO_IOMMU_DIRTY_PAGES:
+		return dirty_pages(ctx, user);
 	default:
 		return -ENOTTY;
 	}
