@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * lsvfio - list VFIO devices, and say who can use them
+ * lsvfio - list VFIO devices, and say who can use them, and who holds them
  *
- * All is read from sysfs and found by opening nodes, which takes nothing from
- * anybody: a device is used only when its node is bound to /dev/iommu.
+ * All is read from sysfs and proc, and found by opening nodes, which takes nothing
+ * from anybody: a device is used only when its node is bound to /dev/iommu. Only
+ * --try opens nodes of groups, which are for one program at a time.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <getopt.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/compiler.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -18,13 +20,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define CLASS "/sys/class/vfio-dev"
 #define GROUPS "/sys/kernel/iommu_groups"
+#define GROUP_CLASS "/sys/class/vfio"
 #define IOMMU "/dev/iommu"
+
+/* PROC_PID_INIT_INO of the kernel: what is seen from there is seen whole */
+#define INIT_PID_NS "pid:[4026531836]"
 
 enum column { DEVICE, DRIVER, NODE, NUMBER, GROUP, SHARED, USABLE, COLUMNS };
 
@@ -33,14 +40,64 @@ static const char *const titles[COLUMNS] = {
 };
 
 /*
+ * What a process has of a device. The last two do not tell of which device, so they
+ * count only for a device that is held while no process has one of the first.
+ */
+enum {
+	HAS_NODE	= 1 << 0, /* its node is open */
+	HAS_GROUP	= 1 << 1, /* its group is open */
+	HAS_MAPPING	= 1 << 2, /* a region of it is mapped */
+	HAS_DEVICE	= 1 << 3, /* a device that its group has opened, or a mapping */
+	HAS_VM		= 1 << 4, /* KVM's VFIO device, which holds references to files */
+};
+
+#define SURE (HAS_NODE | HAS_GROUP | HAS_MAPPING)
+
+#define WAYS 5
+
+static const char *const ways[WAYS] = {
+	"node", "group", "mapping", "device", "vm",
+};
+
+/*
+ * struct process - a process that has something of VFIO
+ * @unsure: HAS_DEVICE, HAS_VM
+ * @has: for each device, in the order in which they were read, what is SURE
+ * @pinned, @locked: bytes; @limit: of what it can lock, or UNLIMITED
+ */
+struct process {
+	pid_t pid;
+	uid_t uid;
+	char *program;
+	unsigned int unsure;
+	unsigned int *has;
+	unsigned long long pinned;
+	unsigned long long locked;
+	unsigned long long limit;
+};
+
+#define UNLIMITED ULLONG_MAX
+
+static struct process *processes;
+static int nr_processes;
+/* There may be processes that have files and that we can't look into */
+static bool is_blind;
+
+enum held { UNKNOWN, FREE, HELD };
+
+/*
  * struct vdev - one VFIO device
  * @text: what the columns show
  * @name: vfioX
  * @bus: pci, mdev, ...
  * @sharers: what else is in the IOMMU group, @nr_sharers of them
  * @reason: why the caller can't use it, or NULL
- * @users: programs that have its node or its group open, or NULL
+ * @users: programs that have its node or its group open, or map it, or NULL
  * @qemu: the argument for QEMU, or NULL if we know none
+ * @rdev: number of its node, and @group_rdev of its group's; 0 if there is none
+ * @held: whether somebody has the device or its group; @dir: where sysfs tells
+ * @group_busy: the node of its group can't be opened a second time
+ * @index: in the order in which devices were read
  */
 struct vdev {
 	char *text[COLUMNS];
@@ -54,6 +111,12 @@ struct vdev {
 	char *reason;
 	char *users;
 	char *qemu;
+	dev_t rdev;
+	dev_t group_rdev;
+	char *dir;
+	enum held held;
+	bool group_busy;
+	int index;
 };
 
 static __printf(1, 2) char *print(const char *fmt, ...)
@@ -193,47 +256,275 @@ static void read_group(struct vdev *v, const char *group)
 	free(dir);
 }
 
-/* Note who of the processes that we may look into has one of two files open */
-static void find_users(struct vdev *v, const char *a, const char *b)
+/* What follows @name at the beginning of a line, or NULL */
+static char *read_field(const char *dir, const char *file, const char *name)
 {
-	DIR *proc = opendir("/proc"), *fds;
-	struct dirent *p, *f;
+	char *path = print("%s/%s", dir, file), *line = NULL, *ret = NULL;
+	size_t size = 0, length = strlen(name);
+	FILE *f = fopen(path, "r");
 
-	while (proc && (p = readdir(proc))) {
-		char *dir, *program, *users;
-		bool found = false;
+	free(path);
+	if (!f)
+		return NULL;
+	while (!ret && getline(&line, &size, f) >= 0)
+		if (!strncmp(line, name, length))
+			ret = print("%s", line + length +
+					  strspn(line + length, " \t"));
+	free(line);
+	fclose(f);
+	return ret;
+}
 
-		if (p->d_name[0] < '0' || p->d_name[0] > '9')
-			continue;
-		dir = print("/proc/%s/fd", p->d_name);
-		fds = opendir(dir);
-		while (fds && !found && (f = readdir(fds))) {
-			char target[PATH_MAX];
-			ssize_t n = readlinkat(dirfd(fds), f->d_name, target,
-					       sizeof(target) - 1);
+static unsigned long long read_number(const char *dir, const char *file,
+				      const char *name, int base)
+{
+	char *text = read_field(dir, file, name);
+	unsigned long long ret = text ? strtoull(text, NULL, base) : 0;
 
-			if (n < 0)
-				continue;
-			target[n] = '\0';
-			found = !strcmp(target, a) || !strcmp(target, b);
-		}
-		if (fds)
-			closedir(fds);
-		free(dir);
-		if (!found)
-			continue;
-		dir = print("/proc/%s", p->d_name);
-		program = read_line(dir, "comm");
-		users = v->users;
-		v->users = print("%s%s%s (%s)", users ? users : "",
-				 users ? ", " : "", program ? program : "?",
-				 p->d_name);
-		free(program);
-		free(users);
-		free(dir);
+	free(text);
+	return ret;
+}
+
+/*
+ * The number of the device node that a path leads to, 0 if it is none, or -1 with
+ * errno. A file system that does not answer is not waited for.
+ */
+static int read_rdev(int dir, const char *path, dev_t *rdev, struct statx *st)
+{
+	if (statx(dir, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
+		  STATX_TYPE | STATX_INO, st))
+		return -1;
+	*rdev = S_ISCHR(st->stx_mode) ?
+			makedev(st->stx_rdev_major, st->stx_rdev_minor) : 0;
+	return 0;
+}
+
+/* Other errors are of processes that have ended, and of files that are no nodes */
+static void note_blindness(void)
+{
+	if (errno == EACCES || errno == EPERM)
+		is_blind = true;
+}
+
+/* An fd of O_PATH is no open file */
+static bool is_path(const char *dir, const char *fd)
+{
+	char *file = print("fdinfo/%s", fd);
+	unsigned long long flags = read_number(dir, file, "flags:", 8);
+
+	free(file);
+	return flags & O_PATH;
+}
+
+static void note_number(struct process *p, struct vdev *const *list, int n,
+			dev_t rdev, unsigned int node, unsigned int group)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		if (list[i]->rdev == rdev)
+			p->has[i] |= node;
+		if (list[i]->group_rdev == rdev)
+			p->has[i] |= group;
 	}
-	if (proc)
-		closedir(proc);
+}
+
+static bool is_known(struct vdev *const *list, int n, dev_t rdev)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (list[i]->rdev == rdev || list[i]->group_rdev == rdev)
+			return true;
+	return false;
+}
+
+/* Looks at the open files of one thread, which can have a table of its own */
+static void look_at_files(struct process *p, const char *dir,
+			  struct vdev *const *list, int n)
+{
+	char *path = print("%s/fd", dir), target[64];
+	DIR *fds = opendir(path);
+	struct dirent *f;
+	struct statx st;
+	ssize_t length;
+	dev_t rdev;
+
+	free(path);
+	if (!fds) {
+		note_blindness();
+		return;
+	}
+	while ((f = readdir(fds))) {
+		if (f->d_name[0] == '.')
+			continue;
+		if (read_rdev(dirfd(fds), f->d_name, &rdev, &st)) {
+			note_blindness();
+			continue;
+		}
+		if (rdev) {
+			if (is_known(list, n, rdev) && !is_path(dir, f->d_name))
+				note_number(p, list, n, rdev, HAS_NODE,
+					    HAS_GROUP);
+			continue;
+		}
+		if (st.stx_mode & S_IFMT)
+			continue;
+		length = readlinkat(dirfd(fds), f->d_name, target,
+				    sizeof(target) - 1);
+		target[length < 0 ? 0 : length] = '\0';
+		if (!strcmp(target, "anon_inode:[vfio-device]"))
+			p->unsure |= HAS_DEVICE;
+		else if (!strcmp(target, "anon_inode:kvm-vfio"))
+			p->unsure |= HAS_VM;
+	}
+	closedir(fds);
+}
+
+/*
+ * Get the number of the node that a line of maps is a mapping of. The name in the line
+ * may be of another mount namespace, and the inode is that of one node of several, so
+ * ask map_files. Without the capability for it use the name, if it leads to that inode.
+ */
+static int mapped_rdev(const char *dir, const char *line, dev_t *rdev)
+{
+	unsigned long long start, end, ino;
+	unsigned int major, minor;
+	struct statx st;
+	char *path;
+	int name, ret;
+
+	if (sscanf(line, "%llx-%llx %*s %*x %x:%x %llu %n", &start, &end, &major,
+		   &minor, &ino, &name) != 5) {
+		errno = EINVAL;
+		return -1;
+	}
+	path = print("%s/map_files/%llx-%llx", dir, start, end);
+	ret = read_rdev(AT_FDCWD, path, rdev, &st);
+	free(path);
+	if (!ret || (errno != EPERM && errno != EACCES))
+		return ret;
+
+	path = print("%s/root%.*s", dir, (int)strcspn(line + name, "\n"),
+		     line + name);
+	ret = read_rdev(AT_FDCWD, path, rdev, &st);
+	free(path);
+	if (ret || st.stx_ino != ino || st.stx_dev_major != major ||
+	    st.stx_dev_minor != minor) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+/* Returns false if there is no mapping: the first thread may have ended */
+static bool look_at_mappings(struct process *p, const char *dir,
+			     struct vdev *const *list, int n)
+{
+	char *path = print("%s/maps", dir), *line = NULL;
+	FILE *f = fopen(path, "r");
+	bool found = false;
+	size_t size = 0;
+	dev_t rdev;
+
+	free(path);
+	if (!f) {
+		note_blindness();
+		return false;
+	}
+	while (getline(&line, &size, f) >= 0) {
+		char *mode = strchr(line, ' ');
+
+		found = true;
+		/* Registers can't be mapped but MAP_SHARED */
+		if (!mode || mode[4] != 's')
+			continue;
+		if (strstr(line, " anon_inode:[vfio-device]\n"))
+			p->unsure |= HAS_DEVICE;
+		else if (!strchr(line, '/'))
+			continue;
+		else if (mapped_rdev(dir, line, &rdev))
+			note_blindness();
+		else if (rdev)
+			note_number(p, list, n, rdev, HAS_MAPPING, 0);
+	}
+	free(line);
+	fclose(f);
+	return found;
+}
+
+/* Every user may read these files */
+static void read_memory(struct process *p, const char *dir)
+{
+	char *limit = read_field(dir, "limits", "Max locked memory");
+
+	p->pinned = read_number(dir, "status", "VmPin:", 10) * 1024;
+	p->locked = read_number(dir, "status", "VmLck:", 10) * 1024;
+	p->limit = limit && *limit != 'u' ? strtoull(limit, NULL, 10) : UNLIMITED;
+	free(limit);
+}
+
+static void look_at_process(const char *pid, struct vdev *const *list, int n)
+{
+	struct process p = { .pid = atoi(pid), .has = calloc(n + 1, sizeof(*p.has)) };
+	char *dir = print("/proc/%s", pid), *tasks = print("%s/task", dir);
+	DIR *threads = opendir(tasks);
+	bool keep, mapped = false;
+	struct dirent *t;
+	int i;
+
+	if (!p.has)
+		exit(2);
+	while (threads && (t = readdir(threads))) {
+		char *thread;
+
+		if (t->d_name[0] == '.')
+			continue;
+		thread = print("/proc/%s", t->d_name);
+		look_at_files(&p, thread, list, n);
+		mapped = mapped || look_at_mappings(&p, thread, list, n);
+		free(thread);
+	}
+	if (threads)
+		closedir(threads);
+
+	keep = p.unsure;
+	for (i = 0; i < n; i++)
+		keep = keep || p.has[i];
+	if (keep) {
+		p.uid = read_number(dir, "status", "Uid:", 10);
+		p.program = read_line(dir, "comm");
+		read_memory(&p, dir);
+		processes = realloc(processes,
+				    (nr_processes + 1) * sizeof(*processes));
+		if (!processes)
+			exit(2);
+		processes[nr_processes++] = p;
+	} else {
+		free(p.has);
+	}
+	free(tasks);
+	free(dir);
+}
+
+/* Find the processes that have a file or a mapping of VFIO */
+static void look_at_processes(struct vdev *const *list, int n)
+{
+	char *ns = read_name("/proc/self/ns", "pid");
+	struct dirent **names;
+	int i, nr = scandir("/proc", &names, NULL, versionsort);
+
+	/* Those of other namespaces, or hidden by the mount option of proc */
+	is_blind = nr < 0 || (ns && strcmp(ns, INIT_PID_NS)) ||
+		   !exists("/proc", "1");
+	free(ns);
+	for (i = 0; i < nr; i++) {
+		if (names[i]->d_name[0] > '0' && names[i]->d_name[0] <= '9')
+			look_at_process(names[i]->d_name, list, n);
+		free(names[i]);
+	}
+	if (nr >= 0)
+		free(names);
 }
 
 static char *qemu_argument(const struct vdev *v, const char *dir)
@@ -256,12 +547,77 @@ static char *or_dash(char *s)
 	return s ? s : print("-");
 }
 
-static struct vdev *read_device(const char *name)
+static dev_t read_dev(const char *dir)
+{
+	char *line = read_line(dir, "dev");
+	unsigned int major, minor;
+	dev_t ret = 0;
+
+	if (line && sscanf(line, "%u:%u", &major, &minor) == 2)
+		ret = makedev(major, minor);
+	free(line);
+	return ret;
+}
+
+/*
+ * Is a device open? While it is, the module of its driver has a reference, and vfio-pci
+ * has the device enabled. The driver before vfio-pci may have left it enabled.
+ */
+static enum held read_held(const char *dir)
+{
+	char *users = read_line(dir, "driver/module/refcnt");
+	char *enabled = read_line(dir, "enable");
+	enum held ret = UNKNOWN;
+
+	if (users && !strcmp(users, "0"))
+		ret = FREE;
+	else if (enabled)
+		ret = strcmp(enabled, "0") ? HELD : FREE;
+	free(users);
+	free(enabled);
+	return ret;
+}
+
+/* The group's node can be opened once at a time, and not while a device is bound */
+static void try_group(struct vdev *v, const char *group)
+{
+	char *path = print("/dev/vfio/%s", group);
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) || !S_ISCHR(st.st_mode) ||
+	    st.st_rdev != v->group_rdev) {
+		free(path);
+		return;
+	}
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	free(path);
+	if (fd >= 0) {
+		close(fd);
+		v->held = FREE;
+	}
+	v->group_busy = fd < 0 && errno == EBUSY;
+}
+
+static void read_state(struct vdev *v, bool try)
+{
+	bool noiommu = !exists(GROUP_CLASS, v->text[GROUP]);
+	char *group = print("%s%s", noiommu ? "noiommu-" : "", v->text[GROUP]);
+	char *path = print(GROUP_CLASS "/%s", group);
+
+	v->group_rdev = read_dev(path);
+	v->held = read_held(v->dir);
+	if (try && v->group_rdev)
+		try_group(v, group);
+	free(path);
+	free(group);
+}
+
+static struct vdev *read_device(const char *name, bool try)
 {
 	char *link = print(CLASS "/%s", name), path[PATH_MAX], *group;
 	struct vdev *v = calloc(1, sizeof(*v));
-	unsigned int major, minor;
-	char *parent, *group_node, *group_name;
+	char *parent, *group_name;
 
 	if (!v || !realpath(link, path)) { /* It has gone */
 		free(link);
@@ -271,6 +627,7 @@ static struct vdev *read_device(const char *name)
 	free(link);
 	v->name = print("%s", name);
 	v->text[NUMBER] = read_line(path, "dev");
+	v->rdev = read_dev(path);
 
 	/* PARENT/vfio-dev/vfioX */
 	*strrchr(path, '/') = '\0';
@@ -286,12 +643,10 @@ static struct vdev *read_device(const char *name)
 		read_group(v, group);
 	v->text[SHARED] = or_dash(v->text[SHARED]);
 
-	if (v->text[NUMBER] &&
-	    sscanf(v->text[NUMBER], "%u:%u", &major, &minor) == 2) {
+	if (v->rdev) {
 		v->text[NODE] = print("/dev/vfio/devices/%s", name);
 		if (!v->reason)
-			v->reason = why_closed(v->text[NODE],
-					       makedev(major, minor));
+			v->reason = why_closed(v->text[NODE], v->rdev);
 		if (!v->reason)
 			v->reason = why_closed(IOMMU, 0);
 	} else {
@@ -304,40 +659,349 @@ static struct vdev *read_device(const char *name)
 	v->text[NODE] = or_dash(v->text[NODE]);
 	v->text[NUMBER] = or_dash(v->text[NUMBER]);
 
-	group_node = print("/dev/vfio/%s", v->text[GROUP]);
-	find_users(v, v->text[NODE], group_node);
-	free(group_node);
+	v->dir = print("%s", parent);
 	free(group_name);
-
-	if (v->reason)
-		v->text[USABLE] = print("no: %s", v->reason);
-	else if (v->users)
-		v->text[USABLE] = print("yes, if not bound by %s", v->users);
-	else
-		v->text[USABLE] = print("yes");
+	read_state(v, try);
 	v->qemu = qemu_argument(v, parent);
 	return v;
 }
 
+/* What a process has of a device that it holds, or is a candidate for; else 0 */
+static unsigned int holds(const struct process *p, const struct vdev *v)
+{
+	if (p->has[v->index])
+		return p->has[v->index];
+	return v->held == HELD && !v->users ? p->unsure : 0;
+}
+
+/* Names the processes that have one of @ways of a device, or returns NULL */
+static char *name_holders(const struct vdev *v, unsigned int ways)
+{
+	char *ret = NULL, *all;
+	int i;
+
+	for (i = 0; i < nr_processes; i++) {
+		const struct process *p = &processes[i];
+
+		if (!(holds(p, v) & ways))
+			continue;
+		all = ret;
+		ret = print("%s%s%s (%d)", all ? all : "", all ? ", " : "",
+			    p->program ? p->program : "?", p->pid);
+		free(all);
+	}
+	return ret;
+}
+
+/* Names the holders of a device that is held, to follow the word "held" */
+static char *say_holders(const struct vdev *v)
+{
+	char *vms, *others, *ret;
+
+	if (v->users)
+		return print(" by %s", v->users);
+	vms = name_holders(v, HAS_VM);
+	others = name_holders(v, HAS_DEVICE);
+	if (vms && others)
+		ret = print(", perhaps by the VM of %s, or by %s", vms, others);
+	else if (vms)
+		ret = print(", perhaps by the VM of %s", vms);
+	else if (others)
+		ret = print(", perhaps by %s", others);
+	else if (is_blind)
+		ret = print(", by a process that you may not look into");
+	else
+		ret = print(", by nobody who has it open");
+	free(vms);
+	free(others);
+	return ret;
+}
+
+/* Another device of the group that is held, or NULL */
+static const struct vdev *held_sibling(const struct vdev *v,
+				       struct vdev *const *list, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (list[i] != v && list[i]->held == HELD && v->group_rdev &&
+		    list[i]->group_rdev == v->group_rdev)
+			return list[i];
+	return NULL;
+}
+
+/* Find the holders of all devices, and say whether the caller can use them */
+static void judge(struct vdev *const *list, int n)
+{
+	const struct vdev *sibling;
+	char *holders;
+	int i, j;
+
+	for (i = 0; i < n; i++)
+		list[i]->index = i;
+	look_at_processes(list, n);
+
+	for (i = 0; i < n; i++) {
+		struct vdev *v = list[i];
+
+		/* It may have been let go before its process was looked at */
+		if (v->held == HELD)
+			v->held = read_held(v->dir);
+		v->users = name_holders(v, SURE);
+		for (j = 0; j < nr_processes; j++)
+			if (processes[j].has[i] & HAS_GROUP)
+				v->held = HELD;
+	}
+	/* If no other device is why the group is busy, this one is, or the group's fd */
+	for (i = 0; i < n; i++)
+		if (held_sibling(list[i], list, n))
+			list[i]->group_busy = false;
+	for (i = 0; i < n; i++)
+		if (list[i]->group_busy)
+			list[i]->held = HELD;
+
+	for (i = 0; i < n; i++) {
+		struct vdev *v = list[i];
+
+		sibling = held_sibling(v, list, n);
+		if (!v->reason && v->held == HELD) {
+			holders = say_holders(v);
+			v->reason = print("held%s", holders);
+			free(holders);
+		}
+		if (v->reason) {
+			v->text[USABLE] = print("no: %s", v->reason);
+		} else if (v->users) {
+			v->text[USABLE] = print("yes, if not bound by %s",
+						v->users);
+		} else if (sibling) {
+			holders = say_holders(sibling);
+			v->text[USABLE] = print("yes, but %s of its group is held%s",
+						sibling->text[DEVICE], holders);
+			free(holders);
+		} else {
+			v->text[USABLE] = print("yes");
+		}
+	}
+}
+
+/* Each column but the last is as wide as its widest text */
+static void print_table(const char *const *rows, int nr, int columns)
+{
+	int r, c;
+
+	for (r = 0; r < nr; r++) {
+		for (c = 0; c < columns - 1; c++) {
+			size_t width = 0;
+			int i;
+
+			for (i = 0; i < nr; i++)
+				if (strlen(rows[i * columns + c]) > width)
+					width = strlen(rows[i * columns + c]);
+			printf("%-*s  ", (int)width, rows[r * columns + c]);
+		}
+		printf("%s\n", rows[r * columns + c]);
+	}
+}
+
 static void show_table(struct vdev *const *list, int n)
 {
-	size_t width[COLUMNS];
-	int i, c;
+	const char **rows = calloc((n + 1) * COLUMNS, sizeof(*rows));
+	int i;
 
-	for (c = 0; c < COLUMNS; c++) {
-		width[c] = strlen(titles[c]);
-		for (i = 0; i < n; i++)
-			if (strlen(list[i]->text[c]) > width[c])
-				width[c] = strlen(list[i]->text[c]);
-	}
-	for (i = -1; i < n; i++) {
-		char *const *text = i < 0 ? (char *const *)titles :
-					    list[i]->text;
+	if (!rows)
+		exit(2);
+	memcpy(rows, titles, sizeof(titles));
+	for (i = 0; i < n; i++)
+		memcpy(rows + (i + 1) * COLUMNS, list[i]->text,
+		       sizeof(list[i]->text));
+	print_table(rows, n + 1, COLUMNS);
+	free(rows);
+}
 
-		for (c = 0; c < USABLE; c++)
-			printf("%-*s  ", (int)width[c], text[c]);
-		printf("%s\n", text[USABLE]);
+/* A number of bytes, exactly, with the largest unit in which it is whole */
+static const char *say_bytes(unsigned long long bytes)
+{
+	static const char units[] = "\0KMGT";
+	int i = 0;
+
+	while (bytes && !(bytes % 1024) && units[i + 1]) {
+		bytes /= 1024;
+		i++;
 	}
+	return units[i] ? print("%llu%c", bytes, units[i]) :
+			  print("%llu", bytes);
+}
+
+static const char *say_limit(unsigned long long limit)
+{
+	return limit == UNLIMITED ? "unlimited" : say_bytes(limit);
+}
+
+static const char *say_ways(unsigned int has)
+{
+	char *ret = NULL, *all;
+	int i;
+
+	for (i = 0; i < WAYS; i++) {
+		if (!(has & 1 << i))
+			continue;
+		all = ret;
+		ret = print("%s%s%s%s", all ? all : "", all ? "," : "", ways[i],
+			    1 << i & SURE ? "" : "?");
+		free(all);
+	}
+	return ret;
+}
+
+enum who { WHO_DEVICE, WHO_HELD, WHO_PID, WHO_USER, WHO_HAS, WHO_PINNED,
+	   WHO_LOCKED, WHO_LIMIT, WHO_PROGRAM, WHO_COLUMNS };
+
+static const char *const who_titles[WHO_COLUMNS] = {
+	"DEVICE", "HELD", "PID", "USER", "HAS", "PINNED", "LOCKED", "LIMIT",
+	"PROGRAM",
+};
+
+static const char *const held_texts[] = {
+	[UNKNOWN] = "?", [FREE] = "no", [HELD] = "yes",
+};
+
+static const char *name_user(uid_t uid)
+{
+	struct passwd *user = getpwuid(uid);
+
+	return user ? print("%s", user->pw_name) : print("%u", uid);
+}
+
+/* Write a line for each process that has something of a device */
+static int show_who(struct vdev *const *list, int n)
+{
+	const char **rows = calloc((n * (nr_processes + 1) + 1) * WHO_COLUMNS,
+				   sizeof(*rows)), **row = rows;
+	int i, j, c;
+
+	if (!rows)
+		exit(2);
+	memcpy(row, who_titles, sizeof(who_titles));
+	row += WHO_COLUMNS;
+	for (i = 0; i < n; i++) {
+		const char **first = row;
+
+		for (j = 0; j < nr_processes; j++) {
+			const struct process *p = &processes[j];
+			unsigned int has = holds(p, list[i]);
+
+			if (!has)
+				continue;
+			row[WHO_DEVICE] = list[i]->text[DEVICE];
+			row[WHO_HELD] = held_texts[list[i]->held];
+			row[WHO_PID] = print("%d", p->pid);
+			row[WHO_USER] = name_user(p->uid);
+			row[WHO_HAS] = say_ways(has);
+			row[WHO_PINNED] = say_bytes(p->pinned);
+			row[WHO_LOCKED] = say_bytes(p->locked);
+			row[WHO_LIMIT] = say_limit(p->limit);
+			row[WHO_PROGRAM] = p->program ? p->program : "?";
+			row += WHO_COLUMNS;
+		}
+		if (row > first || list[i]->held != HELD)
+			continue;
+		for (c = 0; c < WHO_COLUMNS; c++)
+			row[c] = "-";
+		row[WHO_DEVICE] = list[i]->text[DEVICE];
+		row[WHO_HELD] = held_texts[HELD];
+		row[WHO_PROGRAM] = is_blind ? "a process that you may not look into" :
+					      "nobody who has it open";
+		row += WHO_COLUMNS;
+	}
+	print_table(rows, (row - rows) / WHO_COLUMNS, WHO_COLUMNS);
+	free(rows);
+	return 0;
+}
+
+/* Bytes, with a unit if need be; 0 if it is no such number */
+static unsigned long long parse_bytes(const char *text)
+{
+	static const char units[] = "KMGT";
+	unsigned long long ret;
+	const char *unit;
+	char *end;
+
+	errno = 0;
+	ret = strtoull(text, &end, 10);
+	if (errno || *text < '0' || *text > '9')
+		return 0;
+	if (*end) {
+		unit = strchr(units, *end & ~0x20);
+		if (!unit || end[1] || ret >> (64 - 10 * (unit - units + 1)))
+			return 0;
+		ret <<= 10 * (unit - units + 1);
+	}
+	return ret;
+}
+
+/*
+ * The sum of what the processes of a user have pinned, without those that have no limit.
+ * The kernel does not tell what it has charged to a user; this is the nearest.
+ */
+static unsigned long long pinned_by(uid_t uid)
+{
+	unsigned long long ret = 0;
+	DIR *proc = opendir("/proc");
+	struct dirent *p;
+
+	while (proc && (p = readdir(proc))) {
+		char *dir;
+
+		if (p->d_name[0] <= '0' || p->d_name[0] > '9')
+			continue;
+		dir = print("/proc/%s", p->d_name);
+		if (read_number(dir, "status", "Uid:", 10) == uid &&
+		    exists(dir, "status") &&
+		    !(read_number(dir, "status", "CapEff:", 16) >> CAP_IPC_LOCK & 1))
+			ret += read_number(dir, "status", "VmPin:", 10) * 1024;
+		free(dir);
+	}
+	if (proc)
+		closedir(proc);
+	return ret;
+}
+
+/* Say what limit on locked memory the caller needs to map @bytes for devices */
+static int show_memory(unsigned long long bytes)
+{
+	bool is_free = read_number("/proc/self", "status", "CapEff:", 16) >>
+		       CAP_IPC_LOCK & 1;
+	unsigned long long page = sysconf(_SC_PAGESIZE), pinned;
+	const char *rows[3][5] = {
+		{ "COUNTED", "PINNED", "NEEDED", "LIMIT", "ENOUGH" },
+		{ "by user" },
+		{ "by process", "0" },
+	};
+	unsigned long long needed[3], limit;
+	struct rlimit rlimit;
+	int i;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &rlimit))
+		return 2;
+	limit = rlimit.rlim_cur == RLIM_INFINITY ? UNLIMITED : rlimit.rlim_cur;
+	pinned = pinned_by(getuid());
+	needed[2] = (bytes + page - 1) / page * page;
+	needed[1] = needed[2] + pinned;
+	rows[1][1] = say_bytes(pinned);
+	for (i = 1; i < 3; i++) {
+		rows[i][2] = say_bytes(needed[i]);
+		rows[i][3] = say_limit(limit);
+		if (is_free)
+			rows[i][4] = "yes: CAP_IPC_LOCK";
+		else if (limit >= needed[i])
+			rows[i][4] = "yes";
+		else
+			rows[i][4] = print("no: ulimit -l %llu",
+					   needed[i] / 1024);
+	}
+	print_table(&rows[0][0], 3, 5);
+	return !is_free && limit < needed[1];
 }
 
 static void show_string(const char *key, const char *value)
@@ -364,8 +1028,46 @@ static const char *or_null(const char *text)
 	return strcmp(text, "-") ? text : NULL;
 }
 
+static void show_holders(const struct vdev *v)
+{
+	bool first = true;
+	int i;
+
+	printf("\"holders\": [");
+	for (i = 0; i < nr_processes; i++) {
+		const struct process *p = &processes[i];
+		unsigned int has = holds(p, v);
+		const char *comma = "";
+		int w;
+
+		if (!has)
+			continue;
+		printf("%s\n    {\"pid\": %d, \"uid\": %u, ", first ? "" : ",",
+		       p->pid, p->uid);
+		first = false;
+		show_string("program", p->program);
+		printf(", \"has\": [");
+		for (w = 0; w < WAYS; w++) {
+			if (!(has & 1 << w))
+				continue;
+			printf("%s\"%s\"", comma, ways[w]);
+			comma = ", ";
+		}
+		printf("], \"sure\": %s, \"pinned\": %llu, \"locked\": %llu, ",
+		       has & SURE ? "true" : "false", p->pinned, p->locked);
+		if (p->limit == UNLIMITED)
+			printf("\"limit\": null}");
+		else
+			printf("\"limit\": %llu}", p->limit);
+	}
+	printf("]");
+}
+
 static void show_json(struct vdev *const *list, int n)
 {
+	static const char *const held[] = {
+		[UNKNOWN] = "null", [FREE] = "false", [HELD] = "true",
+	};
 	int i, j;
 
 	printf("[");
@@ -394,7 +1096,9 @@ static void show_json(struct vdev *const *list, int n)
 			show_string("driver", v->sharers[j].driver);
 			printf("}");
 		}
-		printf("],\n   \"usable\": %s, ", v->reason ? "false" : "true");
+		printf("],\n   \"held\": %s, ", held[v->held]);
+		show_holders(v);
+		printf(",\n   \"usable\": %s, ", v->reason ? "false" : "true");
 		show_string("reason", v->reason);
 		printf(", ");
 		show_string("users", v->users);
@@ -476,12 +1180,17 @@ static int choose(struct vdev **list, int n, char *const *names, int *status)
 
 static int usage(FILE *to)
 {
-	fprintf(to, "Usage: lsvfio [-q | -j] [DEVICE...]\n"
+	fprintf(to, "Usage: lsvfio [-t] [-q | -j | -w] [DEVICE...]\n"
+		"       lsvfio -m SIZE\n"
 		"List VFIO devices, and say whether you can use them through their nodes.\n"
-		"  -q, --qemu    the arguments that give them to QEMU\n"
-		"  -j, --json    for programs\n"
-		"  -h, --help    this\n"
-		"DEVICE is a name on its bus, such as 0000:06:0d.0, or vfioX.\n");
+		"  -q, --qemu         the arguments that give them to QEMU\n"
+		"  -j, --json         for programs\n"
+		"  -w, --who          the processes that hold them, and the memory they lock\n"
+		"  -t, --try          open the nodes of their groups, to see who is refused\n"
+		"  -m, --memory SIZE  the limit that you need, to map so much for devices\n"
+		"  -h, --help         this\n"
+		"DEVICE is a name on its bus, such as 0000:06:0d.0, or vfioX.\n"
+		"SIZE is in bytes, or with K, M, G or T behind it.\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -490,15 +1199,19 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "qemu", no_argument, NULL, 'q' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "who", no_argument, NULL, 'w' },
+		{ "try", no_argument, NULL, 't' },
+		{ "memory", required_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	bool qemu = false, json = false;
+	bool qemu = false, json = false, who = false, try = false;
+	unsigned long long memory = 0;
 	struct dirent **names;
 	struct vdev **list;
 	int i, n, found = 0, opt, ret = 0;
 
-	while ((opt = getopt_long(argc, argv, "qjh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "qjwtm:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'q':
 			qemu = true;
@@ -506,14 +1219,30 @@ int main(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
+		case 'w':
+			who = true;
+			break;
+		case 't':
+			try = true;
+			break;
+		case 'm':
+			memory = parse_bytes(optarg);
+			if (memory)
+				break;
+			fprintf(stderr, "lsvfio: %s is no size; write bytes, or 16G\n",
+				optarg);
+			return 2;
 		case 'h':
 			return usage(stdout);
 		default:
 			return usage(stderr);
 		}
 	}
-	if (qemu && json)
+	if (qemu + json + who + !!memory > 1 ||
+	    (memory && (try || optind < argc)))
 		return usage(stderr);
+	if (memory)
+		return show_memory(memory);
 
 	n = scandir(CLASS, &names, NULL, versionsort);
 	if (n < 0) {
@@ -528,16 +1257,19 @@ int main(int argc, char **argv)
 
 		if (names[i]->d_name[0] == '.')
 			continue;
-		v = read_device(names[i]->d_name);
+		v = read_device(names[i]->d_name, try);
 		if (v)
 			list[found++] = v;
 	}
+	judge(list, found);
 	if (optind < argc)
 		found = choose(list, found, argv + optind, &ret);
 	if (json)
 		show_json(list, found);
 	else if (qemu)
 		ret |= show_qemu(list, found);
+	else if (who)
+		ret |= show_who(list, found);
 	else if (found)
 		show_table(list, found);
 	else if (!ret)

@@ -11,15 +11,26 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../iommu/iommufd_util.h"
 #include "../kselftest_harness.h"
+#include "kvm_util.h"
 #include "vfio_util.h"
 
 #define NOBODY 65534
@@ -126,10 +137,61 @@ static bool contains(const char *text)
 	return strstr(said.out, text);
 }
 
+/* Where nodes are made */
+#define DIR "/tmp/tools_test"
+
+/*
+ * struct child - a process that has something until it is ended
+ * @ready: it has written to it that it has
+ */
+struct child {
+	pid_t pid;
+	int ready[2];
+};
+
+/* Returns 0 in the child, which is to call stay() */
+static pid_t start(struct child *child)
+{
+	if (pipe(child->ready))
+		return -1;
+	child->pid = fork();
+	if (child->pid)
+		close(child->ready[1]);
+	return child->pid;
+}
+
+static void stay(struct child *child, bool ok)
+{
+	if (!ok || write(child->ready[1], "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* Has it what it is to have? */
+static bool stays(struct child *child)
+{
+	char byte;
+	bool ret = read(child->ready[0], &byte, 1) == 1;
+
+	close(child->ready[0]);
+	return ret;
+}
+
+static void end(struct child *child)
+{
+	if (child->pid <= 0)
+		return;
+	kill(child->pid, SIGKILL);
+	waitpid(child->pid, NULL, 0);
+	child->pid = 0;
+}
+
 FIXTURE(lsvfio)
 {
 	struct pci_dev dev, a, b;
 	char node[PATH_MAX];
+	struct child child;
 };
 
 FIXTURE_SETUP(lsvfio)
@@ -139,6 +201,9 @@ FIXTURE_SETUP(lsvfio)
 		SKIP_TEST("no lsvfio in PATH");
 	if (find_edu_alone(&self->dev) || find_edu_pair(&self->a, &self->b))
 		SKIP_TEST("no edu device alone, or no two that share a group");
+	memset(&self->child, 0, sizeof(self->child));
+	mkdir("/tmp", 01777);
+	mkdir(DIR, 0700);
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
@@ -149,6 +214,8 @@ FIXTURE_SETUP(lsvfio)
 
 FIXTURE_TEARDOWN(lsvfio)
 {
+	end(&self->child);
+	rmdir(DIR);
 	bind_vfio_pci(&self->b);
 	if (has_nodes())
 		chmod(self->node, 0600);
@@ -266,6 +333,491 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
+/* Open a node that has the device's number, and take it away */
+static int open_copy(const char *node)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(node, &st) || mknod(DIR "/copy", S_IFCHR | 0600, st.st_rdev))
+		return -1;
+	fd = open(DIR "/copy", O_RDWR | O_CLOEXEC);
+	unlink(DIR "/copy");
+	return fd;
+}
+
+/* A device that is open and bound, or -1 */
+static int open_bound(const struct pci_dev *dev)
+{
+	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	int device = open_cdev(dev);
+	int ret = bind_iommufd(device, iommufd, NULL);
+
+	close(iommufd);
+	if (!ret)
+		return device;
+	close(device);
+	return -1;
+}
+
+/* What -w says: a word of the line of a device, from its second on */
+static const char *who(const char *bdf, int word)
+{
+	LSVFIO(0, "-w", (char *)bdf);
+	return word_of(line_of(bdf), word);
+}
+
+enum {
+	WHO_HELD = 1, WHO_PID, WHO_USER, WHO_HAS, WHO_PINNED, WHO_LOCKED,
+	WHO_LIMIT, WHO_PROGRAM,
+};
+
+/* The number counts, not the name, which is gone */
+TEST_F(lsvfio, copy_of_the_node_is_the_node)
+{
+	char user[64];
+	int fd;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+		 getpid());
+	fd = open_copy(self->node);
+	ASSERT_LE(0, fd);
+	LSVFIO(0);
+	EXPECT_STREQ(user, usable(self->dev.bdf));
+	close(fd);
+}
+
+TEST_F(lsvfio, other_mount_namespace_is_looked_into)
+{
+	char user[64];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	if (!start(&self->child))
+		stay(&self->child, !unshare(CLONE_NEWNS) &&
+		     !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+		     !mount("none", DIR, "tmpfs", 0, NULL) &&
+		     open_copy(self->node) >= 0);
+	ASSERT_TRUE(stays(&self->child));
+	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+		 self->child.pid);
+	LSVFIO(0);
+	EXPECT_STREQ(user, usable(self->dev.bdf));
+}
+
+static void *open_alone(void *arg)
+{
+	struct _test_data_lsvfio *self = arg;
+
+	stay(&self->child, !unshare(CLONE_FILES) &&
+	     open_cdev(&self->dev) >= 0);
+	return NULL;
+}
+
+/* The first thread of the process has ended, so /proc/PID/fd is empty */
+TEST_F(lsvfio, thread_has_files_of_its_own)
+{
+	pthread_t thread;
+	char user[64];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	if (!start(&self->child)) {
+		if (pthread_create(&thread, NULL, open_alone, self))
+			_exit(1);
+		pthread_exit(NULL);
+	}
+	ASSERT_TRUE(stays(&self->child));
+	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+		 self->child.pid);
+	LSVFIO(0);
+	EXPECT_STREQ(user, usable(self->dev.bdf));
+}
+
+TEST_F(lsvfio, file_that_is_only_a_path_holds_nothing)
+{
+	int fd;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	fd = open(self->node, O_PATH | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	LSVFIO(0);
+	EXPECT_STREQ("yes", usable(self->dev.bdf));
+	close(fd);
+}
+
+TEST_F(lsvfio, bound_device_is_held)
+{
+	char text[128];
+	int device;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	device = open_bound(&self->dev);
+	ASSERT_LE(0, device);
+	LSVFIO(0);
+	snprintf(text, sizeof(text), "no: held by tools_test (%d)", getpid());
+	EXPECT_STREQ(text, usable(self->dev.bdf));
+	EXPECT_STREQ("yes", usable(self->a.bdf));
+	EXPECT_STREQ("yes", who(self->dev.bdf, WHO_HELD));
+	EXPECT_STREQ("node", who(self->dev.bdf, WHO_HAS));
+	EXPECT_STREQ("tools_test", who(self->dev.bdf, WHO_PROGRAM));
+	LSVFIO(0, "-q", self->dev.bdf);
+	EXPECT_EQ(1, said.status);
+	LSVFIO(0, "-j", self->dev.bdf);
+	snprintf(text, sizeof(text), "{\"pid\": %d, \"uid\": 0, ", getpid());
+	EXPECT_TRUE(contains(text));
+	EXPECT_TRUE(contains("\"has\": [\"node\"], \"sure\": true"));
+	EXPECT_TRUE(contains("\"held\": true, \"holders\": ["));
+
+	close(device);
+	EXPECT_STREQ("", who(self->dev.bdf, WHO_HELD));
+	LSVFIO(0, "-j", self->dev.bdf);
+	EXPECT_TRUE(contains("\"held\": false, \"holders\": []"));
+}
+
+/* Only the program that holds the other device can bind this one */
+TEST_F(lsvfio, held_device_of_the_group_is_named)
+{
+	char text[128];
+	int device;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	device = open_bound(&self->a);
+	ASSERT_LE(0, device);
+	LSVFIO(0);
+	snprintf(text, sizeof(text),
+		 "yes, but %s of its group is held by tools_test (%d)",
+		 self->a.bdf, getpid());
+	EXPECT_STREQ(text, usable(self->b.bdf));
+	close(device);
+}
+
+/* While a process has the group fd, no other process can have a device of it */
+TEST_F(lsvfio, group_is_held_by_who_has_it_open)
+{
+	char pid[16];
+	int group;
+
+	group = open_group(&self->a);
+	ASSERT_LE(0, group);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	EXPECT_STREQ("yes", who(self->b.bdf, WHO_HELD));
+	EXPECT_STREQ(pid, who(self->b.bdf, WHO_PID));
+	EXPECT_STREQ("group", who(self->b.bdf, WHO_HAS));
+	EXPECT_STREQ("", who(self->dev.bdf, WHO_HELD));
+	if (has_nodes()) {
+		LSVFIO(0);
+		EXPECT_EQ(0, strncmp("no: held by tools_test (",
+				     usable(self->b.bdf), 24));
+	}
+	close(group);
+}
+
+TEST_F(lsvfio, mapping_outlives_the_file)
+{
+	struct edu edu;
+	char text[128];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	ASSERT_EQ(0, edu_open(&edu, open_bound(&self->dev)));
+	close(edu.device);
+	LSVFIO(0);
+	snprintf(text, sizeof(text), "no: held by tools_test (%d)", getpid());
+	EXPECT_STREQ(text, usable(self->dev.bdf));
+	EXPECT_STREQ("mapping", who(self->dev.bdf, WHO_HAS));
+	edu_close(&edu);
+	LSVFIO(0);
+	EXPECT_STREQ("yes", usable(self->dev.bdf));
+}
+
+/* The mapping is of a copy of the node that is gone, so its name leads nowhere */
+TEST_F(lsvfio, mapping_of_a_copy_outlives_the_file)
+{
+	struct edu edu;
+	int iommufd, device;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	device = open_copy(self->node);
+	ASSERT_EQ(0, bind_iommufd(device, iommufd, NULL));
+	ASSERT_EQ(0, edu_open(&edu, device));
+	close(device);
+	close(iommufd);
+	EXPECT_STREQ("mapping", who(self->dev.bdf, WHO_HAS));
+	edu_close(&edu);
+}
+
+/* Without the capability for map_files the name in maps is used */
+TEST_F(lsvfio, own_mapping_is_found_without_privilege)
+{
+	struct edu edu;
+	char text[128];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	ASSERT_EQ(0, chmod(self->node, 0666));
+	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
+	if (!start(&self->child)) {
+		if (edu_open(&edu, open_bound(&self->dev)) ||
+		    close(edu.device) || setgroups(0, NULL) ||
+		    setgid(NOBODY) || setuid(NOBODY) ||
+		    prctl(PR_SET_DUMPABLE, 1))
+			_exit(1);
+		stay(&self->child, true);
+	}
+	ASSERT_TRUE(stays(&self->child));
+	LSVFIO(NOBODY);
+	snprintf(text, sizeof(text), "no: held by tools_test (%d)",
+		 self->child.pid);
+	EXPECT_STREQ(text, usable(self->dev.bdf));
+}
+
+/* Neither a device fd of the group path nor its mapping tells which device it is */
+TEST_F(lsvfio, device_fd_of_a_closed_group_is_a_candidate)
+{
+	struct legacy l;
+	struct edu edu;
+
+	ASSERT_EQ(0, legacy_open(&l, &self->dev));
+	EXPECT_STREQ("group", who(self->dev.bdf, WHO_HAS));
+	close(l.group);
+	EXPECT_STREQ("yes", who(self->dev.bdf, WHO_HELD));
+	EXPECT_STREQ("device?", who(self->dev.bdf, WHO_HAS));
+	ASSERT_EQ(0, edu_open(&edu, l.device));
+	close(l.device);
+	EXPECT_STREQ("device?", who(self->dev.bdf, WHO_HAS));
+	EXPECT_STREQ("", who(self->a.bdf, WHO_HELD));
+	if (has_nodes()) {
+		LSVFIO(0);
+		EXPECT_EQ(0, strncmp("no: held, perhaps by tools_test (",
+				     usable(self->dev.bdf), 33));
+	}
+	edu_close(&edu);
+	close(l.container);
+	EXPECT_STREQ("", who(self->dev.bdf, WHO_HELD));
+}
+
+TEST_F(lsvfio, vm_is_a_candidate)
+{
+	int device, vm, vfio;
+	char text[128];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	if (load_kvm())
+		SKIP(return, "no KVM");
+	if (!start(&self->child))
+		stay(&self->child, open_bound(&self->a) >= 0);
+	ASSERT_TRUE(stays(&self->child));
+	device = open_bound(&self->dev);
+	ASSERT_LE(0, device);
+	vm = vm_create();
+	vfio = vm_create_vfio(vm);
+	ASSERT_EQ(0, add_file(vfio, device));
+	EXPECT_STREQ("node", who(self->dev.bdf, WHO_HAS));
+	close(device);
+	LSVFIO(0);
+	snprintf(text, sizeof(text),
+		 "no: held, perhaps by the VM of tools_test (%d)", getpid());
+	EXPECT_STREQ(text, usable(self->dev.bdf));
+	EXPECT_STREQ("vm?", who(self->dev.bdf, WHO_HAS));
+	/* There are no candidates for a device that is open */
+	EXPECT_STREQ("node", who(self->a.bdf, WHO_HAS));
+	LSVFIO(0, "-j", self->dev.bdf);
+	EXPECT_TRUE(contains("\"has\": [\"vm\"], \"sure\": false"));
+	close(vfio);
+	close(vm);
+	LSVFIO(0);
+	EXPECT_STREQ("yes", usable(self->dev.bdf));
+}
+
+TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
+{
+	int device, pair[2];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	device = open_bound(&self->dev);
+	ASSERT_EQ(0, send_fd(pair[0], device));
+	close(device);
+	LSVFIO(0);
+	EXPECT_STREQ("no: held, by nobody who has it open",
+		     usable(self->dev.bdf));
+	EXPECT_STREQ("-", who(self->dev.bdf, WHO_PID));
+	EXPECT_STREQ("nobody", who(self->dev.bdf, WHO_PROGRAM));
+	/* NOBODY can't look into all processes */
+	ASSERT_EQ(0, chmod(self->node, 0666));
+	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
+	LSVFIO(NOBODY);
+	EXPECT_STREQ("no: held, by a process that you may not look into",
+		     usable(self->dev.bdf));
+	close(pair[0]);
+	close(pair[1]);
+	LSVFIO(0);
+	EXPECT_STREQ("yes", usable(self->dev.bdf));
+}
+
+/* No attribute tells that a group fd is in flight. After -t the group can be opened */
+TEST_F(lsvfio, group_in_flight_is_found_by_trying)
+{
+	int group, pair[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	group = open_group(&self->a);
+	ASSERT_EQ(0, send_fd(pair[0], group));
+	close(group);
+	EXPECT_STREQ("", who(self->a.bdf, WHO_HELD));
+	LSVFIO(0, "-t", "-w");
+	EXPECT_STREQ("yes", word_of(line_of(self->a.bdf), WHO_HELD));
+	EXPECT_STREQ("nobody", word_of(line_of(self->a.bdf), WHO_PROGRAM));
+	EXPECT_STREQ("yes", word_of(line_of(self->b.bdf), WHO_HELD));
+	EXPECT_STREQ("", line_of(self->dev.bdf));
+	close(pair[0]);
+	close(pair[1]);
+	LSVFIO(0, "-t", "-w");
+	EXPECT_STREQ("", line_of(self->a.bdf));
+	group = open_group(&self->a);
+	EXPECT_LE(0, group);
+	close(group);
+}
+
+/* No attribute tells that a mediated device is open either, but a process may */
+TEST_F(lsvfio, mediated_device_is_found_by_trying)
+{
+	struct pci_dev mtty;
+	int device, pair[2];
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	ASSERT_EQ(0, mdev_create(&mtty, "mtty", "1"));
+	/* But the module of its driver has no user yet */
+	LSVFIO(0, "-j", mtty.bdf);
+	EXPECT_TRUE(contains("\"held\": false"));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	device = open_bound(&mtty);
+	EXPECT_LE(0, device);
+	EXPECT_STREQ("?", who(mtty.bdf, WHO_HELD));
+	EXPECT_STREQ("node", who(mtty.bdf, WHO_HAS));
+	EXPECT_EQ(0, send_fd(pair[0], device));
+	close(device);
+	LSVFIO(0, "-j", mtty.bdf);
+	EXPECT_TRUE(contains("\"held\": null, \"holders\": []"));
+	LSVFIO(0, "-t");
+	EXPECT_STREQ("no: held, by nobody who has it open", usable(mtty.bdf));
+	close(pair[0]);
+	close(pair[1]);
+	LSVFIO(0, "-t", "-j", mtty.bdf);
+	EXPECT_TRUE(contains("\"held\": false, \"holders\": []"));
+	EXPECT_EQ(0, mdev_remove(&mtty));
+}
+
+/* A driver that was there before can leave a device as if it were open */
+TEST_F(lsvfio, enabled_device_is_found_free_by_trying)
+{
+	ASSERT_EQ(0, unbind_driver(&self->dev));
+	ASSERT_EQ(0, write_pci_file(&self->dev, "enable", "1"));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	/* Unless it is seen that the module has no user */
+	EXPECT_STREQ(module_users("vfio_pci") < 0 ? "yes" : "",
+		     who(self->dev.bdf, WHO_HELD));
+	LSVFIO(0, "--try", "--who");
+	EXPECT_STREQ("", line_of(self->dev.bdf));
+	ASSERT_EQ(0, unbind_driver(&self->dev));
+	ASSERT_EQ(0, write_pci_file(&self->dev, "enable", "0"));
+}
+
+#define BUFFER 0x100000
+#define LIMIT 0x2000000
+
+/* Pin memory for the device, as a process of a user */
+static void pin(struct _test_data_lsvfio *self, uid_t uid, bool by_process)
+{
+	int iommufd = open("/dev/iommu", O_RDWR), device = open_cdev(&self->dev);
+	struct rlimit limit = { LIMIT, LIMIT };
+	__u32 id, ioas;
+
+	if (set_option(iommufd, IOMMU_OPTION_RLIMIT_MODE, 0, by_process) ||
+	    alloc_ioas(iommufd, &ioas) || bind_iommufd(device, iommufd, &id) ||
+	    attach_pt(device, ioas, NULL) ||
+	    setrlimit(RLIMIT_MEMLOCK, &limit) || setgroups(0, NULL) ||
+	    setgid(uid) || setuid(uid))
+		_exit(1);
+	stay(&self->child, !map_at(iommufd, ioas, (uintptr_t)map_anon(BUFFER),
+				   BUFFER, 0));
+}
+
+TEST_F(lsvfio, memory_is_beside_its_limit)
+{
+	int by_process;
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	for (by_process = 0; by_process < 2; by_process++) {
+		if (!start(&self->child))
+			pin(self, NOBODY, by_process);
+		ASSERT_TRUE(stays(&self->child));
+		EXPECT_STREQ("1M", who(self->dev.bdf, WHO_PINNED));
+		EXPECT_STREQ(by_process ? "1M" : "0",
+			     who(self->dev.bdf, WHO_LOCKED));
+		EXPECT_STREQ("32M", who(self->dev.bdf, WHO_LIMIT));
+		LSVFIO(0, "-j", self->dev.bdf);
+		EXPECT_TRUE(contains("\"pinned\": 1048576, \"locked\": "));
+		EXPECT_TRUE(contains("\"limit\": 33554432}"));
+		end(&self->child);
+	}
+}
+
+/* By user, what the user's other processes have pinned counts too */
+TEST_F(lsvfio, needed_limit_is_told)
+{
+	struct rlimit limit = { LIMIT, LIMIT };
+
+	if (!has_nodes())
+		SKIP(return, "the kernel has no nodes");
+	if (!start(&self->child))
+		pin(self, NOBODY, false);
+	ASSERT_TRUE(stays(&self->child));
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+
+	LSVFIO(NOBODY, "-m", "32M");
+	EXPECT_EQ(1, said.status);
+	EXPECT_STREQ("by user     1M      33M     32M    no: ulimit -l 33792",
+		     line_of("by user"));
+	EXPECT_STREQ("by process  0       32M     32M    yes",
+		     line_of("by process"));
+	LSVFIO(NOBODY, "--memory", "32505855");
+	EXPECT_EQ(0, said.status);
+	EXPECT_STREQ("by user     1M      32M     32M    yes",
+		     line_of("by user"));
+	/* Other users do not count, nor do processes that have no limit */
+	LSVFIO(NOBODY - 1, "-m", "32M");
+	EXPECT_EQ(0, said.status);
+	EXPECT_STREQ("by user     0       32M     32M    yes",
+		     line_of("by user"));
+	end(&self->child);
+	if (!start(&self->child))
+		pin(self, 0, false);
+	ASSERT_TRUE(stays(&self->child));
+	EXPECT_STREQ("1M", who(self->dev.bdf, WHO_PINNED));
+	LSVFIO(0, "-m", "1T");
+	EXPECT_EQ(0, said.status);
+	EXPECT_STREQ("by user     0       1T      32M    yes: CAP_IPC_LOCK",
+		     line_of("by user"));
+	end(&self->child);
+	LSVFIO(NOBODY, "-m", "32m");
+	EXPECT_EQ(0, said.status);
+	EXPECT_STREQ("by user     0       32M     32M    yes",
+		     line_of("by user"));
+}
+
 /* In the order in which they are named, whichever node was there first */
 TEST_F(lsvfio, arguments_for_qemu_are_one_line)
 {
@@ -327,6 +879,17 @@ TEST_F(lsvfio, unknown_device_and_wrong_use_fail)
 	EXPECT_TRUE(contains("lsvfio: vfio999 is not a VFIO device"));
 	EXPECT_TRUE(contains(self->dev.bdf));
 	LSVFIO(0, "-q", "-j");
+	EXPECT_EQ(2, said.status);
+	LSVFIO(0, "-q", "-w");
+	EXPECT_EQ(2, said.status);
+	LSVFIO(0, "-m", "1G", self->dev.bdf);
+	EXPECT_EQ(2, said.status);
+	LSVFIO(0, "-m", "16384P");
+	EXPECT_EQ(2, said.status);
+	EXPECT_TRUE(contains("lsvfio: 16384P is no size"));
+	LSVFIO(0, "-m", "-1");
+	EXPECT_EQ(2, said.status);
+	LSVFIO(0, "-m", "16777217T");
 	EXPECT_EQ(2, said.status);
 	LSVFIO(0, "--frobnicate");
 	EXPECT_EQ(2, said.status);

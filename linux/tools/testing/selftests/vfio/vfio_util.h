@@ -221,6 +221,7 @@ __u64 physical_address(const void *va);
 void fill_pattern(void *buf, size_t length, unsigned int seed);
 bool is_pattern(const void *buf, size_t length, unsigned int seed);
 bool is_byte(const void *buf, size_t length, unsigned char byte);
+int send_fd(int socket, int fd);
 int drop_cap(unsigned int cap);
 int limit_memlock(size_t bytes);
 
