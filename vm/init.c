@@ -158,8 +158,8 @@ static void open_verdict(void)
 static void load_modules(void)
 {
 	char *const argv[] = {
-		"/bin/busybox", "modprobe", "-a", "-q", "nvme", "pci-stub", "uio_pci_generic",
-		"vfio_iommu_type1", "vfio-pci", NULL,
+		"/bin/busybox", "modprobe", "-a", "-q", "nvme", "ext4", "crc32c_generic",
+		"pci-stub", "uio_pci_generic", "vfio_iommu_type1", "vfio-pci", NULL,
 	};
 	struct utsname uts;
 	char dir[128];
