@@ -471,7 +471,23 @@ TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
 	EXPECT_EQ(0, huge_pages(self));
 }
 
-/* What the container of 6.1 has and this has not, and what no container has */
+/* Version 1 of type1 has no mappings that bits could be told of */
+TEST_F(container, version_1_tells_no_dirty_pages)
+{
+	struct vfio_iommu_type1_dirty_bitmap dirty = {
+		.argsz = sizeof(dirty),
+		.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+	};
+
+	ASSERT_EQ(0, clear_container(self->fd));
+	EXPECT_ERRNO(ENODEV, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_ERRNO(EACCES, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+}
+
+/* What no container has */
 TEST_F(container, all_else_is_ENOTTY)
 {
 	struct vfio_iommu_type1_dirty_bitmap dirty = {
@@ -480,7 +496,6 @@ TEST_F(container, all_else_is_ENOTTY)
 	};
 	unsigned int nr;
 
-	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
 	for (nr = 0; nr < 256; nr++) {
 		switch (nr) {
 		/* Its own requests, and those of a container */
@@ -491,6 +506,7 @@ TEST_F(container, all_else_is_ENOTTY)
 		case _IOC_NR(VFIO_IOMMU_GET_INFO):
 		case _IOC_NR(VFIO_IOMMU_MAP_DMA):
 		case _IOC_NR(VFIO_IOMMU_UNMAP_DMA):
+		case _IOC_NR(VFIO_IOMMU_DIRTY_PAGES):
 			/* With another direction, or size */
 			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x40003b00 | nr,
 						   &dirty));
@@ -907,8 +923,9 @@ TEST_F(container, ends_of_the_space)
  */
 
 #define INFO_CAPS 24	/* where the chain of capabilities begins */
-#define INFO_IOVAS 40	/* where its second one does */
-#define INFO_RANGES 56
+#define INFO_MIGRATION 40	/* where its second one does */
+#define INFO_IOVAS 72	/* and its third */
+#define INFO_RANGES 88
 #define INFO_MAX 512
 
 static void put32(unsigned char *info, int at, __u32 value)
@@ -935,8 +952,13 @@ static void expected_info(unsigned char *info, __u32 argsz, __u64 page_sizes,
 		put32(full, 16, INFO_CAPS);
 	/* An id and a version of 16 bits each, where the next one is, and data */
 	put32(full, INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL | 1 << 16);
-	put32(full, INFO_CAPS + 4, INFO_IOVAS);
+	put32(full, INFO_CAPS + 4, INFO_MIGRATION);
 	put32(full, INFO_CAPS + 8, ~0U);
+	put32(full, INFO_MIGRATION,
+	      VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION | 1 << 16);
+	put32(full, INFO_MIGRATION + 4, INFO_IOVAS);
+	put64(full, INFO_MIGRATION + 16, PAGE);
+	put64(full, INFO_MIGRATION + 24, 1UL << 28);
 	put32(full, INFO_IOVAS,
 	      VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE | 1 << 16);
 	put32(full, INFO_IOVAS + 8, nr);

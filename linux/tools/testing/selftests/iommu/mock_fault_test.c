@@ -774,4 +774,93 @@ TEST_F_TIMEOUT(fault, container, 300)
 				    PART - 40 * PAGE));
 }
 
+static int dirty(int fd, __u32 flags, __u64 *bits)
+{
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		struct vfio_iommu_type1_dirty_bitmap_get range;
+	} cmd = {
+		.head.argsz = sizeof(cmd),
+		.head.flags = flags,
+		.range.iova = START,
+		.range.size = PART,
+		.range.bitmap.pgsize = PAGE,
+		.range.bitmap.size = sizeof(*bits),
+		.range.bitmap.data = bits,
+	};
+
+	return ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, &cmd);
+}
+
+#define START_TRACKING()                                                       \
+	dirty(self->fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START, NULL)
+#define STOP_TRACKING()                                                        \
+	dirty(self->fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, NULL)
+#define GET_DIRTY(_bits)                                                       \
+	dirty(self->fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, _bits)
+
+static int write_page(struct _test_data_fault *self)
+{
+	return access_rw(self->fd, self->access, START + PAGE, "x", 1,
+			 MOCK_ACCESS_RW_WRITE);
+}
+
+/* What was written and can't be noted counts with all else, and nothing fails for it */
+TEST_F_TIMEOUT(fault, what_is_written_is_dirty, 300)
+{
+	bool failed = true, all = false;
+	int n;
+
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, PART, START));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &self->access));
+	for (n = 1; failed && n < MANY; n++) {
+		__u64 bits = 0;
+		int ret;
+
+		ASSERT_EQ(0, START_TRACKING());
+		ASSERT_EQ(0, fail_nth(n));
+		ret = write_page(self);
+		failed = has_failed();
+		ASSERT_TRUE(failed || !ret);
+		ASSERT_EQ(0, GET_DIRTY(&bits));
+		if (!ret)
+			ASSERT_TRUE(bits == 2 || bits == ~0ULL);
+		all = all || bits == ~0ULL;
+		ASSERT_EQ(0, STOP_TRACKING());
+	}
+	EXPECT_FALSE(failed);
+	EXPECT_TRUE(all);
+}
+
+/* A question that fails forgets nothing */
+TEST_F_TIMEOUT(fault, what_is_dirty_is_told, 300)
+{
+	bool failed = true;
+	int n;
+
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, PART, START));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &self->access));
+	ASSERT_EQ(0, START_TRACKING());
+	for (n = 1; failed && n < MANY; n++) {
+		__u64 bits = 0;
+		int ret;
+
+		ASSERT_EQ(0, write_page(self));
+		ASSERT_EQ(0, fail_nth(n));
+		ret = GET_DIRTY(&bits);
+		failed = has_failed();
+		ASSERT_TRUE(failed || !ret);
+		if (ret)
+			ASSERT_EQ(0, GET_DIRTY(&bits));
+		ASSERT_EQ(2, bits);
+		bits = 0;
+		ASSERT_EQ(0, GET_DIRTY(&bits));
+		ASSERT_EQ(0, bits);
+	}
+	EXPECT_FALSE(failed);
+	EXPECT_LT(2, n);
+}
+
 TEST_HARNESS_MAIN
