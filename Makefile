@@ -40,6 +40,7 @@ help:
 	@echo "make crc             does all that the base exports have the CRC that it has there?"
 	@echo "make debian          compile VFIO, iommufd and KVM as Debian's kernel is configured, with our options on"
 	@echo "make deb             build/deb/*.deb: modules for Debian 12's own kernels, by dkms, and tools"
+	@echo "make test-deb        install, upgrade, refuse, remove and purge them in a Debian 12, and build for its kernels"
 	@echo "make deb-kernel      a kernel as Debian configures it, with our options, as packages; takes hours"
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
@@ -118,6 +119,9 @@ deb: tree
 	@tools/setup deb
 	@packaging/build
 
+test-deb: deb
+	@packaging/test
+
 deb-kernel: tree
 	@tools/setup debian
 	@tools/debian packages
@@ -141,6 +145,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian deb deb-kernel bench case profile budget clean
+.PHONY: help setup tree save series kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:
