@@ -12,7 +12,7 @@ class Verbs(unittest.TestCase):
     def setUp(self):
         self.repo = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.repo)
-        for part in ('tools', 'vm', 'bench', 'Makefile', 'linux/tools/testing/selftests'):
+        for part in ('tools', 'vm', 'bench', 'packaging', 'Makefile', 'linux/tools/testing/selftests'):
             copy = shutil.copytree if os.path.isdir(os.path.join(TOP, part)) else shutil.copy
             os.makedirs(os.path.dirname(os.path.join(self.repo, part)), exist_ok=True)
             copy(os.path.join(TOP, part), os.path.join(self.repo, part))
@@ -107,6 +107,29 @@ class Verbs(unittest.TestCase):
                            env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
         self.assertEqual((0, '', ''), (r.returncode, r.stdout, r.stderr))
         self.assertFalse(os.path.exists(os.path.join(self.repo, 'called')))
+
+    # packages
+
+    def test_packages_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'packaging/build')
+
+    def test_packages_without_debhelper(self):
+        self.put('build/linux/.git/HEAD')
+        self.refused(['dh_dkms is missing', 'tools/setup deb'], 'packaging/build', path=self.without('dh_dkms'))
+
+    def test_root_of_no_kernel(self):
+        self.refused(['which kernel', 'packaging/root 6.1.0-'], 'packaging/root')
+
+    def test_root_without_mmdebstrap(self):
+        self.program('id', 'echo 0')
+        self.refused(['mmdebstrap is missing', 'tools/setup deb'], 'packaging/root', '6.1.0-56-amd64', path=self.without('mmdebstrap'))
+
+    def test_root_as_a_user(self):
+        self.program('id', 'echo 1000')
+        self.refused(['sudo packaging/root 6.1.0-56-amd64'], 'packaging/root', '6.1.0-56-amd64')
+
+    def test_crc_without_packages(self):
+        self.refused(['packages are missing', 'make deb'], 'packaging/crc')
 
     # kernel and initrd
 
