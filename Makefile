@@ -8,6 +8,7 @@
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
 #	PEER=	another peer: tarball of a later kernel that has both ways
+#	KERNEL=	which of Debian's kernels V=stock is: 6.1.0-47-amd64, for example
 #	SAVE=	1: write the committed figures anew
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
@@ -15,7 +16,7 @@ ARCH ?= x86
 T ?=
 TIMES ?= 25
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,mock-race
-export KSRC A PEER ARCH
+export KSRC A PEER ARCH KERNEL
 ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
 $(error no architecture is called $(ARCH); there are: x86 arm64)
 endif
