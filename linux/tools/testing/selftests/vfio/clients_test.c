@@ -10,14 +10,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../iommu/iommufd_util.h"
@@ -350,32 +354,241 @@ TEST_F(client, openvmm)
 	EXPECT_TRUE(dma_arrives(self, 0));
 }
 
-/* Opens for its QEMU, by a node of its own making, and charges by process */
+/*
+ * Programs that are given files that another process has opened, or has bound
+ */
+
+/* A user who can open neither node, and has no other process */
+#define USER 12005
+
+/* Over a socket, as programs that share nothing do it, with the id of an IOAS */
+static int send_files(int socket, const int files[2], __u32 ioas)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(2 * sizeof(int))];
+	} control = { };
+	struct iovec data = { &ioas, sizeof(ioas) };
+	struct msghdr msg = {
+		.msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	control.header = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(2 * sizeof(int)),
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+	};
+	memcpy(CMSG_DATA(&control.header), files, 2 * sizeof(int));
+	return sendmsg(socket, &msg, 0) == sizeof(ioas) ? 0 : -1;
+}
+
+static int receive_files(int socket, int files[2], __u32 *ioas)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(2 * sizeof(int))];
+	} control = { };
+	struct iovec data = { ioas, sizeof(*ioas) };
+	struct msghdr msg = {
+		.msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) != sizeof(*ioas) ||
+	    control.header.cmsg_len != CMSG_LEN(2 * sizeof(int)))
+		return -1;
+	memcpy(files, CMSG_DATA(&control.header), 2 * sizeof(int));
+	return 0;
+}
+
+/* Without any right, and with a limit that is the size of the RAM */
+static int become_user(void)
+{
+	struct rlimit limit = { .rlim_cur = RAM, .rlim_max = RAM };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) || setgroups(0, NULL) ||
+	       setgid(USER) || setuid(USER);
+}
+
+/* Receive both files as a user who could not open them */
+static void take_files(struct __test_metadata *_metadata,
+		       struct _test_data_client *self, int socket)
+{
+	int files[2];
+
+	ASSERT_EQ(0, become_user());
+	EXPECT_ERRNO(EACCES, open_cdev(&self->dev));
+	EXPECT_ERRNO(EACCES, open("/dev/iommu", O_RDWR));
+	ASSERT_EQ(0, receive_files(socket, files, &self->ioas));
+	self->device = files[0];
+	self->iommufd = files[1];
+}
+
+/* What this process has pinned, if it has locked as much, in KiB; else -1 */
+static long charged(void)
+{
+	long pinned = status_kb("VmPin");
+
+	return pinned == status_kb("VmLck") ? pinned : -1;
+}
+
+/* A QEMU of libvirt's, which ends when its socket is closed */
+static void libvirts_qemu(struct __test_metadata *_metadata,
+			  struct _test_data_client *self, int socket)
+{
+	char *more = map_anon(PAGE);
+	char byte = 0;
+
+	take_files(_metadata, self, socket);
+	/* It can't choose whom memory is charged to */
+	EXPECT_ERRNO(EPERM, set_option(self->iommufd, IOMMU_OPTION_RLIMIT_MODE,
+				       0, 0));
+	ASSERT_EQ(0, BIND());
+	ASSERT_EQ(0, IOAS_ALLOC());
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	EXPECT_EQ(0, charged());
+
+	/* All that the limit allows, and not a page more, at once or after that */
+	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas,
+				    (uintptr_t)map_anon(RAM + PAGE), RAM + PAGE,
+				    0));
+	EXPECT_EQ(0, charged());
+	ASSERT_EQ(0, MAP_RAM(0));
+	EXPECT_EQ(RAM / 1024, charged());
+	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas, (uintptr_t)more,
+				    PAGE, SZ_1G));
+	EXPECT_EQ(RAM / 1024, charged());
+	/* What it locks itself counts too */
+	EXPECT_ERRNO(ENOMEM, mlock(more, PAGE));
+
+	EXPECT_TRUE(dma_arrives(self, 0));
+	EXPECT_EQ(1, write(socket, &byte, 1));
+	EXPECT_EQ(0, read(socket, &byte, 1));
+	EXPECT_EQ(0, qemu_ends(self, 0));
+	EXPECT_EQ(0, charged());
+}
+
+/*
+ * Opens as root, by a node of its own making, for two QEMUs of one user. Each process
+ * is charged for itself: what the other has mapped does not count
+ */
 TEST_F(client, libvirt_and_kubevirt)
 {
 	const char *path = "/tmp/iommu";
+	int qemus[2], sockets[2], files[2], i, status;
+	struct pci_dev devs[2], neighbour;
 	struct stat st;
-	int status;
+	pid_t pids[2];
+	char byte;
+
+	devs[0] = self->dev;
+	ASSERT_EQ(0, find_edu_pair(&devs[1], &neighbour));
+	ASSERT_EQ(0, bind_vfio_pci(&devs[1]));
+	ASSERT_EQ(0, bind_vfio_pci(&neighbour));
+	ASSERT_EQ(0, stat("/dev/iommu", &st));
+	close(self->device);
+	close(self->iommufd);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets));
+		qemus[i] = sockets[0];
+		pids[i] = fork();
+		if (!pids[i]) {
+			while (i >= 0)
+				close(qemus[i--]);
+			libvirts_qemu(_metadata, self, sockets[1]);
+			_exit(_metadata->passed ? 0 : 1);
+		}
+		close(sockets[1]);
+
+		unlink(path);
+		ASSERT_EQ(0, mknod(path, S_IFCHR | 0600, st.st_rdev));
+		files[0] = open_cdev(&devs[i]);
+		files[1] = open(path, O_RDWR | O_CLOEXEC);
+		unlink(path);
+		ASSERT_EQ(0, set_option(files[1], IOMMU_OPTION_RLIMIT_MODE, 0,
+					1));
+		ASSERT_EQ(0, send_files(qemus[i], files, 0));
+		close(files[0]);
+		close(files[1]);
+		EXPECT_EQ(1, read(qemus[i], &byte, 1));
+		/* The process that maps is charged, not the one that opened */
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	}
+	for (i = 0; i < 2; i++) {
+		EXPECT_ERRNO(EBUSY, open_group(&devs[i]));
+		close(qemus[i]);
+		ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		EXPECT_EQ(0, status);
+		status = open_group(&devs[i]);
+		EXPECT_LE(0, status);
+		close(status);
+	}
+}
+
+/* Binds the device, attaches it or leaves that to others, and exits */
+static void bind_for_others(struct __test_metadata *_metadata,
+			    struct _test_data_client *self, int socket,
+			    bool attach)
+{
+	const int files[2] = {
+		open_cdev(&self->dev), open("/dev/iommu", O_RDWR | O_CLOEXEC),
+	};
+
+	self->device = files[0];
+	self->iommufd = files[1];
+	ASSERT_EQ(0, BIND());
+	ASSERT_EQ(0, IOAS_ALLOC());
+	ASSERT_EQ(0, attach ? ATTACH(self->ioas) : 0);
+	ASSERT_EQ(0, send_files(socket, files, self->ioas));
+}
+
+static void use_what_is_bound(struct __test_metadata *_metadata,
+			      struct _test_data_client *self, int socket,
+			      bool attach)
+{
+	take_files(_metadata, self, socket);
+	EXPECT_ERRNO(EINVAL, BIND());
+	ASSERT_EQ(0, attach ? 0 : ATTACH(self->ioas));
+	ASSERT_EQ(0, get_info(self->device));
+	ASSERT_EQ(0, MAP_RAM(0));
+	EXPECT_EQ(RAM / 1024, status_kb("VmPin"));
+	EXPECT_TRUE(dma_arrives(self, 0));
+	EXPECT_EQ(0, qemu_ends(self, 0));
+	EXPECT_EQ(0, status_kb("VmPin"));
+}
+
+TEST_F(client, bound_files_go_to_another_process)
+{
+	int sockets[2], attach, group, status;
 	pid_t pid;
 
+	close(self->device);
 	close(self->iommufd);
-	ASSERT_EQ(0, stat("/dev/iommu", &st));
-	unlink(path);
-	ASSERT_EQ(0, mknod(path, S_IFCHR | 0600, st.st_rdev));
-	self->iommufd = open(path, O_RDWR | O_CLOEXEC);
-	unlink(path);
-	ASSERT_LE(0, self->iommufd);
-	ASSERT_EQ(0, set_option(self->iommufd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
-
-	/* Its QEMU has copies of both files, and is who binds */
-	pid = fork();
-	if (!pid)
-		_exit(BIND() || IOAS_ALLOC() || ATTACH(self->ioas) ||
-		      MAP_RAM(0) || !dma_arrives(self, 0));
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
-	/* The files of the parent still hold what was bound */
-	EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+	for (attach = 0; attach < 2; attach++) {
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets));
+		pid = fork();
+		if (!pid) {
+			bind_for_others(_metadata, self, sockets[0], attach);
+			_exit(_metadata->passed ? 0 : 1);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(0, status);
+		/* The files are in the socket, open in no process, and hold the device */
+		EXPECT_ERRNO(EBUSY, open_group(&self->dev));
+		pid = fork();
+		if (!pid) {
+			use_what_is_bound(_metadata, self, sockets[1], attach);
+			_exit(_metadata->passed ? 0 : 1);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		group = open_group(&self->dev);
+		EXPECT_LE(0, group);
+		close(group);
+		close(sockets[0]);
+		close(sockets[1]);
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -316,19 +316,56 @@ TEST_F(token, refused_vf_is_free)
 	user_close(&refused);
 }
 
-/* The bytes that BIND takes are the digits that a group takes */
-TEST_F(token, token_is_the_same_for_group_and_node)
+/*
+ * Whichever way the PF was opened, by its node or group, and whichever way the VF is:
+ * the tokens alone decide. The bytes that BIND takes are the digits that a group takes
+ */
+TEST_F(token, node_and_group_make_no_difference)
 {
-	struct user pf;
+	static const struct {
+		/* The token of the user who opens one function and keeps it open */
+		const unsigned char *first;
+		/* The token of the user who then opens the other one */
+		const unsigned char *then;
+		bool vf_is_first;
+		int answer;
+	} rows[] = {
+		/* The user of the PF has set no token, so nobody knows it */
+		{ NULL, NULL, false, EACCES },
+		{ NULL, token, false, EACCES },
+		{ token, NULL, false, EACCES },
+		{ token, other, false, EACCES },
+		{ token, token, false, 0 },
+		/* And with a VF in use, whose token is that of the rows above */
+		{ token, NULL, true, EACCES },
+		{ token, other, true, EACCES },
+		{ token, token, true, 0 },
+	}, *row;
+	static const char *const ways[] = { NULL, CONTAINER, "/dev/iommu" };
+	const char *pf = variant->container, *vf;
+	struct user first;
+	int i, answer;
 
-	ASSERT_EQ(0, START(&pf, &self->pf, token));
-	EXPECT_EQ(0, answer_to(NULL, &self->vf[0], token));
-	EXPECT_EQ(0, answer_to(CONTAINER, &self->vf[0], token));
-	EXPECT_EQ(0, answer_to("/dev/iommu", &self->vf[0], token));
-	EXPECT_EQ(EACCES, answer_to(NULL, &self->vf[0], other));
-	EXPECT_EQ(EACCES, answer_to(CONTAINER, &self->vf[0], other));
-	EXPECT_EQ(EACCES, answer_to("/dev/iommu", &self->vf[0], other));
-	user_close(&pf);
+	ASSERT_EQ(0, make_functions(&self->pf, self->vf, "vfio-pci"));
+	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
+		for (i = 0; i < ARRAY_SIZE(ways); i++) {
+			vf = ways[i];
+			ASSERT_EQ(0, row->vf_is_first ?
+				     user_start(&first, vf, &self->vf[0],
+						row->first) :
+				     user_start(&first, pf, &self->pf,
+						row->first));
+			answer = row->vf_is_first ?
+				 answer_to(pf, &self->pf, row->then) :
+				 answer_to(vf, &self->vf[0], row->then);
+			EXPECT_EQ(row->answer, answer) {
+				TH_LOG("row %td: PF by %s, VF by %s",
+				       row - rows, pf ? pf : "its node",
+				       vf ? vf : "its node");
+			}
+			user_close(&first);
+		}
+	}
 }
 
 /* A PF whose driver is not vfio-pci has no token that one could know */
