@@ -3,7 +3,7 @@
 #	V=	which kernel: plain, debug, a name in vm/variants, or stock: Debian's own with our packages
 #	ARCH=	what to build for and run: x86, or arm64 (kernel, guest, test, race, demo, shell)
 #	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
-#		@amd for all with that IOMMU
+#		@amd for all with that IOMMU, using for what docs/using.md tells a reader to do (V=stock)
 #	TIMES=	how many times as long as in `make test` threads race
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
@@ -74,6 +74,7 @@ else
 inner: guest
 	@$(if $(if $(T),$(findstring qemu,$(T)),all),$(if $(filter debug stock,$(V)),vm/kernel plain &&) vm/qemu $(V))
 	@$(if $(findstring qemu10,$(T)),vm/qemu $(V) 10)
+	@$(if $(findstring using,$(T)),vm/kernel plain && vm/qemu $(V) 10 && tests/using/root)
 endif
 
 test: inner

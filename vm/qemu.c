@@ -109,7 +109,8 @@ static const struct way {
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
 	/* Whoever starts it may open the nodes, and it not */
 	{ "qemu10", "fds", "tcg", USER,
-	  "-object iommufd,id=i0,fd={iommufd} -device vfio-pci,fd={node},iommufd=i0", "disk", 1 },
+	  "-object iommufd,id=i0,fd={iommufd}"
+	  " -device vfio-pci,id=disk,fd={node},iommufd=i0", "disk", 1 },
 	/* It owns the nodes, and nothing else */
 	{ "qemu10", "user", "tcg", USER,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
