@@ -589,7 +589,8 @@ static void check_largest(struct __test_metadata *_metadata,
 			}
 }
 
-TEST_F(entries, are_largest_for_thp)
+/* 50 maps, and for each page of each a look at where it is: the debug kernel takes its time */
+TEST_F_TIMEOUT(entries, are_largest_for_thp, 150)
 {
 	char *thp = memory(3 * SZ_2M, MAP_PRIVATE);
 
@@ -599,7 +600,7 @@ TEST_F(entries, are_largest_for_thp)
 	check_largest(_metadata, self, thp, 3 * SZ_2M);
 }
 
-TEST_F(entries, are_largest_for_huge)
+TEST_F_TIMEOUT(entries, are_largest_for_huge, 150)
 {
 	char *huge = memory(3 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
 
