@@ -1293,7 +1293,7 @@ FIXTURE_TEARDOWN(answer)
 /* Numbers of vfio but for containers, and those that no kernel has. Nothing is read */
 TEST_F(answer, common_1_numbers_outside_are_ENOTTY)
 {
-	static const int numbers[] = { 0x00, 0x67, 0x6f, 0x73, 0x74, 0x75, 0x76,
+	static const int numbers[] = { 0x00, 0x67, 0x6f, 0x73, 0x74, 0x76,
 				       0x77, 0x78, 0x7f, 0xb0, 0xff };
 	__u64 cmd[16] = { sizeof(cmd) };
 	int i;
