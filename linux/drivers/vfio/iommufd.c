@@ -73,6 +73,7 @@ int vfio_iommufd_init(struct vfio_device *device)
 void vfio_iommufd_cleanup(struct vfio_device *device)
 {
 	kfree(vfio_device_private(device));
+	dev_set_drvdata(&device->device, NULL);
 }
 
 /**

@@ -50,7 +50,7 @@ static struct dirty_chunk *get_chunk(struct iommufd_dirty *dirty,
  * iova_space::lock was taken meanwhile: who begins to track takes it too, so either
  * sees the other.
  *
- * Without memory to note it all is dirty until tracking ends.
+ * Without memory to note it everything is dirty until tracking ends.
  */
 void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last)
@@ -118,8 +118,8 @@ void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
 }
 
 /* What is pinned can be written at any time, so it is dirty again at once */
-static void note_pinned(struct iommufd_ioas *ioas, unsigned long first,
-			unsigned long last)
+static int note_pinned(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long last)
 {
 	unsigned long iova = first, length;
 
@@ -128,8 +128,11 @@ static void note_pinned(struct iommufd_ioas *ioas, unsigned long first,
 		iova += length;
 		if (iova > last || !iova)
 			break;
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
+	return 0;
 }
 
 /* Forget what was noted; tracking goes on or not. The lock is held */
@@ -149,23 +152,6 @@ static void forget_all(struct iommufd_dirty *dirty)
 }
 
 /**
- * iommufd_dirty_start - begin to note what may be written
- * @ioas: the IOAS; nothing happens if that was begun already
- */
-void iommufd_dirty_start(struct iommufd_ioas *ioas)
-{
-	struct iommufd_dirty *dirty = &ioas->dirty;
-	bool tracked;
-
-	mutex_lock(&dirty->lock);
-	tracked = dirty->tracked;
-	WRITE_ONCE(dirty->tracked, true);
-	mutex_unlock(&dirty->lock);
-	if (!tracked)
-		note_pinned(ioas, 0, ULONG_MAX);
-}
-
-/**
  * iommufd_dirty_stop - end what iommufd_dirty_start() began
  * @ioas: the IOAS
  */
@@ -179,9 +165,33 @@ void iommufd_dirty_stop(struct iommufd_ioas *ioas)
 	mutex_unlock(&dirty->lock);
 }
 
+/**
+ * iommufd_dirty_start - begin to note what may be written
+ * @ioas: the IOAS; nothing happens if that was begun already
+ *
+ * Return: 0, or -EINTR with nothing begun.
+ */
+int iommufd_dirty_start(struct iommufd_ioas *ioas)
+{
+	struct iommufd_dirty *dirty = &ioas->dirty;
+	bool tracked;
+	int ret;
+
+	mutex_lock(&dirty->lock);
+	tracked = dirty->tracked;
+	WRITE_ONCE(dirty->tracked, true);
+	mutex_unlock(&dirty->lock);
+	if (tracked)
+		return 0;
+	ret = note_pinned(ioas, 0, ULONG_MAX);
+	if (ret)
+		iommufd_dirty_stop(ioas);
+	return ret;
+}
+
 /*
- * Move what was noted of [page, page + nr) to a bitmap. False if that is not all, but
- * everything counts
+ * Move what was noted of [page, page + nr) to a bitmap. False if that is not all, so
+ * that everything counts
  */
 static bool take(struct iommufd_dirty *dirty, unsigned long page,
 		 unsigned long nr, unsigned long *bits)
@@ -254,13 +264,13 @@ static int has_tables(struct iommufd_ioas *ioas)
  * @ioas: IOAS that is tracked
  * @first: first IOVA, of a page
  * @npages: pages
- * @keep: only tell, and forget nothing
+ * @keep: forget nothing, and note all that is told
  * @user: where a bit for each page goes, as multiples of 64
  *
  * Context: writes to user memory.
  *
- * Return: 0, -ENOMEM, -EINTR; -EFAULT, then nothing is forgotten whose bits could not
- * be told.
+ * Return: 0, -ENOMEM; -EFAULT or -EINTR, then nothing is forgotten whose bits could
+ * not be told.
  */
 int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 		       unsigned long npages, bool keep, void __user *user)
@@ -283,12 +293,13 @@ int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 		nr = min(end - page, PIECE_PAGES);
 		size = ALIGN(nr, 64) / BITS_PER_BYTE;
 		bitmap_zero(bits, ALIGN(nr, 64));
-		if (!take(&ioas->dirty, page, nr, bits) || tables)
+		if (!take(&ioas->dirty, page, nr, bits))
+			bitmap_set(bits, 0, nr);
+		else if (tables)
 			set_mapped(ioas, page, nr, bits);
-		note_pinned(ioas, page << PAGE_SHIFT,
-			    ((page + nr) << PAGE_SHIFT) - 1);
-
-		if (copy_to_user(user, bits, size))
+		ret = note_pinned(ioas, page << PAGE_SHIFT,
+				  ((page + nr) << PAGE_SHIFT) - 1);
+		if (!ret && copy_to_user(user, bits, size))
 			ret = -EFAULT;
 		if (ret || keep)
 			give_back(ioas, page, nr, bits);
@@ -325,6 +336,7 @@ void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 
 		bitmap_clear(chunk->pages, from,
 			     min(base + CHUNK_PAGES, end) - base - from);
+		cond_resched();
 	}
 	mutex_unlock(&dirty->lock);
 }

@@ -444,7 +444,7 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  * struct iommufd_dirty - what may have been written since somebody asked
  * @lock: protects all of it; nothing is locked inside
  * @tracked: somebody wants to know
- * @all: there was no memory to note it, so all that is mapped counts
+ * @all: there was no memory to note it, so everything counts
  * @chunks: bitmaps of pages, each of 512, by IOVA
  */
 struct iommufd_dirty {
@@ -528,7 +528,7 @@ static inline bool iommufd_dirty_tracked(struct iommufd_ioas *ioas)
 
 void iommufd_dirty_init(struct iommufd_dirty *dirty);
 void iommufd_dirty_destroy(struct iommufd_dirty *dirty);
-void iommufd_dirty_start(struct iommufd_ioas *ioas);
+int iommufd_dirty_start(struct iommufd_ioas *ioas);
 void iommufd_dirty_stop(struct iommufd_ioas *ioas);
 void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last);

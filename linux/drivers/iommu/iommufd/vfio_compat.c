@@ -337,7 +337,7 @@ static int dirty_pages(struct iommufd_ctx *ctx, void __user *arg)
 
 	switch (cmd.flags) {
 	case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
-		iommufd_dirty_start(ioas);
+		ret = iommufd_dirty_start(ioas);
 		break;
 	case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
 		iommufd_dirty_stop(ioas);
@@ -357,7 +357,8 @@ out_put:
 
 /*
  * Unmap, and tell what was dirty. That there is room for the answer is found out before
- * anything is unmapped; what is written last is what no device can add to
+ * anything is unmapped, which also notes what is dirty because a table maps it: what is
+ * told in the end, when no device can add to it, is all from notes
  */
 static int unmap_dirty(struct iommufd_ioas *ioas,
 		       const struct vfio_bitmap *bitmap, unsigned long first,

@@ -833,6 +833,58 @@ TEST_F_TIMEOUT(fault, what_is_written_is_dirty, 300)
 	EXPECT_TRUE(all);
 }
 
+static int unmap_dirty(int fd, __u64 *bits)
+{
+	struct {
+		struct vfio_iommu_type1_dma_unmap head;
+		struct vfio_bitmap bitmap;
+	} cmd = {
+		.head.argsz = sizeof(cmd),
+		.head.flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+		.head.iova = START,
+		.head.size = PART,
+		.bitmap.pgsize = PAGE,
+		.bitmap.size = sizeof(*bits),
+		.bitmap.data = bits,
+	};
+
+	return ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &cmd);
+}
+
+/* All that a table maps is dirty, also when it is mapped no more and was not noted */
+TEST_F_TIMEOUT(fault, what_is_unmapped_is_dirty, 300)
+{
+	bool failed = true, noted = true;
+	int n;
+
+	ASSERT_EQ(0, make_device0(self));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	for (n = 1; failed && n < MANY; n++) {
+		__u64 bits = 0, more = 0;
+		int ret;
+
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, PART, START));
+		ASSERT_EQ(0, START_TRACKING());
+		ASSERT_EQ(0, fail_nth(n));
+		ret = unmap_dirty(self->fd, &bits);
+		failed = has_failed();
+		ASSERT_TRUE(failed || !ret);
+		/* Told now, or still there to be told: mapped, or noted */
+		if (ret)
+			ASSERT_EQ(0, GET_DIRTY(&bits));
+		ASSERT_EQ(~0ULL, bits);
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, PART, START + LENGTH));
+		ASSERT_EQ(0, GET_DIRTY(&more));
+		noted = noted && !(more && !ret);
+		unmap_dma(self->fd, START, PART, NULL);
+		ASSERT_EQ(0, unmap_dma(self->fd, START + LENGTH, PART, NULL));
+		ASSERT_EQ(0, STOP_TRACKING());
+	}
+	EXPECT_FALSE(failed);
+	/* It came to that: there was once no memory for a note */
+	EXPECT_FALSE(noted);
+}
+
 /* A question that fails forgets nothing */
 TEST_F_TIMEOUT(fault, what_is_dirty_is_told, 300)
 {
