@@ -19,7 +19,9 @@ struct file;
 struct iommufd_access;
 struct iommufd_ctx;
 struct iommufd_device;
+struct iommufd_mmio;
 struct page;
+struct vm_area_struct;
 
 struct iommufd_ctx *iommufd_from_file(struct file *file);
 struct iommufd_ctx *iommufd_get(int fd);
@@ -77,6 +79,28 @@ void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
 			  unsigned long npages);
 int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		      void *data, size_t length, unsigned int flags);
+
+/**
+ * struct iommufd_mmio_finder - how a driver's memory of devices is found
+ * @of_vma: the memory that is mapped for the CPU in @vma, from the PFN vm_pgoff on
+ * @of_file: the memory that is in a dma-buf, where that begins, and bytes; 0 if it
+ *           is not in one piece
+ *
+ * Both return the memory with a reference, NULL if they don't know it, or an ERR_PTR.
+ * mmap_lock is held for @of_vma.
+ */
+struct iommufd_mmio_finder {
+	struct iommufd_mmio *(*of_vma)(struct vm_area_struct *vma);
+	struct iommufd_mmio *(*of_file)(struct file *file, phys_addr_t *start,
+					u64 *length);
+};
+
+struct iommufd_mmio *iommufd_mmio_create(bool revoked);
+struct iommufd_mmio *iommufd_mmio_get(struct iommufd_mmio *mmio);
+void iommufd_mmio_put(struct iommufd_mmio *mmio);
+void iommufd_mmio_revoke(struct iommufd_mmio *mmio);
+void iommufd_mmio_restore(struct iommufd_mmio *mmio);
+void iommufd_mmio_set_finder(const struct iommufd_mmio_finder *finder);
 
 int iommufd_container_prepare(struct iommufd_ctx *ctx);
 int iommufd_container_set_noiommu(struct iommufd_ctx *ctx);

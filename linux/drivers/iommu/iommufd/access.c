@@ -88,6 +88,10 @@ static int pin_page(struct iommufd_pages *pages,
 	part->start = index;
 	part->last = index;
 	ret = iommufd_pages_pin(pages, part);
+	if (!ret && pages->is_mmio) {
+		iommufd_pages_unpin(pages, part);
+		return -EINVAL;
+	}
 	/* Who asks need not be a system call that can begin anew */
 	return ret == -ERESTARTNOINTR ? -EINTR : ret;
 }
@@ -200,7 +204,7 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
  * Context: sleeps as long as page faults take.
  *
  * Return: 0; or with nothing pinned -EINVAL not whole pages, an access that can't
- * pin, or an area that is being unmapped; -EOVERFLOW, -ENOENT not attached or
+ * pin, an area that is being unmapped, or memory of a device; -EOVERFLOW, -ENOENT not attached or
  * nothing mapped there, -EPERM mapped without this direction, -EFAULT, -ENOMEM,
  * -EINTR.
  */
@@ -293,8 +297,12 @@ static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
 	bool borrow = (current->flags & PF_KTHREAD) && !current->mm;
 	struct mm_struct *mm;
 
-	/* Pages of a file can get another owner meanwhile */
-	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file)
+	/*
+	 * Pages of a file can get another owner meanwhile; memory of a device is
+	 * refused by who pins it
+	 */
+	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file ||
+	    READ_ONCE(pages->is_mmio))
 		return copy_pinned(pages, offset, data, length, flags);
 	mm = pages->owner->mm;
 	if (mm != current->mm && !borrow)

@@ -260,7 +260,7 @@ out_free:
 int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 {
 	bool fixed = map->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
-	unsigned long iova = map->iova, end;
+	unsigned long iova = map->iova, end, uva;
 	struct iommufd_pages *pages;
 	struct file *file = NULL;
 	LIST_HEAD(batch);
@@ -285,7 +285,11 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 	}
 	pages->area.prot = map_prot(map->flags);
 	list_add(&pages->area.batch, &batch);
-	ret = make_areas(ioas, &batch, &iova, map->length, map->start, fixed);
+	uva = map->start;
+	if (pages->is_mmio)
+		/* Large pages depend on where it is, not on its place in the file */
+		uva = pages->place.phys + pages->area.page_offset;
+	ret = make_areas(ioas, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
 out_put:
 	if (file)
@@ -636,6 +640,22 @@ static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 	return 0;
 }
 
+/* Tables have small pages, so halves of memory are in them already */
+static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area,
+			    struct list_head *halves)
+{
+	struct iommufd_hwpt *hwpt;
+
+	if (!area->pinned || !area->pages->is_mmio)
+		return;
+	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
+		iommufd_mmio_halve(hwpt, area,
+				   list_first_entry(halves, struct iommufd_area,
+						    batch),
+				   list_last_entry(halves, struct iommufd_area,
+						   batch));
+}
+
 /**
  * iommufd_areas_cut - make two of the area that has both an IOVA and the one below
  * @ioas: the IOAS
@@ -677,6 +697,7 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 			unpin_halves(&halves);
 	}
 	if (!ret) {
+		halve_in_tables(ioas, area, &halves);
 		unpin_area(area);
 		swap(gone, kept);
 	}

@@ -26,10 +26,16 @@
  *     iova_space::lock
  *     iommufd_pages::lock
  *     iommufd_dirty::lock
+ *     mmap_lock
+ *     the locks of a driver under which it serves page faults
+ *     iommufd_mmio::lock
+ *     iommufd_hwpt::mmio_lock
+ *     the locks of the IOMMU core and its drivers
  *
  * Memory is pinned, and page faults taken, under domains_lock at most, and under
- * none of the last three. The mmap_lock of whom is charged by address space, and
- * the locks of the IOMMU core and its drivers, come last.
+ * none of those after it. mmap_lock is taken under iommufd_pages::lock to charge by
+ * address space. A driver whose memory is mapped takes it back with its own locks
+ * held, so no lock above them may be wanted from there on.
  *
  * iommufd_ctx::groups_lock is taken under locks that are other users' too, so what
  * waits for memory of a user is not done under it.
@@ -269,12 +275,23 @@ enum iommufd_charge {
 };
 
 /**
+ * struct iommufd_place - where memory of a device is
+ * @mmio: the device's
+ * @phys: of the first byte of the first page
+ */
+struct iommufd_place {
+	struct iommufd_mmio *mmio;
+	phys_addr_t phys;
+};
+
+/**
  * struct iommufd_pages - a range of memory, of which some can be pinned
  * @refs: areas, and accesses that have pinned some
- * @lock: protects what follows up to @before. Never held in a page fault, but as
- *        long as it takes to unpin a range
+ * @lock: protects what follows up to @before, @is_mmio and @found. Never held in a
+ *        page fault, but as long as it takes to unpin a range
  * @chunks: the PFN store, see pages.c
  * @chunk: instead of @chunks when there is room for one only
+ * @place: instead of both if @is_mmio
  * @changes: counts changes of chunks that had been stored
  * @npinned: pages in the store
  * @whole: how many need all pages pinned
@@ -287,6 +304,8 @@ enum iommufd_charge {
  *        or NULL for memory of the owner
  * @charge: how the limit applies; decided once, when the range was mapped
  * @writable: devices may write
+ * @is_mmio: it is memory of a device; constant for who needs some of it
+ * @found: that was found at its address, and is forgotten with the last need
  * @area: the first area, which has all of the pages. Its memory is in here, since
  *        hardly any pages have more than one
  */
@@ -296,6 +315,7 @@ struct iommufd_pages {
 	union {
 		struct xarray chunks;
 		void *chunk;
+		struct iommufd_place place;
 	};
 	unsigned long changes;
 	unsigned long npinned;
@@ -308,6 +328,8 @@ struct iommufd_pages {
 	struct file *file;
 	u8 charge; /* enum iommufd_charge */
 	bool writable;
+	bool is_mmio;
+	bool found;
 	struct iommufd_area area;
 };
 
@@ -425,6 +447,7 @@ int iova_space_halve(struct iova_space *space, struct list_head *old,
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
+unsigned long iova_space_last(struct iova_space *space);
 int iova_reserved_add(struct iova_reserved **list, unsigned long start,
 		      unsigned long last);
 void iova_reserved_free(struct iova_reserved *list);
@@ -590,6 +613,34 @@ struct iommufd_maker *iommufd_maker_get(struct device *dev);
 void iommufd_maker_put(struct iommufd_maker *maker);
 
 /*
+ * mmio.c: memory of devices
+ */
+struct iommufd_hwpt;
+
+int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
+		       unsigned long length, bool write,
+		       struct iommufd_place *place);
+int iommufd_mmio_of_file(struct file *file, unsigned long start,
+			 unsigned long length, struct iommufd_place *place);
+int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			struct iommufd_area *lower, struct iommufd_area *upper);
+
+/*
+ * table.c: the entries of a page table
+ */
+static inline unsigned long iommufd_min_page(struct iommu_domain *domain)
+{
+	return 1UL << __ffs(domain->pgsize_bitmap);
+}
+
+int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last);
+int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			 struct iommu_iotlb_gather *gather);
+
+/*
  * hwpt.c: page tables
  */
 
@@ -604,6 +655,9 @@ void iommufd_maker_put(struct iommufd_maker *maker);
  *             attached only by its own id. Else it was made for an attach, and
  *             goes with the last device
  * @domain: the IOMMU driver's side
+ * @mmio_lock: held to change @domain under devices and to let it grow, which is done
+ *             with domains_lock held for write, and to map and unmap memory of
+ *             devices, which is done without
  * @ioas_item: in iommufd_ioas::hwpts, or empty before the table is filled;
  *             protected by domains_lock
  * @aperture: IOVA that the hardware reaches. It only ever gets smaller, since
@@ -620,6 +674,7 @@ struct iommufd_hwpt {
 	struct iommufd_unit unit;
 	struct iommufd_maker *maker;
 	struct iommu_domain *domain;
+	struct mutex mmio_lock; /* see above */
 	struct list_head ioas_item;
 	struct iova_range aperture;
 	struct iova_reserved *beyond;

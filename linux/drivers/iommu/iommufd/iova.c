@@ -76,6 +76,21 @@ struct iommufd_area *iova_space_first(struct iova_space *space,
 }
 
 /**
+ * iova_space_last - find the highest IOVA that an area has
+ * @space: the space, locked by the caller
+ *
+ * Return: the IOVA, or 0 if there is no area.
+ */
+unsigned long iova_space_last(struct iova_space *space)
+{
+	struct iommufd_area *area = area_of(rb_last(&space->areas.rb_root));
+
+	lockdep_assert_held(&space->lock);
+
+	return area ? area->last : 0;
+}
+
+/**
  * iova_space_next - find the next area above another
  * @area: area of a space that is locked by the caller
  *
@@ -317,7 +332,7 @@ static struct iova_range find_free(struct iova_space *space, unsigned long from,
 		free.start = area->start - area->gap;
 		free.last = area->start - 1;
 	} else {
-		free.start = area_of(rb_last(&space->areas.rb_root))->last + 1;
+		free.start = iova_space_last(space) + 1;
 	}
 	return free;
 }

@@ -84,6 +84,21 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 			       GFP_KERNEL_ACCOUNT));
 }
 
+static void init_store(struct iommufd_pages *pages)
+{
+	if (is_small(pages))
+		pages->chunk = NULL;
+	else
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+}
+
+/* A store that failed can leave nodes without an entry */
+static void destroy_store(struct iommufd_pages *pages)
+{
+	if (!is_small(pages))
+		xa_destroy(&pages->chunks);
+}
+
 static unsigned long chunk_start(unsigned long index)
 {
 	return round_down(index, CHUNK_PAGES);
@@ -343,6 +358,45 @@ static int deny_sealing(struct file *file)
 	return mapping_map_writable(file->f_mapping);
 }
 
+/*
+ * Look at a file that is to be mapped: *file is what iommufd_pages::file is to be, and
+ * place->mmio is set if it is memory of a device
+ */
+static int open_file(struct file **file, const struct iommufd_mapping *map,
+		     struct iommufd_place *place)
+{
+	bool writable = map->flags & IOMMU_IOAS_MAP_WRITEABLE;
+	bool sealable = is_hugetlb(*file) || is_shmem(*file);
+	int ret;
+
+	if (!sealable) {
+		ret = iommufd_mmio_of_file(*file, map->start, map->length, place);
+		if (ret)
+			return ret;
+		/*
+		 * An error, but not before it is pinned. To keep the file open
+		 * could keep this context open: it can be the context's own, or
+		 * of a device that is bound to it
+		 */
+		if (!place->mmio) {
+			*file = ERR_PTR(-EINVAL);
+			return 0;
+		}
+	}
+
+	/* As in mmap(), whatever the direction: a copy can have another */
+	ret = (*file)->f_mode & FMODE_READ ? 0 : -EPERM;
+	if (!ret && writable)
+		ret = sealable ? deny_sealing(*file) :
+			(*file)->f_mode & FMODE_WRITE ? 0 : -EPERM;
+	if (!sealable) {
+		if (ret)
+			iommufd_mmio_put(place->mmio);
+		*file = NULL;
+	}
+	return ret;
+}
+
 /**
  * iommufd_pages_alloc - describe a range of memory, with its first area
  * @ctx: context that it is mapped in
@@ -355,7 +409,7 @@ static int deny_sealing(struct file *file)
  * charged.
  *
  * Return: the pages, with one reference, or an ERR_PTR: -ENOMEM, -EPERM the file
- * can't be read or written.
+ * can't be read or written; for a dma-buf as iommufd_mmio_of_file().
  */
 struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 					  struct file *file,
@@ -363,6 +417,7 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 {
 	bool writable = map->flags & IOMMU_IOAS_MAP_WRITEABLE;
 	unsigned long uva = map->start, length = map->length;
+	struct iommufd_place place = {};
 	struct iommufd_owner *owner;
 	struct iommufd_pages *pages;
 	int ret;
@@ -375,18 +430,8 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		ret = PTR_ERR(owner);
 		goto err_free;
 	}
-	if (file && !is_hugetlb(file) && !is_shmem(file)) {
-		/*
-		 * An error, but not before it is pinned. To keep the file open
-		 * could keep this context open: it can be the context's own, or
-		 * of a device that is bound to it
-		 */
-		file = ERR_PTR(-EINVAL);
-	} else if (file) {
-		/* As in mmap(), whatever the direction: a copy can have another */
-		ret = file->f_mode & FMODE_READ ? 0 : -EPERM;
-		if (!ret && writable)
-			ret = deny_sealing(file);
+	if (file) {
+		ret = open_file(&file, map, &place);
 		if (ret)
 			goto err_owner;
 	}
@@ -406,8 +451,12 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		},
 	};
 	mutex_init(&pages->lock);
-	if (!is_small(pages))
-		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+	if (place.mmio) {
+		pages->is_mmio = true;
+		pages->place = place;
+	} else {
+		init_store(pages);
+	}
 	if (!capable(CAP_IPC_LOCK))
 		pages->charge = map->charge_mm ? IOMMUFD_CHARGE_MM :
 						 IOMMUFD_CHARGE_USER;
@@ -430,9 +479,10 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 	if (!refcount_dec_and_test(&pages->refs))
 		return;
 	WARN_ON(pages->npinned);
-	/* A store that failed can leave nodes without an entry */
-	if (!is_small(pages))
-		xa_destroy(&pages->chunks);
+	if (pages->is_mmio)
+		iommufd_mmio_put(pages->place.mmio);
+	else
+		destroy_store(pages);
 	if (!IS_ERR_OR_NULL(pages->file)) {
 		if (pages->writable)
 			mapping_unmap_writable(pages->file->f_mapping);
@@ -873,6 +923,11 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 	void *entry;
 	int ret;
 
+	/* Another thread came when memory of a device was there */
+	if (unlikely(pages->is_mmio)) {
+		unpin_list(pages, list, npages);
+		return 0;
+	}
 	/* Anything but a whole chunk that is not there yet is rare */
 	if (npages != chunk_last(pages, index) - chunk_start(index) + 1 ||
 	    load_chunk(pages, index)) {
@@ -907,7 +962,7 @@ static unsigned long find_hole(struct iommufd_pages *pages,
 			       unsigned long *index, unsigned long last)
 {
 	/* Most often it is all or nothing */
-	if (pages->npinned == pages->npages)
+	if (pages->npinned == pages->npages || pages->is_mmio)
 		return 0;
 
 	while (*index <= last) {
@@ -1005,6 +1060,46 @@ static unsigned long unpin_range(struct iommufd_pages *pages,
 	return nr;
 }
 
+/* What was found at an address is looked for again when it is needed again */
+static void forget_mmio(struct iommufd_pages *pages)
+{
+	if (!pages->found || !RB_EMPTY_ROOT(&pages->needs.rb_root))
+		return;
+	iommufd_mmio_put(pages->place.mmio);
+	pages->is_mmio = false;
+	pages->found = false;
+	init_store(pages);
+}
+
+/*
+ * What can't be pinned can be memory of a device, if all of it is. The lock is not
+ * held
+ */
+static int find_mmio(struct iommufd_pages *pages)
+{
+	struct iommufd_place place;
+	int ret;
+
+	ret = iommufd_mmio_of_mm(pages->owner->mm, pages->uva,
+				 pages->npages << PAGE_SHIFT, pages->writable,
+				 &place);
+	if (ret)
+		return ret;
+
+	mutex_lock(&pages->lock);
+	if (pages->is_mmio || pages->npinned) {
+		ret = pages->is_mmio ? 0 : -EFAULT;
+		iommufd_mmio_put(place.mmio);
+	} else {
+		destroy_store(pages);
+		pages->place = place;
+		pages->is_mmio = true;
+		pages->found = true;
+	}
+	mutex_unlock(&pages->lock);
+	return ret;
+}
+
 /* Unpin what nobody needs of a range */
 static void release(struct iommufd_pages *pages, unsigned long index,
 		    unsigned long last)
@@ -1016,6 +1111,10 @@ static void release(struct iommufd_pages *pages, unsigned long index,
 
 	if (pages->whole)
 		return;
+	if (pages->is_mmio) {
+		forget_mmio(pages);
+		return;
+	}
 	for (; index <= last; index = end + 1) {
 		end = last;
 		if (!RB_EMPTY_ROOT(&pages->needs.rb_root))
@@ -1087,8 +1186,12 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 		mutex_unlock(&pages->lock);
 		cond_resched();
 		ret = pin_list(pages, index, npages, list_in(runs, npages));
+		if (ret == -EFAULT && !pages->file) {
+			ret = find_mmio(pages);
+			npages = 0;
+		}
 		mutex_lock(&pages->lock);
-		if (!ret)
+		if (npages && !ret)
 			ret = store_list(pages, index, npages, runs);
 		if (ret)
 			break;
@@ -1191,7 +1294,7 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
  * @max: how many runs there is room for
  *
  * Context: holds @lock of the pages for a step for each chunk up to @last, if all
- * of it is contiguous.
+ * of it is contiguous; takes no lock for memory of a device.
  *
  * Return: how many there are; 0 after @last.
  */
@@ -1200,6 +1303,17 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 {
 	struct iommufd_pages *pages = cur->pages;
 	unsigned int nr = 0;
+
+	if (unlikely(pages->is_mmio)) {
+		if (cur->index > last)
+			return 0;
+		runs[0] = (struct iommufd_run){
+			.pfn = PHYS_PFN(pages->place.phys) + cur->index,
+			.npages = last - cur->index + 1,
+		};
+		cur->index = last + 1;
+		return 1;
+	}
 
 	mutex_lock(&pages->lock);
 	if (cur->changes != pages->changes) {

@@ -35,8 +35,6 @@ enum {
 
 /* PCI configuration space */
 #define CONFIG_VENDOR 0x00
-#define CONFIG_COMMAND 0x04
-#define COMMAND_MEMORY 0x0002
 #define COMMAND_INTX_OFF 0x0400
 
 #define EVENTFD (VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
@@ -49,46 +47,10 @@ enum {
 #define MSI VFIO_PCI_MSI_IRQ_INDEX
 #define MSIX VFIO_PCI_MSIX_IRQ_INDEX
 
-static int region_info(int device, __u32 index, struct vfio_region_info *info)
-{
-	memset(info, 0, sizeof(*info));
-	info->argsz = sizeof(*info);
-	info->index = index;
-	return ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info);
-}
-
-static off_t region_at(int device, __u32 index)
-{
-	struct vfio_region_info info;
-
-	return region_info(device, index, &info) ? -1 : (off_t)info.offset;
-}
-
 #define BAR0(_at)                                                              \
 	(region_at(self->device, VFIO_PCI_BAR0_REGION_INDEX) + (_at))
 #define CONFIG(_at)                                                            \
 	(region_at(self->device, VFIO_PCI_CONFIG_REGION_INDEX) + (_at))
-
-static void *map_region(int device, off_t offset, size_t length)
-{
-	void *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, device,
-		       offset);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-/* Set and clear bits of the command register */
-static int change_command(int device, __u16 set, __u16 clear)
-{
-	off_t at = region_at(device, VFIO_PCI_CONFIG_REGION_INDEX) +
-		   CONFIG_COMMAND;
-	__u16 command;
-
-	if (pread(device, &command, 2, at) != 2)
-		return -1;
-	command = (command & ~clear) | set;
-	return pwrite(device, &command, 2, at) == 2 ? 0 : -1;
-}
 
 /* VFIO_DEVICE_FEATURE with @length bytes of @data, which are answered there */
 static int feature(int device, __u32 flags, void *data, size_t length)

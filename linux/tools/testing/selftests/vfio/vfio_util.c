@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/pci_regs.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -802,6 +803,42 @@ int unmap_for_device(struct opened *o, __u64 iova, size_t length)
 	return ioas_unmap(o->iommufd, o->ioas, iova, length);
 }
 
+int region_info(int device, __u32 index, struct vfio_region_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	info->index = index;
+	return ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info);
+}
+
+off_t region_at(int device, __u32 index)
+{
+	struct vfio_region_info info;
+
+	return region_info(device, index, &info) ? -1 : (off_t)info.offset;
+}
+
+void *map_region(int device, off_t offset, size_t length)
+{
+	void *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		       offset);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Set and clear bits of the command register */
+int change_command(int device, __u16 set, __u16 clear)
+{
+	off_t at = region_at(device, VFIO_PCI_CONFIG_REGION_INDEX) +
+		   PCI_COMMAND;
+	__u16 command;
+
+	if (pread(device, &command, 2, at) != 2)
+		return -1;
+	command = (command & ~clear) | set;
+	return pwrite(device, &command, 2, at) == 2 ? 0 : -1;
+}
+
 enum {
 	EDU_DMA_SRC = 0x80,
 	EDU_DMA_DST = 0x88,
@@ -815,31 +852,13 @@ enum {
 
 int edu_open(struct edu *edu, int device)
 {
-	struct vfio_region_info region = {
-		.argsz = sizeof(region),
-		.index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
-	struct vfio_region_info config = {
-		.argsz = sizeof(config),
-		.index = VFIO_PCI_CONFIG_REGION_INDEX,
-	};
-	__u16 command;
-
 	edu->device = device;
-	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region) ||
-	    ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config))
+	if (change_command(device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0))
 		return -1;
-
-	/* Memory and bus master */
-	if (pread(device, &command, 2, config.offset + 4) != 2)
-		return -1;
-	command |= 6;
-	if (pwrite(device, &command, 2, config.offset + 4) != 2)
-		return -1;
-
-	edu->regs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 device, region.offset);
-	return edu->regs == MAP_FAILED ? -1 : 0;
+	edu->regs = map_region(device,
+			       region_at(device, VFIO_PCI_BAR0_REGION_INDEX),
+			       PAGE);
+	return edu->regs ? 0 : -1;
 }
 
 void edu_close(struct edu *edu)
@@ -875,6 +894,11 @@ static void edu_start(struct edu *edu, __u64 src, __u64 dst, size_t length,
 }
 
 /* Until the transfer that was started has ended */
+bool edu_is_busy(struct edu *edu)
+{
+	return edu_read(edu, EDU_DMA_CMD) & EDU_DMA_START;
+}
+
 int edu_wait(struct edu *edu)
 {
 	struct timespec pause = { .tv_nsec = 5000000 };
@@ -883,7 +907,7 @@ int edu_wait(struct edu *edu)
 	/* The device takes 100 ms for each */
 	for (tries = 0; tries < 2000; tries++) {
 		nanosleep(&pause, NULL);
-		if (!(edu_read(edu, EDU_DMA_CMD) & EDU_DMA_START))
+		if (!edu_is_busy(edu))
 			return 0;
 	}
 	errno = ETIMEDOUT;

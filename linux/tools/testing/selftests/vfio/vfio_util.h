@@ -170,6 +170,13 @@ void close_device(struct opened *o);
 int map_for_device(struct opened *o, void *va, size_t length, __u64 iova);
 int unmap_for_device(struct opened *o, __u64 iova, size_t length);
 
+#define COMMAND_MEMORY 0x0002
+
+int region_info(int device, __u32 index, struct vfio_region_info *info);
+off_t region_at(int device, __u32 index);
+void *map_region(int device, off_t offset, size_t length);
+int change_command(int device, __u16 set, __u16 clear);
+
 /*
  * struct edu - the edu device behind a vfio device file
  * @regs: its registers
@@ -187,6 +194,7 @@ void edu_close(struct edu *edu);
 __u32 edu_read(struct edu *edu, unsigned int reg);
 void edu_write(struct edu *edu, unsigned int reg, __u32 value);
 void edu_start_to_ram(struct edu *edu, __u64 iova, size_t length);
+bool edu_is_busy(struct edu *edu);
 int edu_wait(struct edu *edu);
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length);
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length);

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of devices (MMIO) that other devices reach: peer-to-peer DMA.
+ *
+ * Nothing is pinned of it, as it has no struct page. Its driver takes it back
+ * instead, before the registers go, and gives it again when they are there: all
+ * page tables lose the mappings meanwhile, and the areas stay.
+ *
+ * A driver does that with its own locks held, under which it serves page faults. So
+ * the lock here, and iommufd_hwpt::mmio_lock inside it, are such that no page fault
+ * is taken, and no lock of this subsystem wanted, by who holds them.
+ */
+#include <linux/export.h>
+#include <linux/file.h>
+#include <linux/iommufd.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "iommufd_private.h"
+
+/**
+ * struct iommufd_mmio - the memory of one device
+ * @refs: its driver's, and those of pages that are in it
+ * @lock: protects what follows, and what page tables have of it
+ * @revoked: no page table may have any
+ * @missing: some could not be mapped when it was restored
+ * @uses: struct mmio_use by page table and IOVA, so that one flush does for a table
+ */
+struct iommufd_mmio {
+	refcount_t refs;
+	struct mutex lock; /* see above */
+	bool revoked;
+	bool missing;
+	struct rb_root uses;
+};
+
+/* An area in a page table */
+struct mmio_use {
+	struct rb_node node;
+	struct iommufd_hwpt *hwpt;
+	struct iommufd_area *area;
+	bool mapped;
+};
+
+static DECLARE_RWSEM(finder_lock);
+static const struct iommufd_mmio_finder *finder;
+
+static struct mmio_use *use_of(struct rb_node *node)
+{
+	return rb_entry_safe(node, struct mmio_use, node);
+}
+
+static int compare(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+		   struct mmio_use *use)
+{
+	if (hwpt != use->hwpt)
+		return hwpt < use->hwpt ? -1 : 1;
+	if (area->start != use->area->start)
+		return area->start < use->area->start ? -1 : 1;
+	return 0;
+}
+
+static void insert_use(struct iommufd_mmio *mmio, struct mmio_use *use)
+{
+	struct rb_node **link = &mmio->uses.rb_node, *parent = NULL;
+
+	while (*link) {
+		parent = *link;
+		if (compare(use->hwpt, use->area, use_of(parent)) < 0)
+			link = &parent->rb_left;
+		else
+			link = &parent->rb_right;
+	}
+	rb_link_node(&use->node, parent, link);
+	rb_insert_color(&use->node, &mmio->uses);
+}
+
+static struct mmio_use *find_use(struct iommufd_mmio *mmio,
+				 struct iommufd_hwpt *hwpt,
+				 struct iommufd_area *area)
+{
+	struct rb_node *node = mmio->uses.rb_node;
+
+	while (node) {
+		int side = compare(hwpt, area, use_of(node));
+
+		if (!side)
+			return use_of(node);
+		node = side < 0 ? node->rb_left : node->rb_right;
+	}
+	return NULL;
+}
+
+static int map_use(struct mmio_use *use)
+{
+	int ret;
+
+	mutex_lock(&use->hwpt->mmio_lock);
+	ret = iommufd_table_map(use->hwpt, use->area);
+	mutex_unlock(&use->hwpt->mmio_lock);
+	use->mapped = !ret;
+	return ret;
+}
+
+/* Take what a page table has from here on out of it; the first use of another one */
+static struct mmio_use *unmap_uses(struct mmio_use *use)
+{
+	struct iommufd_hwpt *hwpt = use->hwpt;
+	struct iommu_iotlb_gather gather;
+
+	mutex_lock(&hwpt->mmio_lock);
+	iommu_iotlb_gather_init(&gather);
+	for (; use && use->hwpt == hwpt; use = use_of(rb_next(&use->node))) {
+		if (use->mapped)
+			iommufd_table_unmap(hwpt, use->area, &gather);
+		use->mapped = false;
+	}
+	iommu_iotlb_sync(hwpt->domain, &gather);
+	mutex_unlock(&hwpt->mmio_lock);
+	return use;
+}
+
+/**
+ * iommufd_mmio_map - put an area of a device's memory into a page table
+ * @hwpt: the table; domains_lock of its IOAS is held
+ * @area: area whose pages are pinned
+ *
+ * What is revoked comes into the table when it is restored.
+ *
+ * Return: 0, -ENOMEM, or what the IOMMU driver says.
+ */
+int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+{
+	struct iommufd_mmio *mmio = area->pages->place.mmio;
+	struct mmio_use *use;
+	int ret = 0;
+
+	use = kzalloc(sizeof(*use), GFP_KERNEL_ACCOUNT);
+	if (!use)
+		return -ENOMEM;
+	use->hwpt = hwpt;
+	use->area = area;
+
+	mutex_lock(&mmio->lock);
+	if (!mmio->revoked)
+		ret = map_use(use);
+	if (!ret)
+		insert_use(mmio, use);
+	mutex_unlock(&mmio->lock);
+	if (ret)
+		kfree(use);
+	return ret;
+}
+
+/**
+ * iommufd_mmio_unmap - undo iommufd_mmio_map()
+ * @hwpt: the table; domains_lock of its IOAS is held
+ * @area: the area
+ *
+ * The IOTLB is flushed before the driver can think that nothing is mapped.
+ */
+void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+{
+	struct iommufd_mmio *mmio = area->pages->place.mmio;
+	struct iommu_iotlb_gather gather;
+	struct mmio_use *use;
+
+	mutex_lock(&mmio->lock);
+	use = find_use(mmio, hwpt, area);
+	if (!WARN_ON(!use)) {
+		if (use->mapped) {
+			mutex_lock(&hwpt->mmio_lock);
+			iommu_iotlb_gather_init(&gather);
+			iommufd_table_unmap(hwpt, area, &gather);
+			iommu_iotlb_sync(hwpt->domain, &gather);
+			mutex_unlock(&hwpt->mmio_lock);
+		}
+		rb_erase(&use->node, &mmio->uses);
+		kfree(use);
+	}
+	mutex_unlock(&mmio->lock);
+}
+
+/**
+ * iommufd_mmio_halve - let two areas be mapped in place of one that they are
+ * @hwpt: a table that maps the area; domains_lock of its IOAS is held
+ * @area: the area
+ * @lower: its lower half
+ * @upper: its upper half
+ */
+void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			struct iommufd_area *lower, struct iommufd_area *upper)
+{
+	struct iommufd_mmio *mmio = area->pages->place.mmio;
+	struct mmio_use *use, *half;
+
+	/* Who has cut an area can't go back */
+	half = kmalloc(sizeof(*half), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	mutex_lock(&mmio->lock);
+	use = find_use(mmio, hwpt, area);
+	*half = *use;
+	/* It stays where it is in the order */
+	use->area = lower;
+	half->area = upper;
+	insert_use(mmio, half);
+	mutex_unlock(&mmio->lock);
+}
+
+/*
+ * Where pages are
+ */
+
+static bool is_found(struct iommufd_mmio *mmio, struct iommufd_place *place,
+		     phys_addr_t phys)
+{
+	if (IS_ERR_OR_NULL(mmio))
+		return false;
+	place->mmio = mmio;
+	place->phys = phys;
+	return true;
+}
+
+/* All of a range has to be in one mapping, of which the process may do as much */
+static int find_in_mm(struct mm_struct *mm, unsigned long uva,
+		      unsigned long length, bool write,
+		      struct iommufd_place *place)
+{
+	unsigned long needs = VM_PFNMAP | (write ? VM_WRITE : VM_READ);
+	struct vm_area_struct *vma;
+	struct iommufd_mmio *mmio;
+	phys_addr_t phys;
+
+	uva = untagged_addr(uva);
+	vma = vma_lookup(mm, uva);
+	if (!vma || vma->vm_end - uva < length ||
+	    (vma->vm_flags & needs) != needs)
+		return -EFAULT;
+	phys = PFN_PHYS(vma->vm_pgoff) + (uva - vma->vm_start);
+	mmio = finder->of_vma(vma);
+	if (!is_found(mmio, place, phys))
+		return mmio ? PTR_ERR(mmio) : -EFAULT;
+	return 0;
+}
+
+/**
+ * iommufd_mmio_of_mm - find which device's memory an address range is
+ * @mm: address space
+ * @uva: first address, of a page
+ * @length: bytes
+ * @write: devices may write
+ * @place: the answer, with a reference
+ *
+ * Context: takes mmap_lock and locks of the driver, but takes no page fault.
+ *
+ * Return: 0; -EFAULT it is not, or the process may not do as much; -ENOMEM.
+ */
+int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
+		       unsigned long length, bool write,
+		       struct iommufd_place *place)
+{
+	int ret = -EFAULT;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	mmap_read_lock(mm);
+	down_read(&finder_lock);
+	if (finder)
+		ret = find_in_mm(mm, uva, length, write, place);
+	up_read(&finder_lock);
+	mmap_read_unlock(mm);
+	mmput(mm);
+	return ret;
+}
+
+/**
+ * iommufd_mmio_of_file - find which device's memory is in a dma-buf
+ * @file: any file
+ * @start: first byte in it
+ * @length: bytes; the end does not wrap
+ * @place: the answer, of the page that @start is in, with a reference; @mmio is NULL
+ *         if @file is no dma-buf
+ *
+ * Return: 0, -EINVAL beyond its end, -EOPNOTSUPP of others, or in more pieces than
+ * one, -ENODEV it is revoked.
+ */
+int iommufd_mmio_of_file(struct file *file, unsigned long start,
+			 unsigned long length, struct iommufd_place *place)
+{
+	struct iommufd_mmio *mmio = NULL;
+	phys_addr_t phys = 0;
+	u64 size = 0;
+	int ret = 0;
+
+	place->mmio = NULL;
+	if (file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
+		return 0;
+	down_read(&finder_lock);
+	if (finder)
+		mmio = finder->of_file(file, &phys, &size);
+	up_read(&finder_lock);
+	if (!is_found(mmio, place, phys + (start & PAGE_MASK)))
+		return -EOPNOTSUPP;
+	if (start > size || length > size - start)
+		ret = -EINVAL;
+	else if (READ_ONCE(mmio->revoked))
+		ret = -ENODEV;
+	if (ret)
+		iommufd_mmio_put(mmio);
+	return ret;
+}
+
+/*
+ * What drivers do
+ */
+
+/**
+ * iommufd_mmio_create - describe the memory of a device
+ * @revoked: it is not there now
+ *
+ * Return: the memory, with one reference, or an ERR_PTR of -ENOMEM.
+ */
+struct iommufd_mmio *iommufd_mmio_create(bool revoked)
+{
+	struct iommufd_mmio *mmio = kzalloc(sizeof(*mmio), GFP_KERNEL_ACCOUNT);
+
+	if (!mmio)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&mmio->refs, 1);
+	mutex_init(&mmio->lock);
+	mmio->revoked = revoked;
+	mmio->uses = RB_ROOT;
+	return mmio;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_create, IOMMUFD);
+
+/**
+ * iommufd_mmio_get - take a reference
+ * @mmio: memory that the caller has a reference to
+ *
+ * Return: @mmio.
+ */
+struct iommufd_mmio *iommufd_mmio_get(struct iommufd_mmio *mmio)
+{
+	refcount_inc(&mmio->refs);
+	return mmio;
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_get, IOMMUFD);
+
+/**
+ * iommufd_mmio_put - give back a reference
+ * @mmio: the memory. Its driver has revoked it before it gives back the first
+ *        reference, and it stays so for good
+ */
+void iommufd_mmio_put(struct iommufd_mmio *mmio)
+{
+	if (!refcount_dec_and_test(&mmio->refs))
+		return;
+	WARN_ON(!RB_EMPTY_ROOT(&mmio->uses));
+	mutex_destroy(&mmio->lock);
+	kfree(mmio);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_put, IOMMUFD);
+
+/**
+ * iommufd_mmio_revoke - take the memory of a device out of all page tables
+ * @mmio: the memory; revoked already is fine
+ *
+ * No device reaches it any more when this returns.
+ * Context: sleeps, but not for anything that a user could hold up: it takes no lock
+ * that is held in a page fault. The caller may hold locks that are taken in one.
+ */
+void iommufd_mmio_revoke(struct iommufd_mmio *mmio)
+{
+	struct mmio_use *use;
+
+	mutex_lock(&mmio->lock);
+	if (!mmio->revoked) {
+		WRITE_ONCE(mmio->revoked, true);
+		use = use_of(rb_first(&mmio->uses));
+		while (use)
+			use = unmap_uses(use);
+	}
+	mutex_unlock(&mmio->lock);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_revoke, IOMMUFD);
+
+/**
+ * iommufd_mmio_restore - undo iommufd_mmio_revoke()
+ * @mmio: the memory; not revoked is fine
+ *
+ * What can't be mapped for want of memory is not, until it is restored again.
+ * Context: as of iommufd_mmio_revoke().
+ */
+void iommufd_mmio_restore(struct iommufd_mmio *mmio)
+{
+	struct mmio_use *use;
+	int ret;
+
+	mutex_lock(&mmio->lock);
+	if (!mmio->revoked && !mmio->missing)
+		goto out_unlock;
+	WRITE_ONCE(mmio->revoked, false);
+	mmio->missing = false;
+	for (use = use_of(rb_first(&mmio->uses)); use;
+	     use = use_of(rb_next(&use->node))) {
+		ret = use->mapped ? 0 : map_use(use);
+		if (!ret)
+			continue;
+		mmio->missing = true;
+		pr_warn_ratelimited("iommufd: memory of a device did not come back at IOVA 0x%lx (%d)\n",
+				    use->area->start, ret);
+	}
+out_unlock:
+	mutex_unlock(&mmio->lock);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_restore, IOMMUFD);
+
+/**
+ * iommufd_mmio_set_finder - tell how memory of devices is found
+ * @new: what finds it, or NULL for nothing from now on
+ *
+ * Context: waits for calls of the last one.
+ */
+void iommufd_mmio_set_finder(const struct iommufd_mmio_finder *new)
+{
+	down_write(&finder_lock);
+	WARN_ON(new && finder);
+	finder = new;
+	up_write(&finder_lock);
+}
+EXPORT_SYMBOL_NS_GPL(iommufd_mmio_set_finder, IOMMUFD);

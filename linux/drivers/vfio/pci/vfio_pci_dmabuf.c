@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VFIO_DEVICE_FEATURE_DMA_BUF: a file that stands for ranges of a BAR.
+ *
+ * It is there to be mapped by an iommufd. It holds neither the device nor its
+ * driver: when the device is closed, nothing is reached through it any more.
+ */
+#include <linux/dma-buf.h>
+#include <linux/fcntl.h>
+#include <linux/iommufd.h>
+#include <linux/overflow.h>
+#include <linux/uaccess.h>
+
+#include "vfio_pci_priv.h"
+
+/**
+ * struct vfio_pci_dmabuf - what a dma-buf stands for
+ * @mmio: the device's memory
+ * @start: of the first range
+ * @size: bytes of all ranges
+ * @nr_ranges: how many
+ */
+struct vfio_pci_dmabuf {
+	struct iommufd_mmio *mmio;
+	phys_addr_t start;
+	u64 size;
+	u32 nr_ranges;
+};
+
+/* The CPU and other drivers would need to be told when it goes */
+static int attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attachment)
+{
+	return -EOPNOTSUPP;
+}
+
+static struct sg_table *map(struct dma_buf_attachment *attachment,
+			    enum dma_data_direction direction)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static void unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
+		  enum dma_data_direction direction)
+{
+}
+
+static void release(struct dma_buf *dmabuf)
+{
+	struct vfio_pci_dmabuf *buf = dmabuf->priv;
+
+	iommufd_mmio_put(buf->mmio);
+	kfree(buf);
+}
+
+static const struct dma_buf_ops dmabuf_ops = {
+	.attach = attach,
+	.map_dma_buf = map,
+	.unmap_dma_buf = unmap,
+	.release = release,
+};
+
+/**
+ * vfio_pci_mmio_of_dmabuf - find the memory of a device that a dma-buf stands for
+ * @file: file of any dma-buf
+ * @start: where it begins
+ * @length: bytes
+ *
+ * Return: the memory, with a reference, NULL if it is another driver's, or an
+ * ERR_PTR of -EOPNOTSUPP if it has several ranges.
+ */
+struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
+					     phys_addr_t *start, u64 *length)
+{
+	struct dma_buf *dmabuf = file->private_data;
+	struct vfio_pci_dmabuf *buf = dmabuf->priv;
+
+	if (dmabuf->ops != &dmabuf_ops)
+		return NULL;
+	if (buf->nr_ranges != 1)
+		return ERR_PTR(-EOPNOTSUPP);
+	*start = buf->start;
+	*length = buf->size;
+	return iommufd_mmio_get(buf->mmio);
+}
+
+/* A BAR that a program could map, but for its size */
+static bool has_memory(struct vfio_pci_core_device *vdev, u32 index)
+{
+	return index < PCI_STD_NUM_BARS && pci_resource_len(vdev->pdev, index) &&
+	       (pci_resource_flags(vdev->pdev, index) & IORESOURCE_MEM) &&
+	       !vfio_pci_setup_barmap(vdev, index);
+}
+
+static int check_ranges(const struct vfio_region_dma_range *ranges, u32 nr,
+			u64 size, u64 *sum)
+{
+	u64 end;
+	u32 i;
+
+	*sum = 0;
+	for (i = 0; i < nr; i++) {
+		u64 offset = ranges[i].offset, length = ranges[i].length;
+
+		if (!length || !PAGE_ALIGNED(offset) || !PAGE_ALIGNED(length) ||
+		    check_add_overflow(*sum, length, sum))
+			return -EINVAL;
+		if (check_add_overflow(offset, length, &end))
+			return -EOVERFLOW;
+		if (end > size)
+			return -EINVAL;
+	}
+	return *sum > SIZE_MAX ? -EINVAL : 0;
+}
+
+static int export(struct vfio_pci_core_device *vdev,
+		  const struct vfio_device_feature_dma_buf *feature,
+		  const struct vfio_region_dma_range *ranges)
+{
+	struct pci_dev *pdev = vdev->pdev;
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct vfio_pci_dmabuf *buf;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	buf = kzalloc(sizeof(*buf), GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return -ENOMEM;
+	ret = check_ranges(ranges, feature->nr_ranges,
+			   pci_resource_len(pdev, feature->region_index),
+			   &buf->size);
+	if (ret)
+		goto err_free;
+	ret = -EINVAL;
+	if (feature->open_flags & ~(O_ACCMODE | O_CLOEXEC))
+		goto err_free;
+	buf->nr_ranges = feature->nr_ranges;
+	buf->start = pci_resource_start(pdev, feature->region_index) +
+		     ranges[0].offset;
+	buf->mmio = vfio_pci_get_mmio(vdev);
+	if (IS_ERR(buf->mmio)) {
+		ret = PTR_ERR(buf->mmio);
+		goto err_free;
+	}
+
+	info.ops = &dmabuf_ops;
+	info.size = buf->size;
+	info.flags = feature->open_flags;
+	info.priv = buf;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		ret = PTR_ERR(dmabuf);
+		goto err_put;
+	}
+	/* From here on the buffer goes with the file */
+	ret = dma_buf_fd(dmabuf, feature->open_flags);
+	if (ret < 0)
+		dma_buf_put(dmabuf);
+	return ret;
+
+err_put:
+	iommufd_mmio_put(buf->mmio);
+err_free:
+	kfree(buf);
+	return ret;
+}
+
+/**
+ * vfio_pci_feature_dma_buf - VFIO_DEVICE_FEATURE_DMA_BUF
+ * @device: device that is open
+ * @flags: as of the request
+ * @arg: struct vfio_device_feature_dma_buf
+ * @argsz: bytes there
+ *
+ * Return: a file descriptor, 0 to a probe, or an errno; the checks have the order
+ * that userspace knows.
+ */
+int vfio_pci_feature_dma_buf(struct vfio_device *device, u32 flags,
+			     struct vfio_device_feature_dma_buf __user *arg,
+			     size_t argsz)
+{
+	struct vfio_pci_core_device *vdev =
+		container_of(device, struct vfio_pci_core_device, vdev);
+	struct vfio_device_feature_dma_buf feature;
+	struct vfio_region_dma_range *ranges;
+	int ret;
+
+	/* Who answers himself where the regions are may have others */
+	if (device->ops->ioctl != vfio_pci_core_ioctl)
+		return -EOPNOTSUPP;
+	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET,
+				 sizeof(feature));
+	if (ret != 1)
+		return ret;
+	if (copy_from_user(&feature, arg, sizeof(feature)))
+		return -EFAULT;
+	if (!feature.nr_ranges || feature.flags)
+		return -EINVAL;
+	if (!has_memory(vdev, feature.region_index))
+		return -ENODEV;
+	ranges = memdup_user(arg->dma_ranges,
+			     array_size(feature.nr_ranges, sizeof(*ranges)));
+	if (IS_ERR(ranges))
+		return PTR_ERR(ranges);
+	ret = export(vdev, &feature, ranges);
+	kfree(ranges);
+	return ret;
+}
+
+MODULE_IMPORT_NS(DMA_BUF);

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The registers of a device as a target of other devices' DMA.
+ *
+ * iommufd maps them for other devices. Here it learns where they are, and when they
+ * go and come: memory_lock is held for write wherever they do.
+ */
+#include <linux/iommufd.h>
+
+#include "../vfio.h"
+#include "vfio_pci_priv.h"
+
+static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
+{
+	struct vfio_device_private *private = vfio_device_private(&vdev->vdev);
+
+	/* The device can wake up before it is registered */
+	return private ? &private->mmio : NULL;
+}
+
+/**
+ * vfio_pci_get_mmio - get what stands for the registers of a device in iommufd
+ * @vdev: device that is open
+ *
+ * Most devices never need it, so it is made when it is asked for.
+ * Context: takes memory_lock; mmap_lock may be held.
+ *
+ * Return: the registers, with a reference, or an ERR_PTR: -EOPNOTSUPP the device is
+ * not bound to an iommufd, -ENOMEM.
+ */
+struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
+{
+	struct iommufd_mmio **slot = mmio_of(vdev), *mmio;
+
+	if (!vfio_device_is_bound(&vdev->vdev))
+		return ERR_PTR(-EOPNOTSUPP);
+
+	down_write(&vdev->memory_lock);
+	mmio = *slot;
+	if (!mmio) {
+		mmio = iommufd_mmio_create(!__vfio_pci_memory_enabled(vdev));
+		if (!IS_ERR(mmio))
+			*slot = mmio;
+	}
+	if (!IS_ERR(mmio))
+		iommufd_mmio_get(mmio);
+	up_write(&vdev->memory_lock);
+	return mmio;
+}
+
+/**
+ * vfio_pci_revoke_mmio - keep other devices from the registers of a device
+ * @vdev: the device
+ *
+ * Context: memory_lock is held for write.
+ */
+void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
+{
+	struct iommufd_mmio **slot = mmio_of(vdev);
+
+	lockdep_assert_held_write(&vdev->memory_lock);
+
+	if (slot && *slot)
+		iommufd_mmio_revoke(*slot);
+}
+
+/**
+ * vfio_pci_up_write_memory_lock - unlock after what can change the registers' state
+ * @vdev: the device
+ *
+ * Other devices reach the registers again if the CPU can.
+ */
+void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
+{
+	struct iommufd_mmio **slot = mmio_of(vdev);
+
+	if (slot && *slot && __vfio_pci_memory_enabled(vdev))
+		iommufd_mmio_restore(*slot);
+	up_write(&vdev->memory_lock);
+}
+
+/**
+ * vfio_pci_end_mmio - keep other devices from the registers of a device for good
+ * @vdev: device that is being closed
+ */
+void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
+{
+	struct iommufd_mmio **slot = mmio_of(vdev);
+
+	if (!slot || !*slot)
+		return;
+	iommufd_mmio_revoke(*slot);
+	iommufd_mmio_put(*slot);
+	*slot = NULL;
+}
+
+static struct iommufd_mmio *mmio_of_vma(struct vm_area_struct *vma)
+{
+	struct vfio_pci_core_device *vdev = vma->vm_private_data;
+
+	/* The mapping holds the file open, and that the device */
+	if (vma->vm_ops != &vfio_pci_mmap_ops ||
+	    !vfio_device_is_bound(&vdev->vdev))
+		return NULL;
+	return vfio_pci_get_mmio(vdev);
+}
+
+static const struct iommufd_mmio_finder finder = {
+	.of_vma = mmio_of_vma,
+	.of_file = vfio_pci_mmio_of_dmabuf,
+};
+
+/**
+ * vfio_pci_init_mmio - let iommufd find the registers of devices
+ */
+void vfio_pci_init_mmio(void)
+{
+	iommufd_mmio_set_finder(&finder);
+}
+
+/**
+ * vfio_pci_exit_mmio - undo vfio_pci_init_mmio()
+ */
+void vfio_pci_exit_mmio(void)
+{
+	iommufd_mmio_set_finder(NULL);
+}
+
+MODULE_IMPORT_NS(IOMMUFD);

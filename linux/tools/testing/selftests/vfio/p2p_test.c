@@ -1,0 +1,1392 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Peer-to-peer DMA: one device reads and writes the BAR of another, byte for byte, by
+ * the address where it is mapped and by a dma-buf. And what becomes of that when the
+ * registers go, come back, and belong to somebody else.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/udmabuf.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "p2p_util.h"
+#include "reset_util.h"
+#include "vfio_util.h"
+
+/* Where memory of the test is, and where the BAR */
+#define RAM 0x40000000UL
+#define IOVA 0x4000000000UL
+#define SHORT 64
+
+/* What the ivshmem device of the test machine has, and how much of it is looked at */
+#define MEMORY_BAR VFIO_PCI_BAR2_REGION_INDEX
+#define WINDOW (4 * SZ_2M)
+
+/* A register of edu in which what was written is read inverted */
+#define EDU_LIVENESS 0x04
+
+enum door {
+	ADDRESS,
+	DMA_BUF,
+};
+
+FIXTURE(p2p)
+{
+	struct pci_dev dev;
+	struct opened opened;
+	struct edu edu;
+	struct target target;
+	char *ram;
+	__u64 iova;
+	int dmabuf;
+};
+
+/*
+ * @door: how the BAR is mapped
+ * @container: that both devices are opened in, each in its own; NULL for their nodes
+ */
+FIXTURE_VARIANT(p2p)
+{
+	enum door door;
+	const char *container;
+};
+
+FIXTURE_VARIANT_ADD(p2p, address)
+{
+	.door = ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(p2p, dma_buf)
+{
+	.door = DMA_BUF,
+};
+
+FIXTURE_VARIANT_ADD(p2p, address_in_container)
+{
+	.door = ADDRESS,
+	.container = "/dev/iommu",
+};
+
+FIXTURE_SETUP(p2p)
+{
+	self->dmabuf = -1;
+	/* What the IOMMU of the machine reaches */
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	if (find_pci_class(&self->target.dev, "0x050000"))
+		SKIP_TEST("no device that is memory");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
+				 variant->container));
+	ASSERT_EQ(0, edu_open(&self->edu, self->opened.device));
+	ASSERT_EQ(0, target_open(&self->target, variant->container, MEMORY_BAR,
+				 WINDOW));
+	self->iova = IOVA;
+	self->ram = map_anon(2 * PAGE);
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, 2 * PAGE, RAM));
+	memset(self->target.bar, 0, WINDOW);
+}
+
+FIXTURE_TEARDOWN(p2p)
+{
+	if (self->dmabuf >= 0)
+		close(self->dmabuf);
+	target_close(&self->target);
+	edu_close(&self->edu);
+	close_device(&self->opened);
+}
+
+/* Map a part of the BAR in an IOAS */
+static int map_in(struct opened *opened, __u32 ioas, struct target *target,
+		  int *dmabuf, enum door door, size_t offset, size_t length,
+		  __u64 iova)
+{
+	if (door == ADDRESS && opened->iommufd < 0)
+		return map_for_device(opened, target->bar + offset, length, iova);
+	if (door == ADDRESS)
+		return ioas_map(opened->iommufd, ioas, target->bar + offset,
+				length, iova, MAP_RW);
+	if (*dmabuf < 0)
+		*dmabuf = dma_buf_of(target->device, target->region, 0,
+				     target->size);
+	return map_file_at(opened->iommufd, ioas, MAP_RW, *dmabuf, offset,
+			   length, iova);
+}
+
+#define MAP_BAR(_offset, _length, _iova)                                       \
+	map_in(&self->opened, self->opened.ioas, &self->target,                \
+	       &self->dmabuf, variant->door, _offset, _length, _iova)
+#define UNMAP(_iova, _length) unmap_for_device(&self->opened, _iova, _length)
+
+/* Have a device write a pattern to an IOVA, and read what is there */
+static int write_to(struct edu *edu, char *ram, __u64 iova, unsigned int seed)
+{
+	fill_pattern(ram, SHORT, seed);
+	return edu_dma_from_ram(edu, RAM, SHORT) ||
+	       edu_dma_to_ram(edu, iova, SHORT) ? -1 : 0;
+}
+
+static bool reads_from(struct edu *edu, char *ram, __u64 iova,
+		       unsigned int seed)
+{
+	memset(ram, 0x5a, SHORT);
+	return !edu_dma_from_ram(edu, iova, SHORT) &&
+	       !edu_dma_to_ram(edu, RAM, SHORT) && is_pattern(ram, SHORT, seed);
+}
+
+/* Does a device that writes reach the memory, which is on the way there? */
+static bool does_reach(struct edu *edu, char *ram, __u64 iova,
+		       struct target *target, size_t offset, unsigned int seed)
+{
+	return !write_to(edu, ram, iova + offset, seed) &&
+	       is_pattern(target->bar + offset, SHORT, seed);
+}
+
+#define WRITE_TO(_iova, _seed) write_to(&self->edu, self->ram, _iova, _seed)
+#define READS_FROM(_iova, _seed) reads_from(&self->edu, self->ram, _iova, _seed)
+#define HAS(_offset, _seed)                                                    \
+	is_pattern(self->target.bar + (_offset), SHORT, _seed)
+#define REACHES(_iova, _offset, _seed)                                         \
+	does_reach(&self->edu, self->ram, _iova, &self->target, _offset, _seed)
+
+/* Is a write to a page refused, and does the kernel say so if it can? */
+static bool is_refused(const struct pci_dev *dev, struct edu *edu, char *ram,
+		       __u64 iova)
+{
+	int kmsg = kmsg_open(), tries;
+	bool reported = !iommu_of(dev)->fault;
+
+	/* Other faults may have used up the kernel's limit for now */
+	for (tries = 0; tries < 10; tries++) {
+		if (write_to(edu, ram, iova, 99))
+			break;
+		if (!reported)
+			reported = kmsg_has_fault(kmsg, dev, iova);
+		if (reported)
+			break;
+	}
+	close(kmsg);
+	return reported;
+}
+
+#define IS_REFUSED(_iova)                                                      \
+	is_refused(&self->dev, &self->edu, self->ram, _iova)
+
+/* There and back, where a page begins, ends, and is left, and where large ones are */
+TEST_F(p2p, bytes_go_both_ways)
+{
+	const size_t places[] = {
+		0, PAGE - SHORT / 2, SZ_2M - SHORT / 2, WINDOW - SHORT,
+	};
+	unsigned int i;
+
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		ASSERT_EQ(0, WRITE_TO(self->iova + places[i], i));
+		EXPECT_TRUE(HAS(places[i], i));
+		fill_pattern(self->target.bar + places[i], SHORT, 10 + i);
+		EXPECT_TRUE(READS_FROM(self->iova + places[i], 10 + i));
+	}
+	EXPECT_TRUE(is_byte(self->target.bar + SHORT, PAGE - 2 * SHORT, 0));
+	EXPECT_EQ(0, UNMAP(self->iova, WINDOW));
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+	EXPECT_TRUE(HAS(0, 10));
+}
+
+/* A part of the BAR is mapped, and not a byte of its neighbours can be reached */
+TEST_F(p2p, neighbours_are_not_reached)
+{
+	ASSERT_EQ(0, MAP_BAR(PAGE, PAGE, self->iova + PAGE));
+	EXPECT_EQ(0, WRITE_TO(self->iova + PAGE, 1));
+	EXPECT_TRUE(HAS(PAGE, 1));
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+	EXPECT_EQ(0, WRITE_TO(self->iova + 2 * PAGE, 99));
+	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+	EXPECT_TRUE(is_byte(self->target.bar + 2 * PAGE, PAGE, 0));
+}
+
+/* Nobody pays for what is not memory */
+TEST_F(p2p, nothing_is_charged)
+{
+	long pinned = status_kb("VmPin"), locked = status_kb("VmLck");
+
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	EXPECT_EQ(locked, status_kb("VmLck"));
+	EXPECT_EQ(0, UNMAP(self->iova, WINDOW));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+}
+
+/* While decoding is off nothing is reached; after that what was mapped is again */
+TEST_F(p2p, comes_back_with_decoding)
+{
+	int i;
+
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	for (i = 1; i < 3; i++) {
+		EXPECT_TRUE(REACHES(self->iova, SZ_2M, i));
+		ASSERT_TRUE(decode(&self->target, false));
+		EXPECT_TRUE(IS_REFUSED(self->iova + SZ_2M));
+		ASSERT_TRUE(decode(&self->target, true));
+		EXPECT_TRUE(HAS(SZ_2M, i));
+		EXPECT_TRUE(READS_FROM(self->iova + SZ_2M, i));
+	}
+}
+
+/* What is not there can be unmapped, and has its IOVA until then (trap N8) */
+TEST_F(p2p, revoked_is_unmapped)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_ERRNO(EEXIST, map_for_device(&self->opened, self->ram, PAGE,
+					    self->iova));
+	EXPECT_EQ(0, UNMAP(self->iova, WINDOW));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE,
+				    self->iova));
+	ASSERT_TRUE(decode(&self->target, true));
+	/* It does not come back in place of what is there now */
+	EXPECT_EQ(0, WRITE_TO(self->iova + SHORT, 3));
+	EXPECT_TRUE(is_pattern(self->ram + SHORT, SHORT, 3));
+	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+}
+
+/* A program that maps again what it has unmapped while it was revoked */
+TEST_F(p2p, mapped_again_after_it_is_back)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, UNMAP(self->iova, WINDOW));
+	ASSERT_TRUE(decode(&self->target, true));
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_TRUE(REACHES(self->iova, 0, 4));
+}
+
+/* Mapped while it is not there: a dma-buf can't be, an address comes with decoding */
+TEST_F(p2p, mapped_while_decoding_is_off)
+{
+	if (variant->door == DMA_BUF) {
+		self->dmabuf = dma_buf_of(self->target.device, MEMORY_BAR, 0,
+					  WINDOW);
+		ASSERT_LE(0, self->dmabuf);
+	}
+	ASSERT_TRUE(decode(&self->target, false));
+	if (variant->door == DMA_BUF) {
+		EXPECT_ERRNO(ENODEV, MAP_BAR(0, WINDOW, self->iova));
+		/* And one that is made now is no better */
+		close(self->dmabuf);
+		self->dmabuf = dma_buf_of(self->target.device, MEMORY_BAR, 0,
+					  WINDOW);
+		ASSERT_LE(0, self->dmabuf);
+		EXPECT_ERRNO(ENODEV, MAP_BAR(0, WINDOW, self->iova));
+		ASSERT_TRUE(decode(&self->target, true));
+		EXPECT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	} else {
+		ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+		EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+		ASSERT_TRUE(decode(&self->target, true));
+		EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+	}
+	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
+}
+
+/* The mapping of the CPU may go: as of memory, what is mapped stays */
+TEST_F(p2p, munmap_takes_nothing)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	ASSERT_EQ(0, munmap(self->target.bar, WINDOW));
+	self->target.bar = NULL;
+	ASSERT_EQ(0, WRITE_TO(self->iova, 6));
+	self->target.bar = map_region(self->target.device, self->target.at,
+				      WINDOW);
+	ASSERT_NE(NULL, self->target.bar);
+	EXPECT_TRUE(HAS(0, 6));
+}
+
+/* Once the device is closed it is not reached, and not by who opens it next (N5) */
+TEST_F(p2p, closed_is_gone_for_good)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_TRUE(REACHES(self->iova, 0, 7));
+	target_close(&self->target);
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+
+	ASSERT_EQ(0, target_open(&self->target, variant->container, MEMORY_BAR,
+				 WINDOW));
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+	EXPECT_TRUE(HAS(0, 7));
+	if (variant->door == DMA_BUF)
+		EXPECT_ERRNO(ENODEV, MAP_BAR(0, PAGE, self->iova + WINDOW));
+	ASSERT_EQ(0, UNMAP(self->iova, WINDOW));
+	if (variant->door == DMA_BUF) {
+		close(self->dmabuf);
+		self->dmabuf = -1;
+	}
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_TRUE(REACHES(self->iova, 0, 8));
+}
+
+/* A mapping keeps no driver from letting its device go (N6) */
+TEST_F(p2p, driver_is_unbound)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_TRUE(REACHES(self->iova, 0, 12));
+	target_close(&self->target);
+	ASSERT_EQ(0, unbind_driver(&self->target.dev));
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+	if (self->dmabuf >= 0)
+		EXPECT_ERRNO(ENODEV, MAP_BAR(0, PAGE, self->iova + WINDOW));
+	EXPECT_EQ(0, UNMAP(self->iova, WINDOW));
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+	ASSERT_EQ(0, target_open(&self->target, variant->container, MEMORY_BAR,
+				 WINDOW));
+	EXPECT_TRUE(HAS(0, 12));
+}
+
+/* The device that does DMA may go first, and with it its tables */
+TEST_F(p2p, initiator_is_closed_first)
+{
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	edu_close(&self->edu);
+	close_device(&self->opened);
+	ASSERT_TRUE(decode(&self->target, false));
+	ASSERT_TRUE(decode(&self->target, true));
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
+				 variant->container));
+	ASSERT_EQ(0, edu_open(&self->edu, self->opened.device));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE, RAM));
+	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
+	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+}
+
+/* The dma-buf may go as soon as it is mapped */
+TEST_F(p2p, dma_buf_is_closed_first)
+{
+	if (variant->door != DMA_BUF)
+		return;
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	close(self->dmabuf);
+	self->dmabuf = -1;
+	EXPECT_TRUE(REACHES(self->iova, 0, 9));
+	ASSERT_TRUE(decode(&self->target, false));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(REACHES(self->iova, 0, 10));
+}
+
+/* A device may have its own registers mapped (N9) */
+TEST_F(p2p, own_registers)
+{
+	struct target own = {
+		.device = self->opened.device,
+		.region = VFIO_PCI_BAR0_REGION_INDEX,
+		.size = PAGE,
+		.bar = self->edu.regs,
+	};
+	int dmabuf = -1;
+
+	ASSERT_EQ(0, map_in(&self->opened, self->opened.ioas, &own, &dmabuf,
+			    variant->door, 0, PAGE, self->iova));
+	ASSERT_EQ(0, change_command(own.device, 0, PCI_COMMAND_MEMORY));
+	ASSERT_EQ(0, change_command(own.device, PCI_COMMAND_MEMORY, 0));
+	EXPECT_EQ(0, WRITE_TO(RAM + PAGE, 11));
+	EXPECT_TRUE(is_pattern(self->ram + PAGE, SHORT, 11));
+	if (dmabuf >= 0)
+		close(dmabuf);
+	/* It stays mapped while the device goes */
+}
+
+/* Several tables, each of which has it and loses it (N4); only by nodes */
+FIXTURE(tables)
+{
+	struct pci_dev dev[2];
+	struct opened opened[2];
+	struct edu edu[2];
+	struct target target;
+	char *ram;
+	__u64 iova;
+	int dmabuf;
+};
+
+FIXTURE_VARIANT(tables)
+{
+	enum door door;
+};
+
+FIXTURE_VARIANT_ADD(tables, address)
+{
+	.door = ADDRESS,
+};
+
+FIXTURE_VARIANT_ADD(tables, dma_buf)
+{
+	.door = DMA_BUF,
+};
+
+/* The devices share an iommufd, which has the first one's IOAS */
+FIXTURE_SETUP(tables)
+{
+	int i;
+
+	self->dmabuf = -1;
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	if (find_edu_alone(&self->dev[0]) ||
+	    find_edu_neighbours(&self->dev[1], &self->target.dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	if (loses_dma(&self->dev[1]))
+		SKIP_TEST(LOST_DMA);
+	if (find_pci_class(&self->target.dev, "0x050000"))
+		SKIP_TEST("no device that is memory");
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, bind_vfio_pci(&self->dev[i]));
+		ASSERT_EQ(0, open_device(&self->opened[i], &self->dev[i], NULL));
+		ASSERT_EQ(0, edu_open(&self->edu[i], self->opened[i].device));
+	}
+	ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
+	self->iova = IOVA;
+	self->ram = map_anon(2 * PAGE);
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, map_for_device(&self->opened[i], self->ram,
+					    2 * PAGE, RAM));
+	memset(self->target.bar, 0, WINDOW);
+}
+
+FIXTURE_TEARDOWN(tables)
+{
+	int i;
+
+	if (self->dmabuf >= 0)
+		close(self->dmabuf);
+	target_close(&self->target);
+	for (i = 0; i < 2; i++) {
+		edu_close(&self->edu[i]);
+		close_device(&self->opened[i]);
+	}
+}
+
+static int map_whole(struct opened *opened, struct target *target, int *dmabuf,
+		     enum door door, __u64 iova)
+{
+	return map_in(opened, opened->ioas, target, dmabuf, door, 0, WINDOW,
+		      iova);
+}
+
+#define MAP_BAR_FOR(_i)                                                        \
+	map_whole(&self->opened[_i], &self->target, &self->dmabuf,             \
+		  variant->door, self->iova)
+#define REACHES_BY(_i, _at, _seed)                                             \
+	does_reach(&self->edu[_i], self->ram, self->iova, &self->target, _at,  \
+		   _seed)
+#define WRITE_BY(_i, _at)                                                      \
+	write_to(&self->edu[_i], self->ram, self->iova + (_at), 99)
+
+/* Two contexts have it, and lose it together */
+TEST_F(tables, of_two_programs)
+{
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	ASSERT_EQ(0, MAP_BAR_FOR(1));
+	EXPECT_TRUE(REACHES_BY(0, 0, 1));
+	EXPECT_TRUE(REACHES_BY(1, PAGE, 2));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	EXPECT_EQ(0, WRITE_BY(1, PAGE));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(HAS(0, 1));
+	EXPECT_TRUE(HAS(PAGE, 2));
+	EXPECT_TRUE(REACHES_BY(0, 0, 3));
+	EXPECT_TRUE(REACHES_BY(1, PAGE, 4));
+	/* One lets it go, and the other still has it */
+	EXPECT_EQ(0, unmap_for_device(&self->opened[0], self->iova, WINDOW));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	EXPECT_TRUE(HAS(0, 3));
+	EXPECT_TRUE(REACHES_BY(1, PAGE, 5));
+}
+
+/* A copy is a mapping of its own, made while it is there or while it is not */
+TEST_F(tables, of_copies)
+{
+	int fd = self->opened[0].iommufd;
+	__u32 ioas = self->opened[0].ioas;
+	__u64 second = self->iova + WINDOW, third = second + WINDOW;
+
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	/* A part of it, from its second page on */
+	ASSERT_EQ(0, copy_at(fd, ioas, ioas, MAP_RW, 2 * PAGE, second,
+			     self->iova + PAGE));
+	EXPECT_EQ(0, write_to(&self->edu[0], self->ram, second, 5));
+	EXPECT_TRUE(HAS(PAGE, 5));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, WRITE_BY(0, WINDOW));
+	ASSERT_EQ(0, copy_at(fd, ioas, ioas, MAP_RW, PAGE, third, second));
+	EXPECT_EQ(0, WRITE_BY(0, 2 * WINDOW));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(HAS(PAGE, 5));
+
+	/* The first one goes, and the pages are those of the copies */
+	EXPECT_EQ(0, ioas_unmap(fd, ioas, self->iova, WINDOW));
+	ASSERT_EQ(0, write_to(&self->edu[0], self->ram, third, 6));
+	EXPECT_TRUE(HAS(PAGE, 6));
+	ASSERT_EQ(0, write_to(&self->edu[0], self->ram, second + PAGE, 7));
+	EXPECT_TRUE(HAS(2 * PAGE, 7));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, write_to(&self->edu[0], self->ram, second + PAGE, 99));
+	EXPECT_EQ(0, ioas_unmap(fd, ioas, second, 2 * PAGE));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(HAS(2 * PAGE, 7));
+	EXPECT_EQ(0, write_to(&self->edu[0], self->ram, second + PAGE, 99));
+	EXPECT_TRUE(HAS(2 * PAGE, 7));
+	ASSERT_EQ(0, write_to(&self->edu[0], self->ram, third, 8));
+	EXPECT_TRUE(HAS(PAGE, 8));
+}
+
+/* Moved to another IOAS, and detached, while it is there and while it is not */
+TEST_F(tables, of_devices_that_move)
+{
+	struct opened *o = &self->opened[0];
+	__u32 other;
+
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	ASSERT_EQ(0, ioas_alloc(o->iommufd, &other));
+	ASSERT_EQ(0, copy_at(o->iommufd, other, o->ioas, MAP_RW, WINDOW,
+			     self->iova, self->iova));
+	ASSERT_EQ(0, copy_at(o->iommufd, other, o->ioas, MAP_RW, PAGE, RAM,
+			     RAM));
+	ASSERT_EQ(0, attach_pt(o->device, other, NULL));
+	EXPECT_TRUE(REACHES_BY(0, 0, 1));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	/* Back to where it is not mapped any more, as it was the last device */
+	ASSERT_EQ(0, attach_pt(o->device, o->ioas, NULL));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(HAS(0, 1));
+	EXPECT_TRUE(REACHES_BY(0, 0, 2));
+
+	ASSERT_EQ(0, detach_pt(o->device));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	EXPECT_TRUE(HAS(0, 2));
+	ASSERT_EQ(0, attach_pt(o->device, other, NULL));
+	EXPECT_TRUE(REACHES_BY(0, 0, 3));
+}
+
+/* An address is looked at again for the first device after none (trap N5) */
+TEST_F(tables, found_again)
+{
+	struct opened *o = &self->opened[0];
+
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	EXPECT_TRUE(REACHES_BY(0, 0, 1));
+	ASSERT_EQ(0, detach_pt(o->device));
+	if (variant->door == ADDRESS) {
+		/* The BAR of whom it is now, which was closed meanwhile */
+		char *bar = self->target.bar;
+
+		target_close(&self->target);
+		ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
+		if (self->target.bar != bar)
+			ASSERT_EQ(bar, mremap(self->target.bar, WINDOW, WINDOW,
+					      MREMAP_MAYMOVE | MREMAP_FIXED,
+					      bar));
+		self->target.bar = bar;
+	}
+	ASSERT_EQ(0, attach_pt(o->device, o->ioas, NULL));
+	EXPECT_TRUE(REACHES_BY(0, 0, 2));
+}
+
+/* Two tables of one IOAS */
+TEST_F(tables, of_one_ioas)
+{
+	struct opened *a = &self->opened[0];
+	struct edu *edu = &self->edu[1];
+	__u32 id, hwpt;
+	int device;
+
+	/* The second device comes to the first one's iommufd, with a table of its own */
+	edu_close(edu);
+	close_device(&self->opened[1]);
+	device = open_cdev(&self->dev[1]);
+	ASSERT_EQ(0, bind_iommufd(device, a->iommufd, &id));
+	ASSERT_EQ(0, hwpt_alloc(a->iommufd, id, a->ioas, &hwpt));
+	ASSERT_EQ(0, attach_pt(device, hwpt, NULL));
+	ASSERT_EQ(0, edu_open(edu, device));
+	self->opened[1].device = device;
+	self->opened[1].iommufd = open("/dev/null", O_RDONLY);
+
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	EXPECT_TRUE(REACHES_BY(0, 0, 1));
+	EXPECT_TRUE(REACHES_BY(1, PAGE, 2));
+	ASSERT_TRUE(decode(&self->target, false));
+	EXPECT_EQ(0, WRITE_BY(0, 0));
+	EXPECT_EQ(0, WRITE_BY(1, PAGE));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(HAS(0, 1));
+	EXPECT_TRUE(HAS(PAGE, 2));
+	/* One table goes */
+	ASSERT_EQ(0, detach_pt(device));
+	ASSERT_EQ(0, iommufd_destroy(a->iommufd, hwpt));
+	ASSERT_TRUE(decode(&self->target, false));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(REACHES_BY(0, 0, 3));
+	EXPECT_EQ(0, WRITE_BY(1, PAGE));
+	EXPECT_TRUE(HAS(PAGE, 2));
+}
+
+/* It can't change whom it is charged to, as nobody is */
+TEST_F(tables, change_process_is_refused)
+{
+	struct opened *o = &self->opened[0];
+
+	ASSERT_EQ(0, ioas_unmap(o->iommufd, o->ioas, RAM, 2 * PAGE));
+	EXPECT_EQ(0, change_process(o->iommufd));
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	EXPECT_ERRNO(EINVAL, change_process(o->iommufd));
+	EXPECT_EQ(0, ioas_unmap(o->iommufd, o->ioas, self->iova, WINDOW));
+	EXPECT_EQ(0, change_process(o->iommufd));
+}
+
+/*
+ * Registers go for a while, in each way that there is
+ */
+
+FIXTURE(registers)
+{
+	struct pci_dev dev;
+	struct opened opened;
+	struct edu edu;
+	struct target target;
+	struct pci_dev neighbour;
+	int beside;
+	char *ram;
+	int dmabuf;
+};
+
+/*
+ * @take: the registers go; they are back when it returns, unless there is @give
+ * @give: they come back
+ * @edu: the target is one that is reset with a neighbour; else the disk
+ */
+FIXTURE_VARIANT(registers)
+{
+	int (*take)(struct target *target);
+	int (*give)(struct target *target);
+	bool edu;
+};
+
+/* The register of a capability in configuration space, or 0 */
+static off_t capability(int device, __u8 id)
+{
+	off_t config = region_at(device, VFIO_PCI_CONFIG_REGION_INDEX);
+	__u8 cap[2] = {};
+
+	if (pread(device, &cap[1], 1, config + PCI_CAPABILITY_LIST) != 1)
+		return 0;
+	while (cap[1]) {
+		off_t at = config + cap[1];
+
+		if (pread(device, cap, 2, at) != 2)
+			return 0;
+		if (cap[0] == id)
+			return at;
+	}
+	return 0;
+}
+
+static int change_word(int device, off_t at, __u16 clear, __u16 set)
+{
+	__u16 word;
+
+	if (pread(device, &word, 2, at) != 2)
+		return -1;
+	word = (word & ~clear) | set;
+	return pwrite(device, &word, 2, at) == 2 ? 0 : -1;
+}
+
+static int take_decoding(struct target *target)
+{
+	return decode(target, false) ? 0 : -1;
+}
+
+static int give_decoding(struct target *target)
+{
+	return decode(target, true) ? 0 : -1;
+}
+
+static int reset_device(struct target *target)
+{
+	return ioctl(target->device, VFIO_DEVICE_RESET);
+}
+
+static int reset_function(struct target *target)
+{
+	off_t at = capability(target->device, PCI_CAP_ID_EXP);
+
+	return at ? change_word(target->device, at + PCI_EXP_DEVCTL, 0,
+				PCI_EXP_DEVCTL_BCR_FLR) : -1;
+}
+
+static int reset_bus(struct target *target)
+{
+	return hot_reset(target->device);
+}
+
+static int take_power(struct target *target)
+{
+	off_t at = capability(target->device, PCI_CAP_ID_PM);
+
+	return at ? change_word(target->device, at + PCI_PM_CTRL,
+				PCI_PM_CTRL_STATE_MASK, 3) : -1;
+}
+
+static int give_power(struct target *target)
+{
+	off_t at = capability(target->device, PCI_CAP_ID_PM);
+
+	return at ? change_word(target->device, at + PCI_PM_CTRL,
+				PCI_PM_CTRL_STATE_MASK, 0) : -1;
+}
+
+static int low_power(struct target *target, __u32 feature)
+{
+	struct vfio_device_feature cmd = {
+		.argsz = sizeof(cmd),
+		.flags = VFIO_DEVICE_FEATURE_SET | feature,
+	};
+
+	return ioctl(target->device, VFIO_DEVICE_FEATURE, &cmd);
+}
+
+static int enter_low_power(struct target *target)
+{
+	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+}
+
+static int exit_low_power(struct target *target)
+{
+	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
+FIXTURE_VARIANT_ADD(registers, decoding)
+{
+	.take = take_decoding,
+	.give = give_decoding,
+};
+
+FIXTURE_VARIANT_ADD(registers, decoding_of_edu)
+{
+	.take = take_decoding,
+	.give = give_decoding,
+	.edu = true,
+};
+
+FIXTURE_VARIANT_ADD(registers, reset)
+{
+	.take = reset_device,
+};
+
+FIXTURE_VARIANT_ADD(registers, reset_by_register)
+{
+	.take = reset_function,
+};
+
+FIXTURE_VARIANT_ADD(registers, hot_reset)
+{
+	.take = reset_bus,
+	.edu = true,
+};
+
+FIXTURE_VARIANT_ADD(registers, power_state)
+{
+	.take = take_power,
+	.give = give_power,
+};
+
+FIXTURE_VARIANT_ADD(registers, low_power)
+{
+	.take = enter_low_power,
+	.give = exit_low_power,
+};
+
+FIXTURE_SETUP(registers)
+{
+	struct target *target = &self->target;
+
+	self->dmabuf = -1;
+	self->beside = -1;
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	if (variant->edu ? find_edu_neighbours(&target->dev, &self->neighbour) :
+			   find_pci_class(&target->dev, "0x010802"))
+		SKIP_TEST("no device to be reset");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&target->dev));
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev, NULL));
+	ASSERT_EQ(0, edu_open(&self->edu, self->opened.device));
+	ASSERT_EQ(0, target_open(target, NULL, VFIO_PCI_BAR0_REGION_INDEX,
+				 PAGE));
+	if (variant->edu) {
+		/* It belongs to whom the reset asks for */
+		ASSERT_EQ(0, bind_vfio_pci(&self->neighbour));
+		self->beside = open_cdev(&self->neighbour);
+		ASSERT_EQ(0, bind_iommufd(self->beside, target->opened.iommufd,
+					  NULL));
+	}
+	self->ram = map_anon(2 * PAGE);
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, 2 * PAGE, RAM));
+	ASSERT_EQ(0, map_in(&self->opened, self->opened.ioas, target,
+			    &self->dmabuf, ADDRESS, 0, PAGE, 2 * SZ_1G));
+}
+
+FIXTURE_TEARDOWN(registers)
+{
+	target_close(&self->target);
+	close(self->beside);
+	edu_close(&self->edu);
+	close_device(&self->opened);
+}
+
+/* The first register of both kinds tells what it is, and not only zeros */
+static bool reads_register(struct edu *edu, char *ram, struct target *target)
+{
+	__u32 value = get_register(target->bar);
+
+	memset(ram, 0x5a, PAGE);
+	return value && value != ~0U &&
+	       !edu_dma_from_ram(edu, 2 * SZ_1G, 4) &&
+	       !edu_dma_to_ram(edu, RAM, 4) && get_register(ram) == value;
+}
+
+#define READS_REGISTER() reads_register(&self->edu, self->ram, &self->target)
+
+/* Is a transfer refused that begins some time from now? */
+static bool begins_refused(int kmsg, const struct pci_dev *dev)
+{
+	return !iommu_of(dev)->fault || kmsg_has_fault(kmsg, dev, 2 * SZ_1G);
+}
+
+TEST_F(registers, go_and_come_back)
+{
+	bool refused = false;
+	int kmsg, tries;
+
+	ASSERT_TRUE(READS_REGISTER());
+	for (tries = 0; tries < 8 && !refused; tries++) {
+		kmsg = kmsg_open();
+		if (variant->give) {
+			ASSERT_EQ(0, variant->take(&self->target));
+			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
+			ASSERT_EQ(0, edu_wait(&self->edu));
+		} else {
+			/* It begins a tenth of a second after it is started */
+			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
+			while (edu_is_busy(&self->edu))
+				ASSERT_EQ(0, variant->take(&self->target));
+		}
+		refused = begins_refused(kmsg, &self->dev);
+		close(kmsg);
+		if (variant->give)
+			ASSERT_EQ(0, variant->give(&self->target));
+		EXPECT_TRUE(READS_REGISTER());
+	}
+	EXPECT_TRUE(refused);
+}
+
+/* A reset that is refused leaves everything as it was */
+TEST_F(registers, refused_reset)
+{
+	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
+
+	if (!variant->edu)
+		return;
+	close(self->beside);
+	self->beside = -1;
+	EXPECT_ERRNO(EINVAL, ioctl(self->target.device,
+				   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	EXPECT_TRUE(READS_REGISTER());
+}
+
+/*
+ * Revocation waits for no page fault (trap N1). Who attaches a device holds the lock of
+ * the tables while memory is pinned, and userfaultfd can make that take as long as it
+ * likes
+ */
+FIXTURE(blocked)
+{
+	struct pci_dev dev;
+	int device;
+	int iommufd;
+	__u32 ioas;
+	struct edu edu;
+	struct target target;
+	char *ram;
+	char *held;
+	int faults;
+	pthread_t thread;
+};
+
+FIXTURE_SETUP(blocked)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	if (find_pci_class(&self->target.dev, "0x050000"))
+		SKIP_TEST("no device that is memory");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+	self->device = open_cdev(&self->dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
+	memset(self->target.bar, 0, PAGE);
+
+	self->faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	ASSERT_LE(0, self->faults);
+	self->held = map_anon(PAGE);
+	range.range.start = (uintptr_t)self->held;
+	range.range.len = PAGE;
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_REGISTER, &range));
+
+	/* In this order: what is held up comes after the BAR */
+	self->ram = map_anon(PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->ram, PAGE, RAM,
+			      MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->target.bar,
+			      WINDOW, 2 * SZ_1G, MAP_RW));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->held, PAGE,
+			      3 * SZ_1G, MAP_RW));
+}
+
+FIXTURE_TEARDOWN(blocked)
+{
+	target_close(&self->target);
+	edu_close(&self->edu);
+	close(self->device);
+	close(self->iommufd);
+	close(self->faults);
+}
+
+static void *attach_in_thread(void *data)
+{
+	struct _test_data_blocked *self = data;
+
+	return (void *)(intptr_t)attach_pt(self->device, self->ioas, NULL);
+}
+
+static void let_go(int faults, void *page)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+	};
+
+	ioctl(faults, UFFDIO_ZEROPAGE, &zero);
+}
+
+TEST_F_TIMEOUT(blocked, revocation_waits_for_no_fault, 20)
+{
+	struct uffd_msg msg;
+	void *ret;
+
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread, self));
+	/* The table has the BAR already, and the attach is held up */
+	ASSERT_EQ((ssize_t)sizeof(msg), read(self->faults, &msg, sizeof(msg)));
+	ASSERT_TRUE(decode(&self->target, false));
+	ASSERT_TRUE(decode(&self->target, true));
+	ASSERT_TRUE(decode(&self->target, false));
+
+	let_go(self->faults, self->held);
+	ASSERT_EQ(0, pthread_join(self->thread, &ret));
+	ASSERT_EQ(NULL, ret);
+	EXPECT_EQ(0, write_to(&self->edu, self->ram, 2 * SZ_1G, 99));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+	EXPECT_EQ(0, write_to(&self->edu, self->ram, 2 * SZ_1G, 1));
+	EXPECT_TRUE(is_pattern(self->target.bar, SHORT, 1));
+}
+
+/* Nor does closing the device, or taking its driver away */
+TEST_F_TIMEOUT(blocked, close_waits_for_no_fault, 20)
+{
+	struct uffd_msg msg;
+	void *ret;
+
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread, self));
+	ASSERT_EQ((ssize_t)sizeof(msg), read(self->faults, &msg, sizeof(msg)));
+	target_close(&self->target);
+	ASSERT_EQ(0, unbind_driver(&self->target.dev));
+	let_go(self->faults, self->held);
+	ASSERT_EQ(0, pthread_join(self->thread, &ret));
+	ASSERT_EQ(NULL, ret);
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+}
+
+/*
+ * What is refused, and in which order
+ */
+
+FIXTURE(refused)
+{
+	struct target target;
+	int iommufd;
+	__u32 ioas;
+	struct pci_dev dev;
+	int device;
+};
+
+FIXTURE_SETUP(refused)
+{
+	if (!has_nodes())
+		SKIP_TEST("no device nodes");
+	if (find_edu_alone(&self->dev))
+		SKIP_TEST("no edu device that is alone in its group");
+	if (find_pci_class(&self->target.dev, "0x050000"))
+		SKIP_TEST("no device that is memory");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
+	self->device = open_cdev(&self->dev);
+	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
+	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
+	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
+}
+
+FIXTURE_TEARDOWN(refused)
+{
+	target_close(&self->target);
+	close(self->device);
+	close(self->iommufd);
+}
+
+#define MAP(_va, _length, _flags)                                              \
+	ioas_map(self->iommufd, self->ioas, _va, _length, RAM, _flags)
+#define UNMAP_RAM() ioas_unmap(self->iommufd, self->ioas, RAM, WINDOW)
+
+/* All of a range is in one mapping of a BAR, or it is refused (trap N7) */
+TEST_F(refused, addresses)
+{
+	struct target *target = &self->target;
+	char *room = map_anon(4 * PAGE);
+	const int shared = MAP_SHARED | MAP_FIXED;
+
+	/* Beyond its end, and from before it */
+	EXPECT_ERRNO(EFAULT, MAP(target->bar + WINDOW - PAGE, 2 * PAGE, MAP_RW));
+	EXPECT_ERRNO(EFAULT, MAP(target->bar - PAGE, 2 * PAGE, MAP_RW));
+	/* Memory, the BAR, another part of it, memory */
+	ASSERT_EQ(room + PAGE, mmap(room + PAGE, PAGE, PROT_READ | PROT_WRITE,
+				    shared, target->device, target->at));
+	ASSERT_EQ(room + 2 * PAGE,
+		  mmap(room + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE, shared,
+		       target->device, target->at + PAGE));
+	EXPECT_ERRNO(EFAULT, MAP(room, 2 * PAGE, MAP_RW));
+	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, 2 * PAGE, MAP_RW));
+	EXPECT_ERRNO(EFAULT, MAP(room + 2 * PAGE, 2 * PAGE, MAP_RW));
+	EXPECT_ERRNO(EFAULT, MAP(room, 4 * PAGE, MAP_RW));
+	EXPECT_EQ(0, MAP(room + PAGE, PAGE, MAP_RW));
+	EXPECT_EQ(0, UNMAP_RAM());
+
+	/* What the process can't do, the device can't */
+	ASSERT_EQ(0, mprotect(room + PAGE, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, PAGE, MAP_RW));
+	EXPECT_EQ(0, MAP(room + PAGE, PAGE, IOMMU_IOAS_MAP_READABLE));
+	EXPECT_EQ(0, UNMAP_RAM());
+	ASSERT_EQ(0, mprotect(room + PAGE, PAGE, PROT_NONE));
+	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, PAGE, IOMMU_IOAS_MAP_READABLE));
+}
+
+/* The mapping of a device that is not bound to an iommufd is not ours to give */
+TEST_F(refused, device_of_type1)
+{
+	struct dma_buf_request req = {
+		.buf = { .region_index = MEMORY_BAR, .nr_ranges = 1 },
+		.ranges = { { .length = PAGE } },
+	};
+
+	target_close(&self->target);
+	if (is_iommufd(open(CONTAINER, O_RDWR)))
+		SKIP(return, "/dev/vfio/vfio is an iommufd");
+	ASSERT_EQ(0, target_open(&self->target, CONTAINER, MEMORY_BAR, WINDOW));
+	EXPECT_ERRNO(EFAULT, MAP(self->target.bar, PAGE, MAP_RW));
+	EXPECT_ERRNO(EOPNOTSUPP, dma_buf_get(self->target.device, &req));
+}
+
+static int dma_buf_flags(int device, __u32 flags, __u32 argsz, void *req)
+{
+	struct vfio_device_feature *head = req;
+
+	head->argsz = argsz;
+	head->flags = flags | VFIO_DEVICE_FEATURE_DMA_BUF;
+	return ioctl(device, VFIO_DEVICE_FEATURE, req);
+}
+
+/* Each is refused before what comes after it is looked at */
+TEST_F(refused, dma_bufs)
+{
+	const __u32 min = offsetof(struct dma_buf_request, ranges);
+	int device = self->target.device, fd;
+	char *edge;
+	struct dma_buf_request req = {
+		.buf = {
+			.region_index = 6,
+			.open_flags = O_RDWR | O_CLOEXEC,
+			.flags = 1,
+		},
+	};
+	struct vfio_region_dma_range *range = &req.ranges[0];
+
+	EXPECT_ERRNO(EINVAL, dma_buf_flags(device, VFIO_DEVICE_FEATURE_SET,
+					   sizeof(req), &req));
+	EXPECT_ERRNO(EINVAL, dma_buf_flags(device, VFIO_DEVICE_FEATURE_GET,
+					   min - 1, &req));
+	EXPECT_EQ(0, dma_buf_flags(device, VFIO_DEVICE_FEATURE_PROBE |
+					   VFIO_DEVICE_FEATURE_GET, min, &req));
+	EXPECT_ERRNO(EINVAL, dma_buf_flags(device, VFIO_DEVICE_FEATURE_PROBE |
+					   VFIO_DEVICE_FEATURE_SET, min, &req));
+	req.buf.nr_ranges = 1;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.buf.nr_ranges = 0;
+	req.buf.flags = 0;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.buf.nr_ranges = 1;
+	/* Not a BAR, and one that is not there */
+	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
+	req.buf.region_index = ~0U;
+	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
+	req.buf.region_index = 5;
+	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
+	req.buf.region_index = MEMORY_BAR;
+	req.buf.nr_ranges = ~0U;
+	EXPECT_ERRNO(ENOMEM, dma_buf_get(device, &req));
+
+	req.buf.nr_ranges = 1;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	range->length = PAGE / 2;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	range->length = PAGE;
+	range->offset = PAGE / 2;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	range->offset = self->target.size;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	range->offset = self->target.size - PAGE;
+	range->length = 2 * PAGE;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	range->offset = -PAGE;
+	range->length = 2 * PAGE;
+	EXPECT_ERRNO(EOVERFLOW, dma_buf_get(device, &req));
+	/* The second one */
+	range->offset = 0;
+	req.buf.nr_ranges = 2;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.ranges[1].length = -PAGE;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	/* The sum is one, not each */
+	req.ranges[1].length = self->target.size;
+	fd = dma_buf_get(device, &req);
+	EXPECT_LE(0, fd);
+	close(fd);
+
+	/* A BAR that is smaller than a page has none (trap N7) */
+	req.buf.nr_ranges = 1;
+	req.buf.region_index = VFIO_PCI_BAR0_REGION_INDEX;
+	range->length = PAGE;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+
+	req.buf.region_index = MEMORY_BAR;
+	req.buf.open_flags = O_APPEND;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.buf.open_flags = O_RDWR;
+	fd = dma_buf_get(device, &req);
+	EXPECT_LE(0, fd);
+	EXPECT_EQ(0, fcntl(fd, F_GETFD));
+	EXPECT_EQ((off_t)PAGE, lseek(fd, 0, SEEK_END));
+	close(fd);
+
+	/* All of the request is there, but not the ranges; nor all of the request */
+	edge = map_anon(2 * PAGE) + PAGE - min;
+	ASSERT_EQ(0, munmap(edge + min, PAGE));
+	memcpy(edge, &req, min);
+	EXPECT_ERRNO(EFAULT, dma_buf_flags(device, VFIO_DEVICE_FEATURE_GET,
+					   sizeof(req), edge));
+	memmove(edge + 8, edge, min - 8);
+	EXPECT_ERRNO(EFAULT, dma_buf_flags(device, VFIO_DEVICE_FEATURE_GET,
+					   sizeof(req), edge + 8));
+}
+
+/* A device that was not bound answers as to anything else */
+TEST_F(refused, dma_buf_of_unbound_device)
+{
+	struct dma_buf_request req = {
+		.buf = { .region_index = MEMORY_BAR, .nr_ranges = 1 },
+		.ranges = { { .length = PAGE } },
+	};
+	int device;
+
+	target_close(&self->target);
+	device = open_cdev(&self->target.dev);
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	close(device);
+}
+
+#define MAP_BUF(_fd, _start, _length, _flags)                                  \
+	map_file_at(self->iommufd, self->ioas, _flags, _fd, _start, _length, RAM)
+
+TEST_F(refused, maps_of_dma_bufs)
+{
+	struct dma_buf_request two = {
+		.buf = {
+			.region_index = MEMORY_BAR,
+			.open_flags = O_RDWR,
+			.nr_ranges = 2,
+		},
+		.ranges = { { .length = PAGE }, { .length = PAGE } },
+	};
+	int device = self->target.device, fd;
+
+	fd = dma_buf_of(device, MEMORY_BAR, 0, 4 * PAGE);
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EINVAL, MAP_BUF(fd, 4 * PAGE, 1, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_BUF(fd, 3 * PAGE, 2 * PAGE, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_BUF(fd, 5 * PAGE, PAGE, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_BUF(fd, 1UL << 60, PAGE, MAP_RW));
+	EXPECT_EQ(0, MAP_BUF(fd, 3 * PAGE, PAGE, MAP_RW));
+	EXPECT_ERRNO(EEXIST, MAP_BUF(fd, 0, PAGE, MAP_RW));
+	EXPECT_EQ(0, UNMAP_RAM());
+	close(fd);
+
+	fd = dma_buf_get(device, &two);
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EOPNOTSUPP, MAP_BUF(fd, 0, PAGE, MAP_RW));
+	close(fd);
+
+	/* As of other files: a file is for what it was opened for */
+	two.buf.nr_ranges = 1;
+	two.buf.open_flags = O_RDONLY;
+	fd = dma_buf_get(device, &two);
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EPERM, MAP_BUF(fd, 0, PAGE, MAP_RW));
+	EXPECT_EQ(0, MAP_BUF(fd, 0, PAGE, IOMMU_IOAS_MAP_READABLE));
+	/* And a copy is for no more than what was mapped */
+	EXPECT_ERRNO(EPERM, copy_at(self->iommufd, self->ioas, self->ioas,
+				    MAP_RW, PAGE, RAM + PAGE, RAM));
+	EXPECT_EQ(0, UNMAP_RAM());
+	close(fd);
+
+	/* Of the file's own kinds, one that has no memory of a device */
+	EXPECT_ERRNO(EBADF, MAP_BUF(-1, 0, PAGE, MAP_RW));
+	EXPECT_ERRNO(EINVAL, MAP_BUF(device, 0, PAGE, MAP_RW));
+}
+
+/* A dma-buf of another driver */
+TEST_F(refused, dma_buf_of_others)
+{
+	struct udmabuf_create create = { .size = PAGE };
+	int udmabuf = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int memfd = memfd_create("memory", MFD_ALLOW_SEALING), fd;
+
+	if (udmabuf < 0)
+		SKIP(return, "no driver of other dma-bufs");
+	ASSERT_EQ(0, ftruncate(memfd, PAGE));
+	ASSERT_EQ(0, fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK));
+	create.memfd = memfd;
+	fd = ioctl(udmabuf, UDMABUF_CREATE, &create);
+	ASSERT_LE(0, fd);
+	EXPECT_ERRNO(EOPNOTSUPP, MAP_BUF(fd, 0, PAGE, MAP_RW));
+	close(fd);
+	close(memfd);
+	close(udmabuf);
+}
+
+/* The file can't be mapped for the CPU, read or written */
+TEST_F(refused, dma_buf_is_for_iommufd)
+{
+	int fd = dma_buf_of(self->target.device, MEMORY_BAR, 0, PAGE);
+	char byte = 0;
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+	EXPECT_EQ(-1, read(fd, &byte, 1));
+	EXPECT_EQ(-1, write(fd, &byte, 1));
+	close(fd);
+}
+
+/*
+ * A container that is a type1 of the first version cuts what it unmaps a part of
+ */
+TEST(cut_mapping)
+{
+	struct pci_dev dev;
+	struct target target = {};
+	struct legacy legacy = {};
+	struct edu edu;
+	char *ram;
+
+	if (!has_nodes())
+		SKIP(return, "no device nodes");
+	if (find_edu_alone(&dev) || find_pci_class(&target.dev, "0x050000"))
+		SKIP(return, "no devices for it");
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	ASSERT_EQ(0, bind_vfio_pci(&target.dev));
+	legacy.group = open_group(&dev);
+	legacy.container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(0, ioctl(legacy.group, VFIO_GROUP_SET_CONTAINER,
+			   &legacy.container));
+	ASSERT_EQ(0, ioctl(legacy.container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+	legacy.device = ioctl(legacy.group, VFIO_GROUP_GET_DEVICE_FD, dev.bdf);
+	ASSERT_LE(0, legacy.device);
+	ASSERT_EQ(0, edu_open(&edu, legacy.device));
+	ASSERT_EQ(0, target_open(&target, NULL, MEMORY_BAR, WINDOW));
+	memset(target.bar, 0, WINDOW);
+	ram = map_anon(PAGE);
+	ASSERT_EQ(0, legacy_map(legacy.container, ram, PAGE, RAM,
+				VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
+	ASSERT_EQ(0, legacy_map(legacy.container, target.bar, 8 * PAGE,
+				2 * SZ_1G,
+				VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
+	/* The middle goes */
+	ASSERT_EQ(0, legacy_unmap(legacy.container, 2 * SZ_1G + 2 * PAGE,
+				  2 * PAGE));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + PAGE, 1));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + 2 * PAGE, 99));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + 4 * PAGE, 2));
+	EXPECT_TRUE(is_pattern(target.bar + PAGE, SHORT, 1));
+	EXPECT_TRUE(is_byte(target.bar + 2 * PAGE, 2 * PAGE, 0));
+	EXPECT_TRUE(is_pattern(target.bar + 4 * PAGE, SHORT, 2));
+	/* Both ends are revoked and come back, and another cut is made meanwhile */
+	ASSERT_TRUE(decode(&target, false));
+	ASSERT_EQ(0, legacy_unmap(legacy.container, 2 * SZ_1G + 6 * PAGE,
+				  2 * PAGE));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + PAGE, 99));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + 5 * PAGE, 99));
+	ASSERT_TRUE(decode(&target, true));
+	EXPECT_TRUE(is_pattern(target.bar + PAGE, SHORT, 1));
+	EXPECT_TRUE(is_byte(target.bar + 5 * PAGE, 3 * PAGE, 0));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + PAGE, 3));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + 5 * PAGE, 4));
+	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + 6 * PAGE, 99));
+	EXPECT_TRUE(is_pattern(target.bar + PAGE, SHORT, 3));
+	EXPECT_TRUE(is_pattern(target.bar + 5 * PAGE, SHORT, 4));
+	EXPECT_TRUE(is_byte(target.bar + 6 * PAGE, 2 * PAGE, 0));
+	target_close(&target);
+	edu_close(&edu);
+	legacy_close(&legacy);
+}
+
+TEST_HARNESS_MAIN

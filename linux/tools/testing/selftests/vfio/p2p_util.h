@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests of peer-to-peer DMA share: the device that is its target, and the two
+ * doors to its registers, an address where they are mapped and a dma-buf.
+ */
+#ifndef P2P_UTIL_H
+#define P2P_UTIL_H
+
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../iommu/iommufd_util.h"
+#include "vfio_util.h"
+
+/* A header of a kernel that has the interface says the same */
+struct dma_buf_request {
+	struct vfio_device_feature head;
+	struct vfio_device_feature_dma_buf buf;
+	struct vfio_region_dma_range ranges[4];
+};
+
+/*
+ * struct target - a device of which a BAR is mapped for another one
+ * @region: index of the BAR
+ * @size: bytes of it
+ * @bar: where it is mapped for the CPU, the first @mapped bytes
+ */
+struct target {
+	struct pci_dev dev;
+	struct opened opened;
+	int device;
+	__u32 region;
+	__u64 size;
+	off_t at;
+	char *bar;
+	size_t mapped;
+};
+
+static inline int target_open(struct target *t, const char *container,
+			      __u32 region, size_t mapped)
+{
+	struct vfio_region_info info;
+
+	if (open_device(&t->opened, &t->dev, container))
+		return -1;
+	t->device = t->opened.device;
+	t->region = region;
+	if (region_info(t->device, region, &info) ||
+	    change_command(t->device, PCI_COMMAND_MEMORY, 0))
+		return -1;
+	t->size = info.size;
+	t->at = info.offset;
+	t->mapped = mapped;
+	t->bar = map_region(t->device, t->at, mapped);
+	return t->bar ? 0 : -1;
+}
+
+static inline void target_close(struct target *t)
+{
+	if (t->bar)
+		munmap(t->bar, t->mapped);
+	t->bar = NULL;
+	if (t->device >= 0)
+		close_device(&t->opened);
+	t->device = -1;
+}
+
+static inline int dma_buf_get(int device, struct dma_buf_request *req)
+{
+	req->head.argsz = sizeof(*req);
+	req->head.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+	return ioctl(device, VFIO_DEVICE_FEATURE, req);
+}
+
+/* One range of a BAR */
+static inline int dma_buf_of(int device, __u32 region, __u64 offset,
+			     __u64 length)
+{
+	struct dma_buf_request req = {
+		.buf = {
+			.region_index = region,
+			.open_flags = O_RDWR | O_CLOEXEC,
+			.nr_ranges = 1,
+		},
+		.ranges = { { .offset = offset, .length = length } },
+	};
+
+	return dma_buf_get(device, &req);
+}
+
+static inline bool decode(struct target *t, bool on)
+{
+	return !change_command(t->device, on ? PCI_COMMAND_MEMORY : 0,
+			       on ? 0 : PCI_COMMAND_MEMORY);
+}
+
+#endif
