@@ -82,16 +82,23 @@ void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 /**
  * vfio_pci_end_mmio - keep other devices from the registers of a device for good
  * @vdev: device that is being closed
+ *
+ * Context: takes memory_lock, since the device can wake up meanwhile.
  */
 void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
 {
-	struct iommufd_mmio **slot = mmio_of(vdev);
+	struct iommufd_mmio **slot = mmio_of(vdev), *mmio;
 
-	if (!slot || !*slot)
+	if (!slot)
 		return;
-	iommufd_mmio_revoke(*slot);
-	iommufd_mmio_put(*slot);
+	down_write(&vdev->memory_lock);
+	mmio = *slot;
 	*slot = NULL;
+	up_write(&vdev->memory_lock);
+	if (mmio) {
+		iommufd_mmio_revoke(mmio);
+		iommufd_mmio_put(mmio);
+	}
 }
 
 static struct iommufd_mmio *mmio_of_vma(struct vm_area_struct *vma)

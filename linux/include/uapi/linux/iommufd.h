@@ -191,6 +191,10 @@ enum iommufd_ioas_map_flags {
  * the offset of @user_va in its page, and is aligned so that pages of memory
  * that are huge can be huge for the device too.
  *
+ * The memory can be registers of a device, if all of it is in one mapping of
+ * a BAR, and the device is bound to an iommufd. It is then neither pinned nor
+ * charged, and out of reach while the device does not answer.
+ *
  * Errors: EEXIST something is mapped there, EINVAL the range is reserved or not
  * aligned, ENOSPC no room or too many areas, EFAULT the memory can't be pinned,
  * ENOMEM it is more than RLIMIT_MEMLOCK or there is too little, EINTR killed.
@@ -213,7 +217,8 @@ struct iommu_ioas_map {
  * @size: sizeof(struct iommu_ioas_map_file)
  * @flags: as in struct iommu_ioas_map
  * @ioas_id: IOAS to map into
- * @fd: open file on tmpfs or hugetlbfs, such as memfd_create() makes
+ * @fd: open file on tmpfs or hugetlbfs, such as memfd_create() makes, or a
+ *	dma-buf of VFIO_DEVICE_FEATURE_DMA_BUF
  * @start: first byte in the file
  * @length: bytes, a multiple of the IOVA alignment
  * @iova: as in struct iommu_ioas_map
@@ -230,6 +235,10 @@ struct iommu_ioas_map {
  * as the file is not looked at while the IOAS has no page table, that can come
  * from an attach, as can ENOSPC the file system is full, ENOMEM there are no huge
  * pages, and EIO a page is broken.
+ *
+ * A dma-buf need not stay open. EOPNOTSUPP it has several ranges, or is not
+ * VFIO's; EINVAL it ends before the range; ENODEV its device does not answer now,
+ * or was closed.
  */
 struct iommu_ioas_map_file {
 	__u32 size;
