@@ -81,13 +81,13 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		      void *data, size_t length, unsigned int flags);
 
 /**
- * struct iommufd_mmio_finder - how a driver's memory of devices is found
- * @of_vma: the memory that is mapped for the CPU in @vma, from the PFN vm_pgoff on
- * @of_file: the memory that is in a dma-buf, where that begins, and bytes; 0 if it
- *           is not in one piece
+ * struct iommufd_mmio_finder - callbacks that find memory of devices
+ * @of_vma: return the memory that @vma maps, linearly from the PFN vm_pgoff on;
+ *          mmap_lock is held for read
+ * @of_file: return the memory behind a dma-buf, and its physical address and length
  *
- * Both return the memory with a reference, NULL if they don't know it, or an ERR_PTR.
- * mmap_lock is held for @of_vma.
+ * Both return the memory with a reference, NULL if it is not the driver's, or an
+ * ERR_PTR: -ENOMEM, or -EOPNOTSUPP for a dma-buf of several ranges.
  */
 struct iommufd_mmio_finder {
 	struct iommufd_mmio *(*of_vma)(struct vm_area_struct *vma);

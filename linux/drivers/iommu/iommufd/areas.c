@@ -287,7 +287,7 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 	list_add(&pages->area.batch, &batch);
 	uva = map->start;
 	if (pages->is_mmio)
-		/* Large pages depend on where it is, not on its place in the file */
+		/* Its alignment counts, not that of the address or the offset */
 		uva = pages->place.phys + pages->area.page_offset;
 	ret = make_areas(ioas, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
@@ -640,7 +640,10 @@ static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 	return 0;
 }
 
-/* Tables have small pages, so halves of memory are in them already */
+/*
+ * The tables map small pages, so they map the halves already. Only for memory of
+ * devices it is recorded which area they map
+ */
 static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area,
 			    struct list_head *halves)
 {

@@ -178,7 +178,7 @@ static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 		unmap_sync(hwpt, area);
 }
 
-/* Let an empty table reach all areas */
+/* Grow an empty table until it reaches all areas */
 static int grow_to_end(struct iommufd_hwpt *hwpt)
 {
 	struct iova_space *space = &hwpt->ioas->space;
@@ -191,8 +191,8 @@ static int grow_to_end(struct iommufd_hwpt *hwpt)
 }
 
 /*
- * Pin what is not pinned yet, and map it all. The table grows first, as memory of
- * devices comes and goes beside this from when it is mapped
+ * Pin what is not pinned yet, and map it all. The table grows first: once it maps
+ * memory of devices, that can be revoked and restored in parallel
  */
 static int fill(struct iommufd_hwpt *hwpt)
 {

@@ -34,8 +34,8 @@
  *
  * Memory is pinned, and page faults taken, under domains_lock at most, and under
  * none of those after it. mmap_lock is taken under iommufd_pages::lock to charge by
- * address space. A driver whose memory is mapped takes it back with its own locks
- * held, so no lock above them may be wanted from there on.
+ * address space. A driver revokes its memory with its own locks held, so from there on
+ * no lock before them is taken.
  *
  * iommufd_ctx::groups_lock is taken under locks that are other users' too, so what
  * waits for memory of a user is not done under it.
@@ -291,7 +291,7 @@ struct iommufd_place {
  *        page fault, but as long as it takes to unpin a range
  * @chunks: the PFN store, see pages.c
  * @chunk: instead of @chunks when there is room for one only
- * @place: instead of both if @is_mmio
+ * @place: used instead of both if @is_mmio
  * @changes: counts changes of chunks that had been stored
  * @npinned: pages in the store
  * @whole: how many need all pages pinned
@@ -304,8 +304,8 @@ struct iommufd_place {
  *        or NULL for memory of the owner
  * @charge: how the limit applies; decided once, when the range was mapped
  * @writable: devices may write
- * @is_mmio: it is memory of a device; constant for who needs some of it
- * @found: that was found at its address, and is forgotten with the last need
+ * @is_mmio: the range is memory of a device; constant while anyone needs a part
+ * @found: that was found out by address, and holds until nobody needs a part
  * @area: the first area, which has all of the pages. Its memory is in here, since
  *        hardly any pages have more than one
  */
@@ -655,9 +655,9 @@ void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
  *             attached only by its own id. Else it was made for an attach, and
  *             goes with the last device
  * @domain: the IOMMU driver's side
- * @mmio_lock: held to change @domain under devices and to let it grow, which is done
- *             with domains_lock held for write, and to map and unmap memory of
- *             devices, which is done without
+ * @mmio_lock: held to attach, detach and grow @domain, which also needs domains_lock
+ *             for write; and to map and unmap memory of devices, which a revocation
+ *             does without domains_lock
  * @ioas_item: in iommufd_ioas::hwpts, or empty before the table is filled;
  *             protected by domains_lock
  * @aperture: IOVA that the hardware reaches. It only ever gets smaller, since

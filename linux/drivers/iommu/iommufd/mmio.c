@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory of devices (MMIO) that other devices reach: peer-to-peer DMA.
+ * Memory of devices (MMIO) that other devices do DMA to: peer-to-peer.
  *
- * Nothing is pinned of it, as it has no struct page. Its driver takes it back
- * instead, before the registers go, and gives it again when they are there: all
- * page tables lose the mappings meanwhile, and the areas stay.
+ * It has no struct page, so it is not pinned. Its driver revokes it before the
+ * memory goes away, and restores it afterwards. Revoking unmaps it from all page
+ * tables; the areas stay.
  *
- * A driver does that with its own locks held, under which it serves page faults. So
- * the lock here, and iommufd_hwpt::mmio_lock inside it, are such that no page fault
- * is taken, and no lock of this subsystem wanted, by who holds them.
+ * The driver holds locks meanwhile that its page fault handler takes. So while
+ * iommufd_mmio::lock or iommufd_hwpt::mmio_lock is held, no page fault is taken,
+ * and no other lock of iommufd.
  */
 #include <linux/export.h>
 #include <linux/file.h>
@@ -22,11 +22,12 @@
 
 /**
  * struct iommufd_mmio - the memory of one device
- * @refs: its driver's, and those of pages that are in it
- * @lock: protects what follows, and what page tables have of it
- * @revoked: no page table may have any
- * @missing: some could not be mapped when it was restored
- * @uses: struct mmio_use by page table and IOVA, so that one flush does for a table
+ * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in it
+ * @lock: protects what follows, and what page tables map of the memory
+ * @revoked: no page table maps any of it
+ * @missing: the last restore could not map all of it
+ * @uses: struct mmio_use, sorted by page table and IOVA, so that one flush per table
+ *        is enough
  */
 struct iommufd_mmio {
 	refcount_t refs;
@@ -36,7 +37,7 @@ struct iommufd_mmio {
 	struct rb_root uses;
 };
 
-/* An area in a page table */
+/* An area that a page table maps, or will map when the memory is restored */
 struct mmio_use {
 	struct rb_node node;
 	struct iommufd_hwpt *hwpt;
@@ -104,7 +105,7 @@ static int map_use(struct mmio_use *use)
 	return ret;
 }
 
-/* Take what a page table has from here on out of it; the first use of another one */
+/* Unmap the uses of one page table, from the first; return the next table's first */
 static struct mmio_use *unmap_uses(struct mmio_use *use)
 {
 	struct iommufd_hwpt *hwpt = use->hwpt;
@@ -123,11 +124,11 @@ static struct mmio_use *unmap_uses(struct mmio_use *use)
 }
 
 /**
- * iommufd_mmio_map - put an area of a device's memory into a page table
+ * iommufd_mmio_map - map an area of a device's memory in a page table
  * @hwpt: the table; domains_lock of its IOAS is held
  * @area: area whose pages are pinned
  *
- * What is revoked comes into the table when it is restored.
+ * If the memory is revoked, it is mapped when it is restored.
  *
  * Return: 0, -ENOMEM, or what the IOMMU driver says.
  */
@@ -159,7 +160,8 @@ int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
  * @hwpt: the table; domains_lock of its IOAS is held
  * @area: the area
  *
- * The IOTLB is flushed before the driver can think that nothing is mapped.
+ * The IOTLB is flushed under @lock of the memory: a revocation that finds no use
+ * any more can rely on that.
  */
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -184,7 +186,7 @@ void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 }
 
 /**
- * iommufd_mmio_halve - let two areas be mapped in place of one that they are
+ * iommufd_mmio_halve - replace an area by its halves
  * @hwpt: a table that maps the area; domains_lock of its IOAS is held
  * @area: the area
  * @lower: its lower half
@@ -196,12 +198,12 @@ void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 	struct iommufd_mmio *mmio = area->pages->place.mmio;
 	struct mmio_use *use, *half;
 
-	/* Who has cut an area can't go back */
+	/* The area is cut already, so this can't fail */
 	half = kmalloc(sizeof(*half), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	mutex_lock(&mmio->lock);
 	use = find_use(mmio, hwpt, area);
 	*half = *use;
-	/* It stays where it is in the order */
+	/* @lower starts where @area does, so the order of @uses is kept */
 	use->area = lower;
 	half->area = upper;
 	insert_use(mmio, half);
@@ -209,7 +211,7 @@ void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /*
- * Where pages are
+ * Finding the memory of a mapping
  */
 
 static bool is_found(struct iommufd_mmio *mmio, struct iommufd_place *place,
@@ -222,7 +224,7 @@ static bool is_found(struct iommufd_mmio *mmio, struct iommufd_place *place,
 	return true;
 }
 
-/* All of a range has to be in one mapping, of which the process may do as much */
+/* The whole range has to be in one VMA, with the permissions that pinning asks for */
 static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 		      unsigned long length, bool write,
 		      struct iommufd_place *place)
@@ -245,16 +247,17 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 }
 
 /**
- * iommufd_mmio_of_mm - find which device's memory an address range is
+ * iommufd_mmio_of_mm - find the device memory behind an address range
  * @mm: address space
- * @uva: first address, of a page
+ * @uva: first address, page aligned
  * @length: bytes
  * @write: devices may write
- * @place: the answer, with a reference
+ * @place: the result, with a reference
  *
- * Context: takes mmap_lock and locks of the driver, but takes no page fault.
+ * Context: takes mmap_lock and locks of the driver; takes no page fault.
  *
- * Return: 0; -EFAULT it is not, or the process may not do as much; -ENOMEM.
+ * Return: 0; -EFAULT if the range is not inside one VMA of a device, or the VMA
+ * lacks the permission; -ENOMEM.
  */
 int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 		       unsigned long length, bool write,
@@ -275,15 +278,15 @@ int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 }
 
 /**
- * iommufd_mmio_of_file - find which device's memory is in a dma-buf
+ * iommufd_mmio_of_file - find the device memory behind a dma-buf
  * @file: any file
  * @start: first byte in it
  * @length: bytes; the end does not wrap
- * @place: the answer, of the page that @start is in, with a reference; @mmio is NULL
- *         if @file is no dma-buf
+ * @place: the result, for the page of @start, with a reference; @mmio is NULL if
+ *         @file is not a dma-buf
  *
- * Return: 0, -EINVAL beyond its end, -EOPNOTSUPP of others, or in more pieces than
- * one, -ENODEV it is revoked.
+ * Return: 0; -EINVAL if the range is beyond the end, -EOPNOTSUPP if the dma-buf is
+ * another exporter's or has several ranges, -ENODEV if it is revoked.
  */
 int iommufd_mmio_of_file(struct file *file, unsigned long start,
 			 unsigned long length, struct iommufd_place *place)
@@ -312,12 +315,12 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
 }
 
 /*
- * What drivers do
+ * For drivers
  */
 
 /**
  * iommufd_mmio_create - describe the memory of a device
- * @revoked: it is not there now
+ * @revoked: the memory is not accessible now
  *
  * Return: the memory, with one reference, or an ERR_PTR of -ENOMEM.
  */
@@ -349,9 +352,9 @@ struct iommufd_mmio *iommufd_mmio_get(struct iommufd_mmio *mmio)
 EXPORT_SYMBOL_NS_GPL(iommufd_mmio_get, IOMMUFD);
 
 /**
- * iommufd_mmio_put - give back a reference
- * @mmio: the memory. Its driver has revoked it before it gives back the first
- *        reference, and it stays so for good
+ * iommufd_mmio_put - drop a reference
+ * @mmio: the memory. The driver revokes it before it drops its own reference, after
+ *        which nobody restores it
  */
 void iommufd_mmio_put(struct iommufd_mmio *mmio)
 {
@@ -364,12 +367,12 @@ void iommufd_mmio_put(struct iommufd_mmio *mmio)
 EXPORT_SYMBOL_NS_GPL(iommufd_mmio_put, IOMMUFD);
 
 /**
- * iommufd_mmio_revoke - take the memory of a device out of all page tables
- * @mmio: the memory; revoked already is fine
+ * iommufd_mmio_revoke - unmap the memory of a device from all page tables
+ * @mmio: the memory; may be revoked already
  *
- * No device reaches it any more when this returns.
- * Context: sleeps, but not for anything that a user could hold up: it takes no lock
- * that is held in a page fault. The caller may hold locks that are taken in one.
+ * When this returns, no device reaches the memory.
+ * Context: may sleep, but never waits for a page fault. The caller may hold locks
+ * that its page fault handler takes.
  */
 void iommufd_mmio_revoke(struct iommufd_mmio *mmio)
 {
@@ -388,10 +391,10 @@ EXPORT_SYMBOL_NS_GPL(iommufd_mmio_revoke, IOMMUFD);
 
 /**
  * iommufd_mmio_restore - undo iommufd_mmio_revoke()
- * @mmio: the memory; not revoked is fine
+ * @mmio: the memory; may not be revoked at all
  *
- * What can't be mapped for want of memory is not, until it is restored again.
- * Context: as of iommufd_mmio_revoke().
+ * If mapping fails, for lack of memory, the next call tries again.
+ * Context: as for iommufd_mmio_revoke().
  */
 void iommufd_mmio_restore(struct iommufd_mmio *mmio)
 {
@@ -418,10 +421,10 @@ out_unlock:
 EXPORT_SYMBOL_NS_GPL(iommufd_mmio_restore, IOMMUFD);
 
 /**
- * iommufd_mmio_set_finder - tell how memory of devices is found
- * @new: what finds it, or NULL for nothing from now on
+ * iommufd_mmio_set_finder - set the callbacks that find memory of devices
+ * @new: the callbacks, or NULL to remove them
  *
- * Context: waits for calls of the last one.
+ * Context: waits for running callbacks.
  */
 void iommufd_mmio_set_finder(const struct iommufd_mmio_finder *new)
 {

@@ -923,7 +923,7 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 	void *entry;
 	int ret;
 
-	/* Another thread came when memory of a device was there */
+	/* Another thread has found memory of a device at this address meanwhile */
 	if (unlikely(pages->is_mmio)) {
 		unpin_list(pages, list, npages);
 		return 0;
@@ -1060,7 +1060,7 @@ static unsigned long unpin_range(struct iommufd_pages *pages,
 	return nr;
 }
 
-/* What was found at an address is looked for again when it is needed again */
+/* An address is looked up again when it is needed again, as memory is pinned again */
 static void forget_mmio(struct iommufd_pages *pages)
 {
 	if (!pages->found || !RB_EMPTY_ROOT(&pages->needs.rb_root))
@@ -1072,8 +1072,8 @@ static void forget_mmio(struct iommufd_pages *pages)
 }
 
 /*
- * What can't be pinned can be memory of a device, if all of it is. The lock is not
- * held
+ * Pinning has failed: find out whether the whole range is memory of a device. @lock is
+ * not held
  */
 static int find_mmio(struct iommufd_pages *pages)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The entries of a page table: how an area comes into it and out of it.
+ * Mapping and unmapping one area in one page table.
  *
- * Nothing here knows which areas and tables there are, or who may change them.
+ * The callers decide which areas and tables these are, and hold the locks.
  */
 #include <linux/iommu.h>
 #include <linux/sched/signal.h>
@@ -260,7 +260,7 @@ int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last)
 
 	if (!hwpt->unit.grows)
 		return 0;
-	/* All that a device could do there for a moment is to read zeros */
+	/* A device that reads there meanwhile gets zeros */
 	ret = iommu_map(domain, iova, page_to_phys(ZERO_PAGE(0)), page,
 			IOMMU_READ);
 	if (ret)
@@ -271,7 +271,7 @@ int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last)
 	return 0;
 }
 
-/* Devices don't keep the caches of the CPU and memory of other devices coherent */
+/* MMIO is not cached, so there is nothing to be coherent with */
 static int prot_of(struct iommufd_area *area)
 {
 	if (unlikely(area->pages->is_mmio))
@@ -284,8 +284,8 @@ static int prot_of(struct iommufd_area *area)
  * @hwpt: the table, whose domain nobody attaches or detaches meanwhile
  * @area: area whose pages are pinned
  *
- * Return: 0; or with nothing mapped what the IOMMU driver says, or -EINTR, which
- * memory of a device is not left halfway for.
+ * Return: 0; or with nothing mapped what the IOMMU driver says, or -EINTR on a fatal
+ * signal, which does not interrupt the mapping of device memory.
  */
 int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VFIO_DEVICE_FEATURE_DMA_BUF: a file that stands for ranges of a BAR.
+ * VFIO_DEVICE_FEATURE_DMA_BUF: export ranges of a BAR as a dma-buf.
  *
- * It is there to be mapped by an iommufd. It holds neither the device nor its
- * driver: when the device is closed, nothing is reached through it any more.
+ * Only iommufd imports it. It holds a reference to the iommufd_mmio, neither to the
+ * device nor to its driver: when the device is closed, it is revoked for good.
  */
 #include <linux/dma-buf.h>
 #include <linux/fcntl.h>
@@ -14,11 +14,11 @@
 #include "vfio_pci_priv.h"
 
 /**
- * struct vfio_pci_dmabuf - what a dma-buf stands for
+ * struct vfio_pci_dmabuf - the private part of a dma-buf
  * @mmio: the device's memory
- * @start: of the first range
+ * @start: physical address of the first range
  * @size: bytes of all ranges
- * @nr_ranges: how many
+ * @nr_ranges: number of ranges
  */
 struct vfio_pci_dmabuf {
 	struct iommufd_mmio *mmio;
@@ -27,7 +27,7 @@ struct vfio_pci_dmabuf {
 	u32 nr_ranges;
 };
 
-/* The CPU and other drivers would need to be told when it goes */
+/* Other importers would have to be notified of a revocation */
 static int attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attachment)
 {
 	return -EOPNOTSUPP;
@@ -60,13 +60,13 @@ static const struct dma_buf_ops dmabuf_ops = {
 };
 
 /**
- * vfio_pci_mmio_of_dmabuf - find the memory of a device that a dma-buf stands for
+ * vfio_pci_mmio_of_dmabuf - find the memory of a device behind a dma-buf
  * @file: file of any dma-buf
- * @start: where it begins
+ * @start: its physical address
  * @length: bytes
  *
- * Return: the memory, with a reference, NULL if it is another driver's, or an
- * ERR_PTR of -EOPNOTSUPP if it has several ranges.
+ * Return: the memory, with a reference; NULL if it is another exporter's; an ERR_PTR
+ * of -EOPNOTSUPP if it has several ranges.
  */
 struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
 					     phys_addr_t *start, u64 *length)
@@ -83,7 +83,7 @@ struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
 	return iommufd_mmio_get(buf->mmio);
 }
 
-/* A BAR that a program could map, but for its size */
+/* Is the region a memory BAR that nobody else has claimed? */
 static bool has_memory(struct vfio_pci_core_device *vdev, u32 index)
 {
 	return index < PCI_STD_NUM_BARS && pci_resource_len(vdev->pdev, index) &&
@@ -151,7 +151,7 @@ static int export(struct vfio_pci_core_device *vdev,
 		ret = PTR_ERR(dmabuf);
 		goto err_put;
 	}
-	/* From here on the buffer goes with the file */
+	/* From here on release() frees the buffer */
 	ret = dma_buf_fd(dmabuf, feature->open_flags);
 	if (ret < 0)
 		dma_buf_put(dmabuf);
@@ -184,7 +184,7 @@ int vfio_pci_feature_dma_buf(struct vfio_device *device, u32 flags,
 	struct vfio_region_dma_range *ranges;
 	int ret;
 
-	/* Who answers himself where the regions are may have others */
+	/* A driver with its own ioctl() may have its own layout of regions */
 	if (device->ops->ioctl != vfio_pci_core_ioctl)
 		return -EOPNOTSUPP;
 	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET,

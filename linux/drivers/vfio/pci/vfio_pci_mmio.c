@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The registers of a device as a target of other devices' DMA.
+ * BARs as targets of DMA of other devices.
  *
- * iommufd maps them for other devices. Here it learns where they are, and when they
- * go and come: memory_lock is held for write wherever they do.
+ * iommufd maps them. This file tells it where they are, and revokes and restores
+ * them where memory_lock is held for write.
  */
 #include <linux/iommufd.h>
 
@@ -14,19 +14,19 @@ static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
 {
 	struct vfio_device_private *private = vfio_device_private(&vdev->vdev);
 
-	/* The device can wake up before it is registered */
+	/* A runtime resume can happen before the device is registered */
 	return private ? &private->mmio : NULL;
 }
 
 /**
- * vfio_pci_get_mmio - get what stands for the registers of a device in iommufd
+ * vfio_pci_get_mmio - get the iommufd_mmio of a device
  * @vdev: device that is open
  *
- * Most devices never need it, so it is made when it is asked for.
+ * It is allocated on first use, since most devices never need it.
  * Context: takes memory_lock; mmap_lock may be held.
  *
- * Return: the registers, with a reference, or an ERR_PTR: -EOPNOTSUPP the device is
- * not bound to an iommufd, -ENOMEM.
+ * Return: the iommufd_mmio, with a reference, or an ERR_PTR: -EOPNOTSUPP if the
+ * device is not bound to an iommufd, -ENOMEM.
  */
 struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
 {
@@ -49,7 +49,7 @@ struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_revoke_mmio - keep other devices from the registers of a device
+ * vfio_pci_revoke_mmio - revoke the BARs of a device
  * @vdev: the device
  *
  * Context: memory_lock is held for write.
@@ -65,10 +65,10 @@ void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_up_write_memory_lock - unlock after what can change the registers' state
+ * vfio_pci_up_write_memory_lock - release memory_lock, and restore the BARs
  * @vdev: the device
  *
- * Other devices reach the registers again if the CPU can.
+ * They stay revoked if memory is not enabled.
  */
 void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 {
@@ -80,10 +80,10 @@ void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_end_mmio - keep other devices from the registers of a device for good
+ * vfio_pci_end_mmio - revoke the BARs of a device for good
  * @vdev: device that is being closed
  *
- * Context: takes memory_lock, since the device can wake up meanwhile.
+ * Context: takes memory_lock against a runtime resume, which restores.
  */
 void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
 {
@@ -105,7 +105,7 @@ static struct iommufd_mmio *mmio_of_vma(struct vm_area_struct *vma)
 {
 	struct vfio_pci_core_device *vdev = vma->vm_private_data;
 
-	/* The mapping holds the file open, and that the device */
+	/* The VMA holds the file open, and the file the device */
 	if (vma->vm_ops != &vfio_pci_mmap_ops ||
 	    !vfio_device_is_bound(&vdev->vdev))
 		return NULL;
@@ -118,7 +118,7 @@ static const struct iommufd_mmio_finder finder = {
 };
 
 /**
- * vfio_pci_init_mmio - let iommufd find the registers of devices
+ * vfio_pci_init_mmio - let iommufd find the BARs of devices
  */
 void vfio_pci_init_mmio(void)
 {
