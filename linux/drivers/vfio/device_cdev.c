@@ -152,11 +152,18 @@ static void let_device_go(struct vfio_device *device)
 	vfio_device_put_registration(device);
 }
 
-/*
- * The group's file and a bound device of the group exclude each other. @nr is 0
- * only to ask, 1 to bind.
- */
-static int block_group(struct vfio_group *group, unsigned int nr)
+static bool group_is_open(struct vfio_group *group)
+{
+	bool open;
+
+	mutex_lock(&group->group_lock);
+	open = group->opened_file;
+	mutex_unlock(&group->group_lock);
+	return open;
+}
+
+/* An open file of a group and a bound device of the group exclude each other */
+static int block_group(struct vfio_group *group)
 {
 	int ret = 0;
 
@@ -164,7 +171,7 @@ static int block_group(struct vfio_group *group, unsigned int nr)
 	if (group->opened_file)
 		ret = -EBUSY;
 	else
-		group->cdev_bound += nr;
+		group->cdev_bound++;
 	mutex_unlock(&group->group_lock);
 	return ret;
 }
@@ -243,7 +250,7 @@ static void close_device(struct vfio_device *device)
 		device->ops->close_device(device);
 	device->open_count = 0;
 	swap(kvm, device->kvm);
-	binding = vfio_iommufd_take(device);
+	binding = vfio_iommufd_clear(device);
 	mutex_unlock(&device->dev_set->lock);
 
 	vfio_vm_put(kvm);
@@ -263,7 +270,7 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 		return -EINVAL;
 	if (bind->argsz > PAGE_SIZE)
 		return -E2BIG;
-	/* A part of the pointer is none */
+	/* Ignore a partially supplied token_uuid_ptr */
 	ret = copy_struct_from_user(bind, sizeof(*bind), arg,
 				    bind->argsz < sizeof(*bind) ? minsz :
 								  bind->argsz);
@@ -291,9 +298,8 @@ static int bind_locked(struct vfio_device *device,
 	struct iommufd_ctx *ctx;
 	int ret;
 
-	ret = block_group(device->group, 0);
-	if (ret)
-		return ret;
+	if (group_is_open(device->group))
+		return -EBUSY;
 	ctx = iommufd_get(bind->iommufd);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
@@ -305,7 +311,7 @@ static int bind_locked(struct vfio_device *device,
 	if (ret)
 		goto out_put;
 
-	ret = block_group(device->group, 1);
+	ret = block_group(device->group);
 	if (ret)
 		goto out_put;
 	ret = vfio_iommufd_bind(device, ctx, id);
@@ -316,7 +322,7 @@ static int bind_locked(struct vfio_device *device,
 	vfio_device_private(device)->cdev_taken = true;
 	ret = open_device(device, kvm);
 	if (ret)
-		*taken = vfio_iommufd_take(device);
+		*taken = vfio_iommufd_clear(device);
 out_put:
 	iommufd_put(ctx);
 	return ret;

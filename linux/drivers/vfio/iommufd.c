@@ -109,14 +109,14 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 }
 
 /**
- * vfio_iommufd_take - take from a device what vfio_iommufd_bind() gave it
+ * vfio_iommufd_clear - clear what vfio_iommufd_bind() has set, and return it
  * @device: device that its driver has closed, bound or not
  *
  * Context: dev_set->lock is held.
  *
  * Return: for vfio_iommufd_unbind().
  */
-struct vfio_iommufd_binding vfio_iommufd_take(struct vfio_device *device)
+struct vfio_iommufd_binding vfio_iommufd_clear(struct vfio_device *device)
 {
 	struct vfio_device_private *private = vfio_device_private(device);
 	struct vfio_iommufd_binding binding = private->binding;
@@ -130,7 +130,7 @@ struct vfio_iommufd_binding vfio_iommufd_take(struct vfio_device *device)
 
 /**
  * vfio_iommufd_unbind - end what vfio_iommufd_bind() began
- * @binding: what vfio_iommufd_take() returned
+ * @binding: what vfio_iommufd_clear() returned
  *
  * Context: unmaps and unpins what only this device has used, and waits for requests
  * that use it, which can take as long as page faults do. The lock of the set is other
@@ -180,7 +180,7 @@ int vfio_iommufd_detach(struct vfio_device *device)
 }
 
 /**
- * vfio_device_by_node - was an open device opened by its node?
+ * vfio_device_cdev_opened - was an open device opened by its node?
  * @device: device that the caller has open
  *
  * A device that was opened by its group is bound only if an iommufd is the group's
@@ -188,14 +188,14 @@ int vfio_iommufd_detach(struct vfio_device *device)
  *
  * Return: false if it was opened by its group.
  */
-bool vfio_device_by_node(struct vfio_device *device)
+bool vfio_device_cdev_opened(struct vfio_device *device)
 {
 	return vfio_device_is_bound(device) && !device->group->iommufd;
 }
-EXPORT_SYMBOL_GPL(vfio_device_by_node);
+EXPORT_SYMBOL_GPL(vfio_device_cdev_opened);
 
 /**
- * vfio_device_id_beside - what the user of a device has of another in its set
+ * vfio_iommufd_devid_of - what the user of a device has of another in its set
  * @device: device of the same set, open or not
  * @asker: physical device that was opened by its node
  *
@@ -204,20 +204,20 @@ EXPORT_SYMBOL_GPL(vfio_device_by_node);
  * Return: the id of @device in the iommufd of @asker; VFIO_PCI_DEVID_OWNED if it has
  * none, but others of its group do; else VFIO_PCI_DEVID_NOT_OWNED.
  */
-int vfio_device_id_beside(struct vfio_device *device, struct vfio_device *asker)
+int vfio_iommufd_devid_of(struct vfio_device *device, struct vfio_device *asker)
 {
 	int id = 0;
 
 	lockdep_assert_held(&asker->dev_set->lock);
 
 	if (idev_of(device))
-		id = iommufd_id_beside(idev_of(device), idev_of(asker));
+		id = iommufd_device_to_id(idev_of(device), idev_of(asker));
 	if (id)
 		return id;
 	return iommufd_has_group_of(idev_of(asker), device->dev) ?
 		       VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
 }
-EXPORT_SYMBOL_GPL(vfio_device_id_beside);
+EXPORT_SYMBOL_GPL(vfio_iommufd_devid_of);
 
 /**
  * vfio_device_enforces_coherency - can DMA of a device bypass the caches of the CPU?

@@ -33,7 +33,8 @@ void iommufd_unbind(struct iommufd_device *idev);
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id);
 int iommufd_detach(struct iommufd_device *idev);
-u32 iommufd_id_beside(struct iommufd_device *idev, struct iommufd_device *asker);
+u32 iommufd_device_to_id(struct iommufd_device *idev,
+			 struct iommufd_device *asker);
 bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev);
 bool iommufd_enforces_coherency(struct device *dev);
 

@@ -272,17 +272,18 @@ void iommufd_unbind(struct iommufd_device *idev)
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
 /**
- * iommufd_id_beside - tell the id of a device to the user of another one
+ * iommufd_device_to_id - get the id of a device, for the user of another one
  * @idev: bound device
  * @asker: the other bound device
  *
  * Return: the id, or 0 if they are not bound to the same context.
  */
-u32 iommufd_id_beside(struct iommufd_device *idev, struct iommufd_device *asker)
+u32 iommufd_device_to_id(struct iommufd_device *idev,
+			 struct iommufd_device *asker)
 {
 	return idev->ctx == asker->ctx ? idev->obj.id : 0;
 }
-EXPORT_SYMBOL_NS_GPL(iommufd_id_beside, IOMMUFD);
+EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, IOMMUFD);
 
 /**
  * iommufd_has_group_of - does the user of a device have the group of another one?
