@@ -2,11 +2,10 @@
 /*
  * /dev/vfio/devices/vfioX: one character device for each vfio device.
  *
- * Who opens the node has a file that can do nothing but bind. Binding takes the
- * device's DMA for an iommufd and opens the device; closing the file is the
- * only way to undo it. A file that has bound nothing keeps neither the device nor
- * its driver. Devices that no IOMMU protects have no node, unless they are
- * emulated and do no DMA of their own.
+ * open() gives an unbound vfio_device_file, on which only BIND_IOMMUFD works. BIND
+ * claims the DMA of the device for an iommufd and opens the device; closing the file
+ * is the only way to undo it. An unbound file does not block unbinding of the
+ * driver. Noiommu devices have no cdev.
  */
 #include <linux/cdev.h>
 #include <linux/fs.h>
@@ -19,12 +18,12 @@
 #include "vfio.h"
 
 /**
- * struct vfio_cdev - the node of a vfio device
- * @dev: the node in sysfs
- * @cdev: the node in /dev, which holds @dev. An open file holds @cdev, hence this
+ * struct vfio_cdev - the cdev of a vfio device
+ * @dev: the directory in sysfs
+ * @cdev: the cdev, which references @dev. An open file references @cdev, hence this
  *        structure, and nothing else until it binds
  * @lock: protects @device
- * @device: the device, NULL as soon as it is being unregistered
+ * @device: the device, NULL once it is being unregistered
  * @enforces_coherency: iommufd_enforces_coherency() of the device
  */
 struct vfio_cdev {
@@ -42,7 +41,7 @@ static void vfio_cdev_release(struct device *dev)
 	kfree(container_of(dev, struct vfio_cdev, dev));
 }
 
-/* Files of the node that have not begun to bind are too late */
+/* From here on BIND fails with -ENODEV */
 static void cut_off(struct vfio_cdev *cdev)
 {
 	spin_lock(&cdev->lock);
@@ -51,12 +50,11 @@ static void cut_off(struct vfio_cdev *cdev)
 }
 
 /**
- * vfio_cdev_add - add a device to sysfs, with a node if it can have one
- * @device: device whose name is set, and which may be bound from now on
+ * vfio_cdev_add - add a device to sysfs, with a cdev unless it is noiommu
+ * @device: device whose name is set. It can be bound before this returns
  *
- * A file that was opened and never bound can outlive the device by any time, so the
- * node is an object of its own: drivers expect that what they unregister is theirs
- * alone.
+ * An unbound file can outlive the device. Drivers expect that nobody references a
+ * device that they have unregistered, so the cdev is an object of its own.
  *
  * Return: 0, -ENOMEM, or the errno of cdev_device_add().
  */
@@ -88,7 +86,7 @@ int vfio_cdev_add(struct vfio_device *device)
 	if (ret) {
 		cut_off(cdev);
 		put_device(&cdev->dev);
-		/* Somebody may have bound it for all that */
+		/* The cdev was live for a moment: wait for anyone who bound it */
 		vfio_device_put_registration(device);
 		wait_for_completion(&device->comp);
 	}
@@ -97,7 +95,7 @@ int vfio_cdev_add(struct vfio_device *device)
 
 /**
  * vfio_cdev_del - undo vfio_cdev_add()
- * @device: the device, which files may still be bound to
+ * @device: the device; files may still have it bound
  */
 void vfio_cdev_del(struct vfio_device *device)
 {
@@ -108,7 +106,7 @@ void vfio_cdev_del(struct vfio_device *device)
 	put_device(&cdev->dev);
 }
 
-/* file_operations.open of the node; the group makes its files in another way */
+/* file_operations.open of the cdev; files of a group are made by GET_DEVICE_FD */
 int vfio_cdev_open(struct inode *inode, struct file *file)
 {
 	struct vfio_device_file *df;
@@ -116,7 +114,7 @@ int vfio_cdev_open(struct inode *inode, struct file *file)
 
 	cdev = container_of(inode->i_cdev, struct vfio_cdev, cdev);
 
-	/* An inode that was opened before leads here even after the node is gone */
+	/* An inode that is still in use leads here after the cdev was deleted */
 	if (!READ_ONCE(cdev->device))
 		return -ENODEV;
 
@@ -128,7 +126,7 @@ int vfio_cdev_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* What BIND holds until the file is closed: the registration and the driver */
+/* Get the references that BIND holds until close: to the registration and the driver */
 static struct vfio_device *hold_device(struct vfio_cdev *cdev)
 {
 	struct vfio_device *device;
@@ -184,8 +182,8 @@ static void unblock_group(struct vfio_group *group)
 }
 
 /*
- * Ask the driver whether the user may have the device, as the group path does
- * when the device is named there: what comes after the name is the VF token.
+ * Let the driver check the VF token, as GET_DEVICE_FD does: match() gets the name of
+ * the device, followed by the token.
  */
 static int check_token(struct vfio_device *device, const uuid_t *token)
 {
@@ -226,7 +224,7 @@ static int open_device(struct vfio_device *device, struct kvm *kvm)
 	return ret;
 }
 
-/* Leave a device that the driver has closed, or could not open, to others */
+/* Let others bind a device that the driver has closed, or could not open */
 static void release_device(struct vfio_device *device,
 			   struct vfio_iommufd_binding binding)
 {
@@ -287,8 +285,8 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 }
 
 /*
- * The checks have the order that userspace knows. What was bound is taken again if
- * the driver can't open the device.
+ * The order of the checks is ABI. If open_device() fails, *taken is the binding, which
+ * the caller has to undo without the lock.
  */
 static int bind_locked(struct vfio_device *device,
 		       const struct vfio_device_bind_iommufd *bind,
@@ -349,8 +347,8 @@ static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
 	}
 
 	/*
-	 * User memory can take any time, so not under a lock that other users
-	 * may want. The device is open, so nobody can bind it meanwhile.
+	 * A page fault can take any time, and other users need the lock of the
+	 * set. The device is open, so nobody else can bind it.
 	 */
 	if (put_user(id, out_devid)) {
 		close_device(device);
@@ -366,8 +364,8 @@ static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
  * @arg: struct vfio_device_bind_iommufd
  *
  * Return: 0, -ENODEV if the device is being or was unregistered, or an errno with
- * everything undone, so that the caller can try again. Only a VF token that the
- * driver of a PF has accepted stays in force, as in the group path.
+ * everything undone, so that the caller can try again. Exception: a VF token that a
+ * PF's driver has accepted stays in force, as in the group path.
  */
 int vfio_cdev_bind(struct vfio_device_file *df,
 		   struct vfio_device_bind_iommufd __user *arg)
@@ -395,8 +393,8 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 }
 
 /**
- * vfio_cdev_close - end what the file has bound, if it has
- * @df: file of the node that is being released
+ * vfio_cdev_close - close the device of a file, if it was bound
+ * @df: file of the cdev that is being released
  */
 void vfio_cdev_close(struct vfio_device_file *df)
 {
@@ -409,17 +407,17 @@ void vfio_cdev_close(struct vfio_device_file *df)
 }
 
 /**
- * vfio_cdev_enforces_coherency - can DMA of a file's device bypass the caches?
- * @df: file of the node, bound or not, whose device may have been unregistered
+ * vfio_cdev_enforces_coherency - does the IOMMU keep DMA of the device coherent?
+ * @df: file of the cdev, bound or not; the device may have been unregistered
  *
- * Return: false if it can.
+ * Return: false if the device can bypass the CPU caches.
  */
 bool vfio_cdev_enforces_coherency(struct vfio_device_file *df)
 {
 	return df->cdev->enforces_coherency;
 }
 
-/* A structure that will not grow, has no flags yet, and begins with both */
+/* Copy a struct of fixed size that begins with argsz and flags, which must be 0 */
 static int copy_cmd(void *cmd, void __user *arg, size_t size)
 {
 	struct {
@@ -456,8 +454,8 @@ static int detach(struct vfio_device *device, void __user *arg)
 }
 
 /**
- * vfio_cdev_ioctl - ioctls that only files of the node have
- * @df: file that was given access
+ * vfio_cdev_ioctl - ioctls that only files of the cdev have
+ * @df: file whose access is granted
  * @cmd: ioctl
  * @arg: its argument
  *
@@ -485,7 +483,7 @@ static char *cdev_devnode(struct device *dev, umode_t *mode)
 }
 
 /**
- * vfio_cdev_init - prepare for nodes
+ * vfio_cdev_init - reserve the device numbers of the cdevs
  * @class: class of the vfio devices
  *
  * Return: 0 or the errno of alloc_chrdev_region().

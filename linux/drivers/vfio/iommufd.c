@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bridge from a vfio device to what iommufd knows of it.
+ * The binding of a vfio device to an iommufd.
  *
- * The DMA of a physical device goes through the IOMMU, so it is bound. An
- * emulated device has an access instead, through which its driver reaches memory.
- * Either is there from the first open to the last close. Who opened the device by
- * its node says where it is attached; who opened it by its group, to which an
- * iommufd was given as a container, has it attached to the IOAS that stands for
- * the container.
+ * A physical device is bound with iommufd_bind(). An emulated one gets an access,
+ * through which its driver pins and copies memory. The binding lasts from the first
+ * open to the last close. A device that was opened through its cdev is attached by
+ * ATTACH_IOMMUFD_PT. A device that was opened through its group is attached, when
+ * it is opened, to the IOAS that stands for the container.
  */
 #include <linux/capability.h>
 #include <linux/iommufd.h>
@@ -30,14 +29,14 @@ static struct iommufd_device *idev_of(struct vfio_device *device)
 	return vfio_device_private(device)->binding.device;
 }
 
-/* iommufd_access_ops.unpin; the driver is open until vfio_iommufd_stop() */
+/* iommufd_access_ops.unpin; the device is open until vfio_iommufd_stop() */
 static void unpin(void *owner, unsigned long iova, unsigned long length)
 {
 	struct vfio_device *device = owner;
 
 	if (!device->ops->dma_unmap)
 		return;
-	/* As a container of VFIO has it, which drivers may rely on */
+	/* Drivers may rely on one call at a time, as type1 makes them */
 	mutex_lock(&vfio_device_private(device)->dma_unmap_lock);
 	device->ops->dma_unmap(device, iova, length);
 	mutex_unlock(&vfio_device_private(device)->dma_unmap_lock);
@@ -48,8 +47,8 @@ static const struct iommufd_access_ops access_ops = {
 };
 
 /**
- * vfio_iommufd_init - prepare a device for the calls below
- * @device: device that is being made
+ * vfio_iommufd_init - allocate the private part of a device
+ * @device: device that is being initialized
  *
  * Return: 0 or -ENOMEM.
  */
@@ -68,7 +67,7 @@ int vfio_iommufd_init(struct vfio_device *device)
 
 /**
  * vfio_iommufd_cleanup - undo vfio_iommufd_init()
- * @device: device that nobody can find any more, neither in its set
+ * @device: device that nobody can find any more, not even in its dev_set
  */
 void vfio_iommufd_cleanup(struct vfio_device *device)
 {
@@ -77,7 +76,7 @@ void vfio_iommufd_cleanup(struct vfio_device *device)
 }
 
 /**
- * vfio_iommufd_bind - let a device belong to an iommufd
+ * vfio_iommufd_bind - bind a device to an iommufd
  * @device: device that is not bound
  * @ctx: the iommufd
  * @id: the device's id in there
@@ -129,12 +128,11 @@ struct vfio_iommufd_binding vfio_iommufd_clear(struct vfio_device *device)
 }
 
 /**
- * vfio_iommufd_unbind - end what vfio_iommufd_bind() began
+ * vfio_iommufd_unbind - undo vfio_iommufd_bind()
  * @binding: what vfio_iommufd_clear() returned
  *
- * Context: unmaps and unpins what only this device has used, and waits for requests
- * that use it, which can take as long as page faults do. The lock of the set is other
- * users' too, so no lock is held.
+ * Context: waits for requests on the device, which can take as long as page faults
+ * do. Must not be called with dev_set->lock held, since other users need it.
  */
 void vfio_iommufd_unbind(struct vfio_iommufd_binding binding)
 {
@@ -164,7 +162,7 @@ int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 }
 
 /**
- * vfio_iommufd_detach - keep a bound device from memory
+ * vfio_iommufd_detach - detach a bound device
  * @device: bound device; the caller's file keeps it so
  *
  * Context: may call the driver's dma_unmap.
@@ -220,11 +218,11 @@ int vfio_iommufd_devid_of(struct vfio_device *device, struct vfio_device *asker)
 EXPORT_SYMBOL_GPL(vfio_iommufd_devid_of);
 
 /**
- * vfio_device_enforces_coherency - can DMA of a device bypass the caches of the CPU?
+ * vfio_device_enforces_coherency - does the IOMMU keep DMA of a device coherent?
  * @device: device, bound or not
  *
- * Return: false if it can, and for an emulated device, whose driver may let any
- * hardware reach memory.
+ * Return: false if DMA can bypass the CPU caches; also for an emulated device, since
+ * its driver may let any hardware do DMA.
  */
 bool vfio_device_enforces_coherency(struct vfio_device *device)
 {
@@ -232,10 +230,10 @@ bool vfio_device_enforces_coherency(struct vfio_device *device)
 }
 
 /**
- * vfio_group_enforces_coherency - the same for all devices of a group
+ * vfio_group_enforces_coherency - does the IOMMU keep DMA of a group coherent?
  * @group: the group
  *
- * Return: true if none of its devices can, and there is one.
+ * Return: true if it does for each registered device, and there is at least one.
  */
 bool vfio_group_enforces_coherency(struct vfio_group *group)
 {
@@ -252,11 +250,11 @@ bool vfio_group_enforces_coherency(struct vfio_group *group)
 }
 
 /**
- * vfio_iommufd_stop - give a driver no more memory, and call it no more
+ * vfio_iommufd_stop - stop the access of an emulated device
  * @device: device about to be closed for the last time
  *
- * What the driver of an emulated device has pinned stays until it has closed the
- * device: until then the device may still run on it.
+ * From here on its driver can pin nothing and is not asked to unpin. Pinned pages
+ * stay until the driver has closed the device, which may use them until then.
  */
 void vfio_iommufd_stop(struct vfio_device *device)
 {
@@ -264,7 +262,7 @@ void vfio_iommufd_stop(struct vfio_device *device)
 		iommufd_access_stop(access_of(device));
 }
 
-/* A kernel of 32 bit can know longer addresses of DMA than an IOAS has */
+/* On 32 bits dma_addr_t can be wider than an IOVA of an IOAS */
 static bool can_be_mapped(dma_addr_t iova)
 {
 	return iova == (unsigned long)iova;
@@ -405,8 +403,8 @@ int vfio_group_bind_device(struct vfio_device *device)
  * vfio_group_attach_device - attach a device that is opened by its group
  * @device: device that the caller has opened
  *
- * If others open it at the same time each of them waits until it is attached, and
- * who finds that it is not tries again.
+ * If several processes open it at the same time, each waits until it is attached,
+ * and tries itself if the attach before has failed.
  * Context: sleeps as long as page faults take, so no other lock is held.
  *
  * Return: 0, -ENODEV the iommufd has no IOAS for a container any more, -EINTR, or the
