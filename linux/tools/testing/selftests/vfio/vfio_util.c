@@ -205,7 +205,7 @@ int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 }
 
 /* The first of all devices whose class is this, as in 0x010802 */
-int find_pci_class(struct pci_dev *dev, const char *class)
+int find_pci_class_nth(struct pci_dev *dev, const char *class, int n)
 {
 	struct dirent **list;
 	int nr, i, ret = -1;
@@ -217,7 +217,7 @@ int find_pci_class(struct pci_dev *dev, const char *class)
 
 		snprintf(path, sizeof(path), PCI "/%s/class", list[i]->d_name);
 		if (ret && !read_line(path, line, sizeof(line)) &&
-		    !strcmp(line, class) &&
+		    !strcmp(line, class) && !n-- &&
 		    sscanf(list[i]->d_name, "%15s", dev->bdf) == 1) {
 			dev->group = group_of(dev);
 			ret = 0;
@@ -227,6 +227,11 @@ int find_pci_class(struct pci_dev *dev, const char *class)
 	if (nr >= 0)
 		free(list);
 	return ret;
+}
+
+int find_pci_class(struct pci_dev *dev, const char *class)
+{
+	return find_pci_class_nth(dev, class, 0);
 }
 
 /* To a file of the device in sysfs: reset, remove */

@@ -66,6 +66,7 @@ int find_edu_alone(struct pci_dev *dev);
 int find_edu_pair(struct pci_dev *a, struct pci_dev *b);
 int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b);
 int find_pci_class(struct pci_dev *dev, const char *class);
+int find_pci_class_nth(struct pci_dev *dev, const char *class, int n);
 int bind_driver(const struct pci_dev *dev, const char *driver);
 int bind_vfio_pci(struct pci_dev *dev);
 int unbind_driver(const struct pci_dev *dev);
