@@ -84,14 +84,6 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 			       GFP_KERNEL_ACCOUNT));
 }
 
-static void init_store(struct iommufd_pages *pages)
-{
-	if (is_small(pages))
-		pages->chunk = NULL;
-	else
-		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
-}
-
 /* A store that failed can leave nodes without an entry */
 static void destroy_store(struct iommufd_pages *pages)
 {
@@ -358,19 +350,16 @@ static int deny_sealing(struct file *file)
 	return mapping_map_writable(file->f_mapping);
 }
 
-/*
- * Look at a file that is to be mapped: *file is what iommufd_pages::file is to be, and
- * place->mmio is set if it is memory of a device
- */
-static int open_file(struct file **file, const struct iommufd_mapping *map,
-		     struct iommufd_place *place)
+/* Find out what memory of a file is, and how it is held */
+static int open_file(struct iommufd_pages *pages, struct file *file,
+		     const struct iommufd_mapping *map)
 {
-	bool writable = map->flags & IOMMU_IOAS_MAP_WRITEABLE;
-	bool sealable = is_hugetlb(*file) || is_shmem(*file);
+	bool sealable = is_hugetlb(file) || is_shmem(file);
+	struct iommufd_place place = {};
 	int ret;
 
 	if (!sealable) {
-		ret = iommufd_mmio_of_file(*file, map->start, map->length, place);
+		ret = iommufd_mmio_of_file(file, map->start, map->length, &place);
 		if (ret)
 			return ret;
 		/*
@@ -378,21 +367,25 @@ static int open_file(struct file **file, const struct iommufd_mapping *map,
 		 * could keep this context open: it can be the context's own, or
 		 * of a device that is bound to it
 		 */
-		if (!place->mmio) {
-			*file = ERR_PTR(-EINVAL);
+		if (!place.mmio) {
+			pages->file = ERR_PTR(-EINVAL);
 			return 0;
 		}
 	}
 
 	/* As in mmap(), whatever the direction: a copy can have another */
-	ret = (*file)->f_mode & FMODE_READ ? 0 : -EPERM;
-	if (!ret && writable)
-		ret = sealable ? deny_sealing(*file) :
-			(*file)->f_mode & FMODE_WRITE ? 0 : -EPERM;
-	if (!sealable) {
-		if (ret)
-			iommufd_mmio_put(place->mmio);
-		*file = NULL;
+	ret = file->f_mode & FMODE_READ ? 0 : -EPERM;
+	if (!ret && pages->writable)
+		ret = sealable ? deny_sealing(file) :
+			file->f_mode & FMODE_WRITE ? 0 : -EPERM;
+	if (ret) {
+		if (place.mmio)
+			iommufd_mmio_put(place.mmio);
+	} else if (place.mmio) {
+		pages->is_mmio = true;
+		pages->place = place;
+	} else {
+		pages->file = get_file(file);
 	}
 	return ret;
 }
@@ -417,7 +410,6 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 {
 	bool writable = map->flags & IOMMU_IOAS_MAP_WRITEABLE;
 	unsigned long uva = map->start, length = map->length;
-	struct iommufd_place place = {};
 	struct iommufd_owner *owner;
 	struct iommufd_pages *pages;
 	int ret;
@@ -430,12 +422,6 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		ret = PTR_ERR(owner);
 		goto err_free;
 	}
-	if (file) {
-		ret = open_file(&file, map, &place);
-		if (ret)
-			goto err_owner;
-	}
-
 	*pages = (struct iommufd_pages){
 		.refs = REFCOUNT_INIT(1),
 		.needs = RB_ROOT_CACHED,
@@ -451,16 +437,16 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 		},
 	};
 	mutex_init(&pages->lock);
-	if (place.mmio) {
-		pages->is_mmio = true;
-		pages->place = place;
-	} else {
-		init_store(pages);
+	if (file) {
+		ret = open_file(pages, file, map);
+		if (ret)
+			goto err_owner;
 	}
+	if (!pages->is_mmio && !is_small(pages))
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 	if (!capable(CAP_IPC_LOCK))
 		pages->charge = map->charge_mm ? IOMMUFD_CHARGE_MM :
 						 IOMMUFD_CHARGE_USER;
-	pages->file = IS_ERR_OR_NULL(file) ? file : get_file(file);
 	return pages;
 
 err_owner:
@@ -1068,14 +1054,17 @@ static void forget_mmio(struct iommufd_pages *pages)
 	iommufd_mmio_put(pages->place.mmio);
 	pages->is_mmio = false;
 	pages->found = false;
-	init_store(pages);
+	if (is_small(pages))
+		pages->chunk = NULL;
+	else
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 }
 
 /*
  * Pinning has failed: find out whether the whole range is memory of a device. @lock is
  * not held
  */
-static int find_mmio(struct iommufd_pages *pages)
+static noinline int find_mmio(struct iommufd_pages *pages)
 {
 	struct iommufd_place place;
 	int ret;
@@ -1184,14 +1173,16 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 	while ((npages = find_hole(pages, &index, last))) {
 		npages = iommufd_test_limit(npages);
 		mutex_unlock(&pages->lock);
-		cond_resched();
+		if (index != first)
+			cond_resched();
 		ret = pin_list(pages, index, npages, list_in(runs, npages));
-		if (ret == -EFAULT && !pages->file) {
+		if (unlikely(ret == -EFAULT) && !pages->file) {
 			ret = find_mmio(pages);
-			npages = 0;
+			mutex_lock(&pages->lock);
+			break;
 		}
 		mutex_lock(&pages->lock);
-		if (npages && !ret)
+		if (!ret)
 			ret = store_list(pages, index, npages, runs);
 		if (ret)
 			break;

@@ -299,7 +299,7 @@ int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	int prot = prot_of(area);
 	int ret;
 
-	while (done < length) {
+	for (;;) {
 		unsigned long first = cur.index, bytes, last, mapped;
 
 		/* No page goes beyond a window, so runs need not either */
@@ -310,7 +310,9 @@ int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		ret = map_runs(hwpt, area, area->start + done, runs, offset,
 			       min(bytes, length - done), prot, &mapped);
 		done += mapped;
-		if (!ret && done < length && fatal_signal_pending(current) &&
+		if (!ret && done == length)
+			return 0;
+		if (!ret && fatal_signal_pending(current) &&
 		    !area->pages->is_mmio)
 			ret = -EINTR;
 		if (ret) {
@@ -320,5 +322,4 @@ int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 		offset = 0;
 		cond_resched();
 	}
-	return 0;
 }
