@@ -15,7 +15,7 @@ V ?= plain
 ARCH ?= x86
 T ?=
 TIMES ?= 25
-RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,mock-race
+RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,p2p-race,p2p-threads,mock-race
 export KSRC A PEER ARCH KERNEL
 ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
 $(error no architecture is called $(ARCH); there are: x86 arm64)

@@ -21,6 +21,7 @@
 #include "../iommu/fault_util.h"
 #include "../kselftest_harness.h"
 #include "kvm_util.h"
+#include "p2p_util.h"
 #include "reset_util.h"
 #include "vfio_util.h"
 
@@ -34,6 +35,8 @@ FIXTURE(fault)
 	__u32 dev_id;
 	int vfio;
 	long kvm_users;
+	struct target target;
+	int dma_buf;
 	char *buf;
 	size_t length;
 	long pinned;
@@ -136,7 +139,7 @@ static int undo_map(void *arg)
 	return ioas_unmap(self->iommufd, self->ioas, 0, ~0UL);
 }
 
-static const struct request map = { make_map, undo_map, is_as_before, true };
+static const struct request map_ = { make_map, undo_map, is_as_before, true };
 
 static int make_attach(void *arg)
 {
@@ -383,7 +386,7 @@ TEST_F(fault, bind_for_a_machine)
 /* Without a device a mapping is a note */
 TEST_F(fault, map_without_device)
 {
-	EXPECT_LT(0, sweep(self, &map));
+	EXPECT_LT(0, sweep(self, &map_));
 	EXPECT_EQ(0, undo_map(self));
 }
 
@@ -392,7 +395,7 @@ TEST_F(fault, map_with_device)
 {
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
-	EXPECT_LT(5, sweep(self, &map));
+	EXPECT_LT(5, sweep(self, &map_));
 	EXPECT_EQ(self->pinned + (long)self->length / 1024,
 		  status_kb("VmPin"));
 	EXPECT_EQ(0, undo_map(self));
@@ -410,7 +413,7 @@ TEST_F(fault, failed_map_leaves_nothing_mapped)
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
 	ASSERT_EQ(0, edu_open(&edu, self->device));
-	EXPECT_LT(5, sweep(self, &map));
+	EXPECT_LT(5, sweep(self, &map_));
 	ASSERT_EQ(0, undo_map(self));
 
 	memset(self->buf, 0x11, self->length);
@@ -448,6 +451,188 @@ TEST_F(fault, hwpt_alloc)
 	EXPECT_LT(5, sweep(self, &hwpt));
 	EXPECT_EQ(0, undo_hwpt(self));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/*
+ * The registers of a device, mapped for another one: one of the pair, and the one alone
+ */
+#define REGISTERS 0x100000UL
+
+static int open_registers(struct _test_data_fault *self)
+{
+	struct target *target = &self->target;
+	struct pci_dev other;
+
+	return find_edu_pair(&target->dev, &other) ||
+	       bind_vfio_pci(&target->dev) || bind_vfio_pci(&other) ||
+	       target_open(target, NULL, VFIO_PCI_BAR0_REGION_INDEX, REGISTERS);
+}
+
+static int make_map_registers(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return ioas_map(self->iommufd, self->ioas, self->target.bar, REGISTERS,
+			SZ_2M, MAP_RW);
+}
+
+static const struct request map_registers = {
+	make_map_registers, undo_map, is_as_before, true,
+};
+
+static int make_dma_buf(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	self->dma_buf = dma_buf_of(self->target.device,
+				   VFIO_PCI_BAR0_REGION_INDEX, 0, REGISTERS);
+	return self->dma_buf < 0 ? -1 : 0;
+}
+
+static int undo_dma_buf(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return close(self->dma_buf);
+}
+
+/* The lowest number is free, so no file was left open */
+static int no_file_is_left(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	int fd = dup(self->iommufd);
+
+	close(fd);
+	return fd != self->group || is_as_before(self);
+}
+
+static const struct request dma_buf = {
+	make_dma_buf, undo_dma_buf, no_file_is_left,
+};
+
+static int make_map_dma_buf(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return map_file_at(self->iommufd, self->ioas, MAP_RW, self->dma_buf, 0,
+			   REGISTERS, SZ_2M);
+}
+
+static const struct request map_dma_buf = {
+	make_map_dma_buf, undo_map, is_as_before, true,
+};
+
+static int make_copy_registers(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return copy_at(self->iommufd, self->ioas, self->ioas, MAP_RW, REGISTERS,
+		       SZ_1G, SZ_2M);
+}
+
+static int undo_copy_registers(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	/* All but the answer may have been done, or not even that */
+	return ioas_unmap(self->iommufd, self->ioas, SZ_1G, REGISTERS) &&
+	       errno != ENOENT;
+}
+
+static const struct request copy_registers = {
+	make_copy_registers, undo_copy_registers, is_as_before, true,
+};
+
+/* By both doors, and a copy of it; nothing is ever pinned */
+TEST_F(fault, map_registers)
+{
+	ASSERT_EQ(0, open_registers(self));
+	ASSERT_EQ(0, make_bind(self));
+	ASSERT_EQ(0, make_attach(self));
+	EXPECT_LT(3, sweep(self, &map_registers));
+	EXPECT_LT(1, sweep(self, &copy_registers));
+	EXPECT_EQ(0, undo_map(self));
+
+	/* What a file that is left open would have */
+	self->group = dup(self->iommufd);
+	close(self->group);
+	EXPECT_LT(5, sweep(self, &dma_buf));
+	EXPECT_LT(2, sweep(self, &map_dma_buf));
+	EXPECT_EQ(0, undo_map(self));
+	EXPECT_EQ(0, undo_dma_buf(self));
+	target_close(&self->target);
+}
+
+/* An attach finds the registers and maps them, beside memory */
+TEST_F(fault, attach_with_registers)
+{
+	ASSERT_EQ(0, open_registers(self));
+	ASSERT_EQ(0, make_dma_buf(self));
+	ASSERT_EQ(0, make_map_registers(self));
+	ASSERT_EQ(0, copy_at(self->iommufd, self->ioas, self->ioas, MAP_RW,
+			     REGISTERS, SZ_1G, SZ_2M));
+	ASSERT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW,
+				 self->dma_buf, 0, REGISTERS, 2 * SZ_1G));
+	ASSERT_EQ(0, make_bind(self));
+	EXPECT_LT(8, sweep(self, &attach));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, undo_attach(self));
+	EXPECT_EQ(0, undo_dma_buf(self));
+	target_close(&self->target);
+}
+
+/*
+ * Who switches decoding on does not fail for what others have mapped. That can be missing
+ * then, the kernel says so, and it is there when decoding was off and on once more
+ */
+TEST_F(fault, registers_come_back)
+{
+	struct target *target = &self->target;
+	int n, nr_missing = 0;
+	struct edu edu;
+	__u32 value;
+	char *ram;
+
+	ASSERT_EQ(0, open_registers(self));
+	value = get_register(target->bar);
+	ASSERT_EQ(0, make_bind(self));
+	ASSERT_EQ(0, make_attach(self));
+	ASSERT_EQ(0, edu_open(&edu, self->device));
+	ram = map_anon(PAGE);
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, ram, PAGE, RAM, MAP_RW));
+
+	for (n = 1; n < MANY; n++) {
+		/* Where no page table is yet */
+		__u64 iova = (4 + n) * SZ_1G;
+		bool failed, is_on;
+		int kmsg = kmsg_open();
+
+		ASSERT_TRUE(decode(target, false));
+		ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, target->bar,
+				      REGISTERS, iova, MAP_RW));
+		ASSERT_EQ(0, fail_nth(n));
+		is_on = decode(target, true);
+		failed = has_failed();
+		if (!is_on)
+			ASSERT_TRUE(failed && decode(target, true));
+		if (!reads_value(&edu, ram, iova, value)) {
+			EXPECT_TRUE(failed && is_on);
+			EXPECT_TRUE(kmsg_has(kmsg, "did not come back"));
+			nr_missing++;
+			ASSERT_TRUE(decode(target, false));
+			ASSERT_TRUE(decode(target, true));
+			ASSERT_TRUE(reads_value(&edu, ram, iova, value));
+		}
+		close(kmsg);
+		ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova,
+					REGISTERS));
+		if (!failed)
+			break;
+	}
+	EXPECT_GT(MANY, n);
+	EXPECT_LT(1, nr_missing);
+	edu_close(&edu);
+	target_close(target);
 }
 
 TEST_HARNESS_MAIN

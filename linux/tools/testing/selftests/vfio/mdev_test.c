@@ -19,6 +19,7 @@
 
 #include "../kselftest_harness.h"
 #include "../../../../samples/vfio-mdev/mdpin.h"
+#include "p2p_util.h"
 #include "vfio_util.h"
 
 #define NR_PAGES 16
@@ -161,8 +162,8 @@ static int reopen_way(struct way *w)
 }
 
 /* @flags: those of iommufd */
-static int map_at(struct way *w, void *va, size_t length, __u64 iova,
-		  __u32 flags)
+static int map_way(struct way *w, void *va, size_t length, __u64 iova,
+		   __u32 flags)
 {
 	__u32 legacy = 0;
 
@@ -175,7 +176,7 @@ static int map_at(struct way *w, void *va, size_t length, __u64 iova,
 	return legacy_map(w->legacy.container, va, length, iova, legacy);
 }
 
-static int unmap_at(struct way *w, __u64 iova, size_t length)
+static int unmap_way(struct way *w, __u64 iova, size_t length)
 {
 	if (w->iommufd >= 0)
 		return ioas_unmap(w->iommufd, w->ioas, iova, length);
@@ -254,9 +255,9 @@ FIXTURE_TEARDOWN(mdpin)
 }
 
 #define MAP(_va, _length, _iova, _flags)                                       \
-	map_at(&self->way, _va, _length, _iova, _flags)
+	map_way(&self->way, _va, _length, _iova, _flags)
 #define MAP_ALL() MAP(self->mem, MEM_SIZE, IOVA, MAP_RW)
-#define UNMAP_ALL() unmap_at(&self->way, IOVA, MEM_SIZE)
+#define UNMAP_ALL() unmap_way(&self->way, IOVA, MEM_SIZE)
 
 /* Pages that the process is charged for */
 #define CHARGED() (status_kb(variant->pinned) * 1024 / PAGE)
@@ -474,7 +475,7 @@ TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 	/* Some of it more than once */
 	ASSERT_EQ(0, PIN(IOVA + 4 * PAGE, 1));
 	EXPECT_EQ(3, CHARGED());
-	EXPECT_EQ(0, unmap_at(&self->way, OTHER, PAGE));
+	EXPECT_EQ(0, unmap_way(&self->way, OTHER, PAGE));
 	EXPECT_EQ(0, STATE().notices);
 
 	EXPECT_EQ(0, UNMAP_ALL());
@@ -1153,6 +1154,70 @@ TEST_F(shared, pinned_page_stays_when_devices_leave)
 	EXPECT_EQ(NR_PAGES, CHARGED());
 	ASSERT_EQ(0, detach_pt(self->edu_device));
 	EXPECT_EQ(0, CHARGED());
+}
+
+/* Nobody gets hold of one page of it, in whichever way */
+static bool is_out_of_reach(int device, __u64 iova)
+{
+	__u32 flags;
+
+	for (flags = 0; flags <= MDPIN_FLAG_WORKER; flags += MDPIN_FLAG_WORKER)
+		if (!command(device, MDPIN_PIN, flags, iova, 1) ||
+		    errno != EINVAL ||
+		    !command(device, MDPIN_PIN, flags | MDPIN_FLAG_WRITE, iova, 1) ||
+		    errno != EINVAL ||
+		    !command(device, MDPIN_READ, flags, iova, 4) ||
+		    errno != EINVAL ||
+		    !command(device, MDPIN_WRITE, flags, iova, 4) ||
+		    errno != EINVAL)
+			return false;
+	return true;
+}
+
+/*
+ * Registers that a page table has are no memory for drivers, mapped by their address or by
+ * a dma-buf; and by that they never are (trap N10)
+ */
+TEST_F(shared, registers_are_EINVAL)
+{
+	const __u64 by_address = OTHER, by_dma_buf = OTHER + PAGE;
+	int device = self->edu_device, dma_buf;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	ASSERT_EQ(0, MAP(self->mem, PAGE, OTHER - PAGE));
+	ASSERT_EQ(0, MAP(self->edu.regs, PAGE, by_address));
+	dma_buf = dma_buf_of(device, VFIO_PCI_BAR0_REGION_INDEX, 0, PAGE);
+	ASSERT_LE(0, dma_buf);
+	ASSERT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW, dma_buf, 0,
+				 PAGE, by_dma_buf));
+	EXPECT_TRUE(is_out_of_reach(self->device, by_address));
+	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
+	/* What comes before it is given back */
+	EXPECT_ERRNO(EINVAL, PIN(OTHER - PAGE, 2));
+	EXPECT_ERRNO(EINVAL, DMA_WRITE(0, OTHER - 4, 8));
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(1, CHARGED());
+
+	/* While they are not there as well */
+	ASSERT_EQ(0, change_command(device, 0, PCI_COMMAND_MEMORY));
+	EXPECT_TRUE(is_out_of_reach(self->device, by_address));
+	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
+	ASSERT_EQ(0, change_command(device, PCI_COMMAND_MEMORY, 0));
+
+	/* And when no page table has them, but then the program's own address is that */
+	ASSERT_EQ(0, detach_pt(device));
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
+	EXPECT_ERRNO(EINVAL, PIN(by_address, 1));
+	EXPECT_ERRNO(EINVAL, PIN_WRITE(by_address, 1));
+	EXPECT_EQ(0, STATE().pins);
+	EXPECT_EQ(0, CHARGED());
+	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));
+	EXPECT_EQ(0, UNMAP(by_address, 2 * PAGE));
+	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(1, CHARGED());
+	close(dma_buf);
 }
 
 /* A UART, of a driver that knows nothing of memory */

@@ -17,6 +17,14 @@
 #include "../iommu/iommufd_util.h"
 #include "vfio_util.h"
 
+/* Where memory of the test is, and how much of it a transfer moves */
+#define RAM 0x40000000UL
+#define SHORT 64
+
+/* What the ivshmem device of the test machine has, and how much of it is looked at */
+#define MEMORY_BAR VFIO_PCI_BAR2_REGION_INDEX
+#define WINDOW (4 * SZ_2M)
+
 /* A header of a kernel that has the interface says the same */
 struct dma_buf_request {
 	struct vfio_device_feature head;
@@ -97,6 +105,80 @@ static inline bool decode(struct target *t, bool on)
 {
 	return !change_command(t->device, on ? PCI_COMMAND_MEMORY : 0,
 			       on ? 0 : PCI_COMMAND_MEMORY);
+}
+
+/*
+ * The registers go and come
+ */
+
+static inline int take_decoding(struct target *target)
+{
+	return decode(target, false) ? 0 : -1;
+}
+
+static inline int give_decoding(struct target *target)
+{
+	return decode(target, true) ? 0 : -1;
+}
+
+static inline int reset_device(struct target *target)
+{
+	return ioctl(target->device, VFIO_DEVICE_RESET);
+}
+
+static inline int low_power(struct target *target, __u32 feature)
+{
+	struct vfio_device_feature cmd = {
+		.argsz = sizeof(cmd),
+		.flags = VFIO_DEVICE_FEATURE_SET | feature,
+	};
+
+	return ioctl(target->device, VFIO_DEVICE_FEATURE, &cmd);
+}
+
+static inline int enter_low_power(struct target *target)
+{
+	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+}
+
+static inline int exit_low_power(struct target *target)
+{
+	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+}
+
+/* Have a device write a pattern to an IOVA, and read what is there */
+static inline int write_to(struct edu *edu, char *ram, __u64 iova,
+			   unsigned int seed)
+{
+	fill_pattern(ram, SHORT, seed);
+	return edu_dma_from_ram(edu, RAM, SHORT) ||
+	       edu_dma_to_ram(edu, iova, SHORT) ? -1 : 0;
+}
+
+static inline bool reads_from(struct edu *edu, char *ram, __u64 iova,
+			      unsigned int seed)
+{
+	memset(ram, 0x5a, SHORT);
+	return !edu_dma_from_ram(edu, iova, SHORT) &&
+	       !edu_dma_to_ram(edu, RAM, SHORT) && is_pattern(ram, SHORT, seed);
+}
+
+/* Does a device that writes reach the memory, which is on the way there? */
+static inline bool does_reach(struct edu *edu, char *ram, __u64 iova,
+			      struct target *target, size_t offset,
+			      unsigned int seed)
+{
+	return !write_to(edu, ram, iova + offset, seed) &&
+	       is_pattern(target->bar + offset, SHORT, seed);
+}
+
+/* Does a device that reads a register find this? */
+static inline bool reads_value(struct edu *edu, char *ram, __u64 iova,
+			       __u32 value)
+{
+	memset(ram, 0x5a, 4);
+	return !edu_dma_from_ram(edu, iova, 4) &&
+	       !edu_dma_to_ram(edu, RAM, 4) && get_register(ram) == value;
 }
 
 #endif
