@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../iommu/iommufd_util.h"
+#include "p2p_util.h"
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
@@ -337,20 +337,21 @@ TEST_F(client, cloud_hypervisor)
 	EXPECT_EQ(0, detach_pt(self->device));
 }
 
-/* Maps registers of the device for others, and goes on without if it can't */
+/* Maps registers of the device for others, by a dma-buf */
 TEST_F(client, openvmm)
 {
-	struct edu edu;
+	int dmabuf;
 
 	ASSERT_EQ(0, IOAS_ALLOC());
 	ASSERT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW, self->memfd,
 				 0, RAM, 0));
 	ASSERT_EQ(0, BIND());
 	ASSERT_EQ(0, ATTACH(self->ioas));
-	ASSERT_EQ(0, edu_open(&edu, self->device));
-	EXPECT_ERRNO(EFAULT, map_at(self->iommufd, self->ioas,
-				    (uintptr_t)edu.regs, PAGE, SZ_1G));
-	edu_close(&edu);
+	dmabuf = dma_buf_of(self->device, VFIO_PCI_BAR0_REGION_INDEX, 0, PAGE);
+	ASSERT_LE(0, dmabuf);
+	EXPECT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW, dmabuf, 0,
+				 PAGE, SZ_1G));
+	close(dmabuf);
 	EXPECT_TRUE(dma_arrives(self, 0));
 }
 
