@@ -12,7 +12,8 @@
  *	mdpin-bare	is registered as a physical device, which has no business to
  *			pin; without an IOMMU, so it needs enable_unsafe_noiommu_mode
  *
- * The device can be migrated: its data is saved and restored.
+ * It is a PCI device without interrupts, which QEMU can give to a guest. It can be
+ * migrated: its data is saved and restored.
  */
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
@@ -24,15 +25,21 @@
 #include <linux/mdev.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
 #include <linux/workqueue.h>
 
+#include <asm/unaligned.h>
+
 #include "mdpin.h"
 
 #define MAX_PINS 1024
+
+/* Where the configuration space is in the device's file, behind the BAR */
+#define CONFIG_OFFSET MDPIN_BAR_SIZE
 
 /* One for each time that a page is pinned */
 struct mdpin_pin {
@@ -61,11 +68,16 @@ struct mdpin_transfer {
 	struct mdpin_image image;
 };
 
-/* @found: what is being pinned */
+/*
+ * @cmd: what has been written of one that is written in parts
+ * @found: what is being pinned
+ */
 struct mdpin {
 	struct vfio_device vdev;
 	bool open;
 	u8 data[MDPIN_DATA_SIZE];
+	u8 config[PCI_CFG_SPACE_SIZE];
+	struct mdpin_cmd cmd;
 	unsigned int sleep;
 
 	/* Held to read while a command is executed. Protects the state and its file */
@@ -252,24 +264,54 @@ static int do_cmd_if_running(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 	return ret;
 }
 
+/* A guest can't write all of a command at once */
+static int write_cmd(struct mdpin *mdpin, const char __user *buf, size_t offset,
+		     size_t count)
+{
+	struct mdpin_cmd cmd = mdpin->cmd;
+
+	if (copy_from_user((char *)&cmd + offset, buf, count))
+		return -EFAULT;
+	if (offset + count == sizeof(cmd))
+		return do_cmd_if_running(mdpin, &cmd);
+	mdpin->cmd = cmd;
+	return 0;
+}
+
+/* All but the command register can only be read */
+static int write_config(struct mdpin *mdpin, const char __user *buf,
+			size_t offset, size_t count)
+{
+	__le16 command;
+
+	if (offset != PCI_COMMAND || count != sizeof(command))
+		return 0;
+	if (copy_from_user(&command, buf, count))
+		return -EFAULT;
+	memcpy(mdpin->config + offset, &command, count);
+	return 0;
+}
+
+static bool is_in(loff_t pos, size_t count, loff_t offset, size_t size)
+{
+	return pos >= offset && pos < offset + size &&
+	       count <= offset + size - pos;
+}
+
 static ssize_t mdpin_write(struct vfio_device *vdev, const char __user *buf,
 			   size_t count, loff_t *ppos)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
-	struct mdpin_cmd cmd;
 	int ret = 0;
 
-	if (*ppos == MDPIN_CMD && count == sizeof(cmd)) {
-		if (copy_from_user(&cmd, buf, count))
-			return -EFAULT;
-		ret = do_cmd_if_running(mdpin, &cmd);
-	} else if (*ppos < MDPIN_DATA_SIZE &&
-		   count <= MDPIN_DATA_SIZE - *ppos) {
-		if (copy_from_user(mdpin->data + *ppos, buf, count))
-			return -EFAULT;
-	} else {
-		return -EINVAL;
-	}
+	if (is_in(*ppos, count, MDPIN_CMD, sizeof(mdpin->cmd)))
+		ret = write_cmd(mdpin, buf, *ppos - MDPIN_CMD, count);
+	else if (is_in(*ppos, count, CONFIG_OFFSET, sizeof(mdpin->config)))
+		ret = write_config(mdpin, buf, *ppos - CONFIG_OFFSET, count);
+	else if (!is_in(*ppos, count, MDPIN_DATA, MDPIN_DATA_SIZE))
+		ret = -EINVAL;
+	else if (copy_from_user(mdpin->data + *ppos, buf, count))
+		ret = -EFAULT;
 	if (ret)
 		return ret;
 	*ppos += count;
@@ -288,8 +330,11 @@ static ssize_t mdpin_read(struct vfio_device *vdev, char __user *buf,
 		mutex_unlock(&mdpin->lock);
 		if (copy_to_user(buf, &state, count))
 			return -EFAULT;
-	} else if (*ppos < MDPIN_DATA_SIZE &&
-		   count <= MDPIN_DATA_SIZE - *ppos) {
+	} else if (is_in(*ppos, count, CONFIG_OFFSET, sizeof(mdpin->config))) {
+		if (copy_to_user(buf, mdpin->config + *ppos - CONFIG_OFFSET,
+				 count))
+			return -EFAULT;
+	} else if (is_in(*ppos, count, MDPIN_DATA, MDPIN_DATA_SIZE)) {
 		if (copy_to_user(buf, mdpin->data + *ppos, count))
 			return -EFAULT;
 	} else {
@@ -308,9 +353,9 @@ static long get_info(void __user *arg)
 		return -EFAULT;
 	if (info.argsz < minsz)
 		return -EINVAL;
-	info.flags = VFIO_DEVICE_FLAGS_PLATFORM | VFIO_DEVICE_FLAGS_RESET;
-	info.num_regions = 1;
-	info.num_irqs = 0;
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
@@ -321,12 +366,36 @@ static long get_region_info(void __user *arg)
 
 	if (copy_from_user(&info, arg, minsz))
 		return -EFAULT;
-	if (info.argsz < minsz || info.index)
+	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_REGIONS)
 		return -EINVAL;
-	info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+	info.flags = 0;
 	info.cap_offset = 0;
-	info.size = MDPIN_REGION_SIZE;
+	info.size = 0;
 	info.offset = 0;
+	if (info.index == VFIO_PCI_BAR0_REGION_INDEX) {
+		info.size = MDPIN_BAR_SIZE;
+	} else if (info.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		info.size = PCI_CFG_SPACE_SIZE;
+		info.offset = CONFIG_OFFSET;
+	}
+	if (info.size)
+		info.flags = VFIO_REGION_INFO_FLAG_READ |
+			     VFIO_REGION_INFO_FLAG_WRITE;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static long get_irq_info(void __user *arg)
+{
+	const size_t minsz = offsetofend(struct vfio_irq_info, count);
+	struct vfio_irq_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	/* None is for errors, as on a bus that can't tell them */
+	if (info.argsz < minsz || info.index >= VFIO_PCI_ERR_IRQ_INDEX)
+		return -EINVAL;
+	info.flags = 0;
+	info.count = 0;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
@@ -489,6 +558,11 @@ static void restart(struct mdpin *mdpin)
 		end_transfer(mdpin, false);
 	mdpin->migration_state = VFIO_DEVICE_STATE_RUNNING;
 	memset(mdpin->data, 0, sizeof(mdpin->data));
+	memset(&mdpin->cmd, 0, sizeof(mdpin->cmd));
+	memset(mdpin->config, 0, sizeof(mdpin->config));
+	put_unaligned_le16(MDPIN_VENDOR_ID, mdpin->config + PCI_VENDOR_ID);
+	put_unaligned_le16(MDPIN_DEVICE_ID, mdpin->config + PCI_DEVICE_ID);
+	mdpin->config[PCI_CLASS_DEVICE + 1] = PCI_CLASS_OTHERS;
 	up_write(&mdpin->migration_lock);
 }
 
@@ -500,6 +574,8 @@ static long mdpin_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		return get_info((void __user *)arg);
 	case VFIO_DEVICE_GET_REGION_INFO:
 		return get_region_info((void __user *)arg);
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		return get_irq_info((void __user *)arg);
 	case VFIO_DEVICE_RESET:
 		restart(to_mdpin(vdev));
 		return 0;
@@ -629,7 +705,7 @@ static struct mdev_type *mdpin_mdev_types[] = {
 };
 
 static struct mdev_driver mdpin_driver = {
-	.device_api = VFIO_DEVICE_API_PLATFORM_STRING,
+	.device_api = VFIO_DEVICE_API_PCI_STRING,
 	.max_instances = 16,
 	.driver = {
 		.name = "mdpin",

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What a program does with the device of mdpin.c, which has one region: writing a
- * whole struct mdpin_cmd to MDPIN_CMD executes it, and fails as it does; with EBUSY
- * while the device does not run.
+ * What a program does with the device of mdpin.c, a PCI device with one BAR: a write
+ * to the end of the struct mdpin_cmd at MDPIN_CMD executes it, and fails as it does;
+ * with EBUSY while the device does not run. A write of all of it can be made by many
+ * threads, writes of its parts, which are what a guest can do, by one.
  *
  * The device can be migrated, by the states of VFIO_MIGRATION_STOP_COPY. What goes
  * with it is the data.
@@ -14,18 +15,22 @@
 
 #define MDPIN_DATA_SIZE 4096
 
+/* Who it is on a PCI bus: a number that QEMU has not given to a device of its own */
+#define MDPIN_VENDOR_ID 0x1234
+#define MDPIN_DEVICE_ID 0x6d70
+
 /**
- * enum mdpin_offset - what is where in the region
+ * enum mdpin_offset - what is where in the BAR
  * @MDPIN_DATA: MDPIN_DATA_SIZE bytes, from or to which a command copies
  * @MDPIN_STATE: a struct mdpin_state, to be read whole
  * @MDPIN_CMD: where a struct mdpin_cmd is written to
- * @MDPIN_REGION_SIZE: the end
+ * @MDPIN_BAR_SIZE: the end
  */
 enum mdpin_offset {
 	MDPIN_DATA = 0,
 	MDPIN_STATE = 0x1000,
 	MDPIN_CMD = 0x2000,
-	MDPIN_REGION_SIZE = 0x3000,
+	MDPIN_BAR_SIZE = 0x4000,
 };
 
 /**
