@@ -21,7 +21,7 @@ ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
 $(error no architecture is called $(ARCH); there are: x86 arm64)
 endif
 ifeq ($(T),qemu)
-override T := qemu7,qemu7-iommufd,qemu10
+override T := qemu7,qemu7-iommufd,qemu10,qemu10-iommufd
 endif
 
 help:

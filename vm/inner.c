@@ -5,6 +5,9 @@
  *
  *	disk	wait for it, and print the checksum of its file
  *	edu	let each edu device read memory and write it
+ *	p2p	let the edu device copy memory to the BAR of each ivshmem device and back
+ *	mdpin	let each mdpin device write to memory, again and again, and look whether both
+ *		have what was written last, in the course of which the guest may be migrated
  *	mtty	find the serial ports of the sample mtty, and write to a register of theirs
  *	empty	say that nothing has been done yet
  *	gone	wait until the disk is gone
@@ -21,9 +24,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../linux/samples/vfio-mdev/mdpin.h"
 #include "vfio_util.h"
 
 #define DISK "/dev/nvme0n1"
+#define BAR2 (4UL << 20) /* of the ivshmem device, as vm/machine.args has it */
+
+/* That an mdpin device writes to */
+#define MDPIN_PAGES 16
+
+/* Set by use_edu() */
+static struct edu last_edu;
 
 /* One of the files of a device in sysfs */
 static int open_leaf(const char *dev, const char *leaf)
@@ -57,17 +68,23 @@ static int use_disk(void)
 	return system("/checksum");
 }
 
+/* Some of a BAR, or NULL */
+static void *map_bar(const char *dev, const char *leaf, size_t length)
+{
+	int bar = open_leaf(dev, leaf);
+	void *va = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0);
+
+	close(bar);
+	return va == MAP_FAILED ? NULL : va;
+}
+
 /* What it read has to be what it writes */
 static int use_edu(const char *dev)
 {
-	int bar = open_leaf(dev, "resource0");
 	void *page = map_anon(PAGE);
-	struct edu edu = {
-		.regs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0),
-	};
+	struct edu edu = { .regs = map_bar(dev, "resource0", PAGE) };
 
-	close(bar);
-	if (!page || edu.regs == MAP_FAILED)
+	if (!page || !edu.regs)
 		return -1;
 	fill_pattern(page, EDU_MAX, 1);
 	if (edu_dma_from_ram(&edu, physical_address(page), EDU_MAX))
@@ -75,7 +92,52 @@ static int use_edu(const char *dev)
 	memset(page, 0, PAGE);
 	if (edu_dma_to_ram(&edu, physical_address(page), EDU_MAX))
 		return -1;
+	last_edu = edu;
 	return is_pattern(page, EDU_MAX, 1) ? 0 : -1;
+}
+
+/* Where the guest has BAR 2, or 0 */
+static __u64 address_of_bar2(const char *dev)
+{
+	unsigned long long address = 0;
+	char path[PATH_MAX];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/resource", dev);
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%*[^\n] %*[^\n] %llx", &address) != 1)
+		address = 0;
+	if (f)
+		fclose(f);
+	return address;
+}
+
+/* From memory to the first page and the last one, which differ, and from both to memory */
+static int use_p2p(const char *dev)
+{
+	char *page = map_anon(PAGE), *bar = map_bar(dev, "resource2", BAR2);
+	__u64 address = address_of_bar2(dev);
+	const size_t at[] = { 0, BAR2 - PAGE };
+	int i;
+
+	if (!page || !bar || !address || !last_edu.regs)
+		return -1;
+	memset(bar, 0, BAR2);
+	for (i = 0; i < 2; i++) {
+		fill_pattern(page, EDU_MAX, i + 2);
+		if (edu_dma_from_ram(&last_edu, physical_address(page), EDU_MAX) ||
+		    edu_dma_to_ram(&last_edu, address + at[i], EDU_MAX))
+			return -1;
+	}
+	for (i = 0; i < 2; i++) {
+		memset(page, 0, PAGE);
+		if (!is_pattern(bar + at[i], EDU_MAX, i + 2) ||
+		    edu_dma_from_ram(&last_edu, address + at[i], EDU_MAX) ||
+		    edu_dma_to_ram(&last_edu, physical_address(page), EDU_MAX) ||
+		    !is_pattern(page, EDU_MAX, i + 2))
+			return -1;
+	}
+	return is_byte(bar + PAGE, BAR2 - 2 * PAGE, 0) ? 0 : -1;
 }
 
 /* Its ports have a register that means nothing and keeps what is written */
@@ -87,6 +149,39 @@ static int use_mtty(const char *dev)
 
 	close(bar);
 	return ok && kept == written ? 0 : -1;
+}
+
+/* Once it has begun, only the device writes there */
+static int use_mdpin(const char *dev)
+{
+	volatile __u64 *bar = map_bar(dev, "resource0", MDPIN_BAR_SIZE);
+	volatile __u64 *cmd = bar + MDPIN_CMD / sizeof(*bar);
+	volatile __u64 *page[MDPIN_PAGES];
+	__u64 round;
+	int i;
+
+	if (!bar)
+		return -1;
+	for (i = 0; i < MDPIN_PAGES; i++) {
+		page[i] = map_anon(PAGE);
+		/* Until it is written, it is the page of zeroes of the kernel */
+		*page[i] = 0;
+	}
+	for (round = 0;; round++) {
+		if (bar[0] != round)
+			return -1;
+		for (i = 0; i < MDPIN_PAGES; i++)
+			if (*page[i] != round)
+				return -1;
+		printf("mdpin works, round %llu\n", round);
+		bar[0] = round + 1;
+		for (i = 0; i < MDPIN_PAGES; i++) {
+			cmd[0] = MDPIN_WRITE;
+			cmd[1] = physical_address((void *)page[i]);
+			cmd[2] = sizeof(round);
+		}
+		usleep(500000);
+	}
 }
 
 static int use_all(const char *name, __u16 vendor, __u16 device, int (*use)(const char *dev))
@@ -127,6 +222,10 @@ int main(int argc, char **argv)
 			ret |= use_disk();
 		else if (!strcmp(argv[i], "edu"))
 			ret |= use_all("edu", 0x1234, 0x11e8, use_edu);
+		else if (!strcmp(argv[i], "p2p"))
+			ret |= use_all("p2p", 0x1af4, 0x1110, use_p2p);
+		else if (!strcmp(argv[i], "mdpin"))
+			ret |= use_all("mdpin", MDPIN_VENDOR_ID, MDPIN_DEVICE_ID, use_mdpin);
 		else if (!strcmp(argv[i], "mtty"))
 			ret |= use_all("mtty", 0x4348, 0x3253, use_mtty);
 		else if (!strcmp(argv[i], "stay"))

@@ -35,6 +35,12 @@
 #define SAID "/tmp/inner.qemu"
 #define MONITOR "/tmp/inner.monitor"
 #define REPLIES "/tmp/inner.replies"
+#define SAVED "/tmp/inner.saved"
+/* QEMU does not migrate such a device by itself: it thinks that one has to tell what is dirty */
+#define MDPIN \
+	"-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mdpin},enable-migration=on" \
+	" -trace vfio_get_dirty_bitmap"
+#define MIGRATED "memory is sent again while the guest goes on, and all of it is saved"
 #define USER 1000
 #define RAM_MB 128
 
@@ -42,7 +48,7 @@
  * struct step - what to tell QEMU's monitor, and when
  * @line: how a line of the guest begins
  * @nr: number of such lines that there have to be
- * @holds: what is to be true then, if not NULL
+ * @holds: what is to be true then, or within a minute, if not NULL
  * @command: for the monitor, with words in braces as in struct way
  * @repeat: after so many seconds it is told again, until the next step; 0 for never
  */
@@ -57,6 +63,9 @@ struct step {
 static bool disk_is_free(pid_t qemu);
 static bool was_reset(pid_t qemu);
 static bool told_kvm(pid_t qemu);
+static bool said_no_more(pid_t qemu);
+static bool is_sent_again(pid_t qemu);
+static bool is_saved(pid_t qemu);
 
 static const struct step reboot[] = {
 	{ "disk", 1, NULL, "system_reset" },
@@ -73,7 +82,26 @@ static const struct step plug[] = {
 };
 
 static const struct step reset[] = { { "edu", 2, was_reset, "quit" }, { } };
+static const struct step p2p[] = { { "p2p", 1, said_no_more, "quit" }, { } };
 static const struct step kvm[] = { { "disk", 1, told_kvm, "quit" }, { } };
+
+/*
+ * QEMU 10 thinks that a device which can't tell may have 100 GiB, and goes on to send memory
+ * until there is time for them
+ */
+static const struct step save[] = {
+	{ "mdpin", 2, NULL, "migrate -d file:" SAVED },
+	{ "mdpin", 3, NULL, "info migrate", 1 },
+	/* What the device writes in the rounds from here on was sent before */
+	{ "mdpin", 3, is_sent_again, "info migrate" },
+	{ "mdpin", 10, NULL, "migrate_set_parameter avail-switchover-bandwidth 1T\n"
+			     "migrate_set_parameter downtime-limit 2000000\n"
+			     "info migrate", 1 },
+	{ "mdpin", 10, is_saved, "quit" },
+	{ }
+};
+
+static const struct step load[] = { { "mdpin", 3, NULL, "quit" }, { } };
 static const struct step none[] = { { } };
 
 /*
@@ -81,14 +109,16 @@ static const struct step none[] = { { } };
  * @program: that goes this way
  * @accel: QEMU's accelerator
  * @user: 0, or one who is not root, and may lock as much as the guest has
- * @args: more for QEMU. {disk}, {edu} and {mtty} are devices, {neighbour} one that is reset
- *	together with {edu}; {iommufd} and {node}, the disk's, are opened and handed down;
- *	{object} and {by} make it an iommufd and the node, or nothing for the group
+ * @args: more for QEMU. {disk}, {edu}, {ivshmem}, {mtty} and {mdpin} are devices, {neighbour}
+ *	one that is reset together with {edu}; {iommufd} and {node}, the disk's, are opened and
+ *	handed down; {object} and {by} make it an iommufd and the node, or nothing for the group
  * @does: arguments of vm/inner.c
- * @disks: number of checksums that this gives; and of others that have to work
+ * @disks: number of checksums that this gives; and of others that have to work, of mdpins at
+ *	least
  * @steps: with the monitor
- * @claim: what holds in one of the steps, if not NULL
+ * @claim: what holds in the steps, if not NULL
  * @group_too: and then all of it by the group
+ * @then: with the monitor of a second QEMU, which goes on with what the first has saved
  */
 static const struct way {
 	const char *program;
@@ -97,10 +127,11 @@ static const struct way {
 	uid_t user;
 	const char *args;
 	const char *does;
-	int disks, edus, mttys;
+	int disks, edus, mttys, p2ps, mdpins;
 	const struct step *steps;
 	const char *claim;
 	bool group_too;
+	const struct step *then;
 } ways[] = {
 	{ "qemu7", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu7-iommufd", "container", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
@@ -119,29 +150,40 @@ static const struct way {
 	{ "qemu10", "two", "kvm", 0,
 	  "{object}-device vfio-pci,host={disk}{by}"
 	  " -device vfio-pci,host={edu}{by}", "disk,edu", 1, 1, .group_too = true },
+	{ "qemu10", "p2p", "kvm", 0,
+	  "{object}-device vfio-pci,host={edu}{by}"
+	  " -device vfio-pci,host={ivshmem}{by}", "edu,p2p,stay", 0, 1, .p2ps = 1,
+	  .steps = p2p, .claim = "QEMU warns of nothing but that they can't be reset", .group_too = true },
 	{ "qemu10", "reset", "kvm", 0,
 	  "{object}-device vfio-pci,host={edu}{by}"
 	  " -device vfio-pci,host={neighbour}{by}"
-	  " -trace vfio_pci_hot_reset* -trace iommufd_cdev_pci_hot_reset*", "edu,stay", 0, 2, 0,
-	  reset, "QEMU resets both, by their ids or groups", true },
-	{ "qemu10", "reboot", "kvm", 0,
-	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 2, 0, 0, reboot,
+	  " -trace vfio_pci_hot_reset* -trace iommufd_cdev_pci_hot_reset*", "edu,stay", 0, 2,
+	  .steps = reset, .claim = "QEMU resets both, by their ids or groups",
 	  .group_too = true },
+	{ "qemu10", "reboot", "kvm", 0,
+	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 2,
+	  .steps = reboot, .group_too = true },
 	/* By the port itself, as in hardware, and not by ACPI */
 	{ "qemu10", "hotplug", "kvm", 0,
 	  "{object}-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
-	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1, 0, 0,
-	  plug, "the disk is free while QEMU goes on without it", true },
+	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1,
+	  .steps = plug, .claim = "the disk is free while QEMU goes on without it",
+	  .group_too = true },
 	{ "qemu10", "mdev", "kvm", 0,
 	  "{object}-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mtty}{by}",
-	  "mtty", 0, 0, 1, .group_too = true },
+	  "mtty", .mttys = 1, .group_too = true },
 	{ "qemu10", "kvm", "kvm", 0,
-	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 1, 0, 0,
-	  kvm, "KVM was told of the device", true },
+	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 1,
+	  .steps = kvm, .claim = "KVM was told of the device", .group_too = true },
+	/* A container tells what the device has written to; by the node nothing does */
+	{ "qemu10", "migrate", "kvm", 0, MDPIN, "mdpin", .mdpins = 3, .steps = save,
+	  .claim = MIGRATED, .then = load },
+	{ "qemu10-iommufd", "migrate", "kvm", 0, MDPIN, "mdpin", .mdpins = 3, .steps = save,
+	  .claim = MIGRATED, .then = load },
 };
 
 /* What a run has, set by main() and set_up() */
-static struct pci_dev disk, edu, neighbour, mtty;
+static struct pci_dev disk, edu, neighbour, ivshmem, mtty, mdpin;
 static int iommufd = -1, node = -1;
 static bool held, by_group;
 
@@ -261,18 +303,23 @@ static int inside(const char *begin)
 	return nr;
 }
 
-/* In how many lines QEMU said this */
-static int said(const char *what)
+/* In how many lines of a file there is this */
+static int lines_with(const char *path, const char *what)
 {
 	char line[512];
 	int nr = 0;
-	FILE *f = fopen(SAID, "r");
+	FILE *f = fopen(path, "r");
 
 	while (f && fgets(line, sizeof(line), f))
 		nr += !!strstr(line, what);
 	if (f)
 		fclose(f);
 	return nr;
+}
+
+static int said(const char *what)
+{
+	return lines_with(SAID, what);
 }
 
 /*
@@ -308,6 +355,29 @@ static bool told_kvm(pid_t qemu)
 	return false;
 }
 
+/* edu and ivshmem have no reset */
+static bool said_no_more(pid_t qemu)
+{
+	return said("") == said("no available reset mechanism");
+}
+
+/*
+ * QEMU has asked the container before it sent anything, before it sent some again, and later.
+ * It does not ask one that can't tell, and sends all again
+ */
+static bool is_sent_again(pid_t qemu)
+{
+	return said("vfio_get_dirty_bitmap") &&
+	       lines_with(REPLIES, "dirty sync count:") >
+	       lines_with(REPLIES, "dirty sync count: 1\r") +
+	       lines_with(REPLIES, "dirty sync count: 2\r");
+}
+
+static bool is_saved(pid_t qemu)
+{
+	return lines_with(REPLIES, "status: completed");
+}
+
 /* @text with what its words in braces stand for, to be freed */
 static char *expand(const char *text)
 {
@@ -316,7 +386,9 @@ static char *expand(const char *text)
 		const char *word, *value;
 	} words[] = {
 		{ "{disk}", disk.bdf }, { "{edu}", edu.bdf }, { "{neighbour}", neighbour.bdf },
-		{ "{mtty}", mtty.bdf }, { "{iommufd}", fds[0] }, { "{node}", fds[1] },
+		{ "{ivshmem}", ivshmem.bdf }, { "{mtty}", mtty.bdf },
+		{ "{mdpin}", mdpin.bdf },
+		{ "{iommufd}", fds[0] }, { "{node}", fds[1] },
 		{ "{object}", by_group ? "" : "-object iommufd,id=i0 " },
 		{ "{by}", by_group ? "" : ",iommufd=i0" },
 	};
@@ -365,14 +437,7 @@ static bool is_free(const struct pci_dev *dev)
 /* The guest is rid of it before the port's power is off, which is when QEMU lets go */
 static bool disk_is_free(pid_t qemu)
 {
-	double deadline = now() + 30;
-
-	while (!is_free(&disk)) {
-		if (now() > deadline)
-			return false;
-		usleep(100000);
-	}
-	return true;
+	return is_free(&disk);
 }
 
 /* It reaches memory of this program */
@@ -407,11 +472,15 @@ static int set_up(const struct way *way)
 	if (uses(way, "{neighbour}") ? find_edu_neighbours(&edu, &neighbour) :
 	    uses(way, "{edu}") ? find_edu_alone(&edu) : 0)
 		return -1;
+	if (uses(way, "{ivshmem}") &&
+	    (find_pci_class(&ivshmem, "0x050000") || bind_vfio_pci(&ivshmem)))
+		return -1;
 	if ((uses(way, "{disk}") || uses(way, "{node}")) && bind_vfio_pci(&disk))
 		return -1;
 	if ((uses(way, "{edu}") && bind_vfio_pci(&edu)) ||
 	    (uses(way, "{neighbour}") && bind_vfio_pci(&neighbour)) ||
-	    (uses(way, "{mtty}") && mdev_create(&mtty, "mtty", "1")))
+	    (uses(way, "{mtty}") && mdev_create(&mtty, "mtty", "1")) ||
+	    (uses(way, "{mdpin}") && mdev_create(&mdpin, "mdpin", "deaf")))
 		return -1;
 	if (!strcmp(way->accel, "kvm") && system("modprobe kvm_amd"))
 		return -1;
@@ -445,8 +514,12 @@ static bool give_back(const struct way *way, const char *host)
 		ok &= edu_works(&edu);
 	if (way->edus > 1)
 		ok &= edu_works(&neighbour);
+	if (way->p2ps)
+		ok &= is_free(&ivshmem);
 	if (way->mttys)
 		ok &= is_free(&mtty) && !mdev_remove(&mtty);
+	if (way->mdpins)
+		ok &= is_free(&mdpin) && !mdev_remove(&mdpin);
 	return ok;
 }
 
@@ -459,8 +532,8 @@ static int become(uid_t user)
 	       setresgid(user, user, user) || setresuid(user, user, user);
 }
 
-/* Its guest is to be done in this many seconds */
-static pid_t start(const struct way *way, unsigned int seconds)
+/* Its guest is to be done in this many seconds; @more is for QEMU */
+static pid_t start(const struct way *way, const char *more, unsigned int seconds)
 {
 	char command[2048], append[128], *args = expand(way->args);
 	char *argv[64], *word, *next = command;
@@ -473,8 +546,8 @@ static pid_t start(const struct way *way, unsigned int seconds)
 		 " -nodefaults -no-user-config %s-display none"
 		 " -serial file:" CONSOLE " -serial file:" VERDICT
 		 " -monitor unix:" MONITOR ",server=on,wait=off"
-		 " -kernel /qemu/kernel -initrd /qemu/initrd %s -append",
-		 way->accel, RAM_MB, way->steps == reboot ? "" : "-no-reboot ", args);
+		 " -kernel /qemu/kernel -initrd /qemu/initrd %s%s -append",
+		 way->accel, RAM_MB, way->steps == reboot ? "" : "-no-reboot ", args, more);
 	free(args);
 	while ((word = strsep(&next, " ")))
 		argv[n++] = word;
@@ -536,9 +609,10 @@ static void take_replies(int monitor)
 /* Tell it what is to be told. The wait status, or -1 if it had to be killed */
 static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds)
 {
-	double told = 0, deadline = now() + seconds;
+	double told = 0, since = 0, deadline = now() + seconds;
 	const struct step *last = none;
 	int status, monitor = -1;
+	bool all = true;
 
 	while (!waitpid(pid, &status, WNOHANG)) {
 		if (now() > deadline) {
@@ -548,12 +622,18 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 			break;
 		}
 		if (step->line && inside(step->line) >= step->nr) {
-			if (step->holds)
-				held = step->holds(pid);
-			tell(&monitor, step->command);
-			told = now();
-			last = step++;
-		} else if (last->repeat && now() - told > last->repeat) {
+			bool holds = !step->holds || step->holds(pid);
+
+			since = since ?: now();
+			if (holds || now() - since > 60) {
+				all &= holds;
+				tell(&monitor, step->command);
+				told = now();
+				since = 0;
+				last = step++;
+			}
+		}
+		if (last->repeat && now() - told > last->repeat) {
 			tell(&monitor, last->command);
 			told = now();
 		}
@@ -561,6 +641,7 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 		usleep(100000);
 	}
 	close(monitor);
+	held = all && !step->line;
 	return status;
 }
 
@@ -580,17 +661,29 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 	held = false;
 	snprintf(name, sizeof(name), "%s%s", way->name, by_group ? " by its group" : "");
 	if (!set_up(way))
-		status = wait_for_end(start(way, seconds), way->steps ?: none, seconds);
+		status = wait_for_end(start(way, "", seconds), way->steps ?: none, seconds);
+	if (!status && held && way->then) {
+		note_lines(VERDICT);
+		ksft_print_msg("note: and from what was saved\n");
+		unlink(VERDICT);
+		unlink(MONITOR);
+		status = wait_for_end(start(way, " -incoming file:" SAVED, seconds), way->then,
+				      seconds);
+		/* The claim is about the first; what the guest found tells of the second */
+		held = true;
+	}
 
 	snprintf(right, sizeof(right), "disk %s", host);
 	found = inside("disk ") == way->disks && inside("edu ") == way->edus &&
-		inside("mtty ") == way->mttys;
+		inside("mtty ") == way->mttys && inside("p2p ") == way->p2ps &&
+		inside("mdpin ") >= way->mdpins;
 	works = inside(right) == way->disks && inside("edu works") == way->edus &&
-		inside("mtty works") == way->mttys;
+		inside("mtty works") == way->mttys && inside("p2p works") == way->p2ps &&
+		inside("mdpin works") == inside("mdpin ");
 	ksft_print_msg("note: %s, %.0f s\n", name, now() - begin);
 	note_lines(VERDICT);
 	show(SAID);
-	if (status || !found || !works) {
+	if (status || !found || !works || (way->claim && !held)) {
 		show(REPLIES);
 		show(CONSOLE);
 	}
