@@ -196,6 +196,13 @@ class Splats(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual([], run.find_splats(self.CONSOLE % line, splats, exceptions))
 
+    def test_what_is_shown_of_a_console(self):
+        console = self.CONSOLE % 'BUG: b' + 'more\n' * 100 + 'last\n'
+        shown = run.extract(console, [('a', '[3] BUG: b')])
+        self.assertEqual(['the first splat:', '| [3] BUG: b', '| [4] vm: run b'], shown[:3])
+        self.assertEqual(['the end of the console:', '| more', '| last'], [shown[61], shown[62], shown[-1]])
+        self.assertEqual(16, len(run.extract(console, [])))
+
     def test_every_pattern_is_listed(self):
         self.assertGreater(len(run.read_splats()[0]), 10)
 
