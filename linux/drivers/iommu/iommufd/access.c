@@ -204,9 +204,9 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
  * Context: sleeps as long as page faults take.
  *
  * Return: 0; or with nothing pinned -EINVAL not whole pages, an access that can't
- * pin, an area that is being unmapped, or memory of a device; -EOVERFLOW, -ENOENT not attached or
- * nothing mapped there, -EPERM mapped without this direction, -EFAULT, -ENOMEM,
- * -EINTR.
+ * pin, an area that is being unmapped, or memory of a device; -EOVERFLOW, -ENOENT
+ * not attached or nothing mapped there, -EPERM mapped without this direction,
+ * -EFAULT, -ENOMEM, -EINTR.
  */
 int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 		       unsigned long npages, unsigned int flags,

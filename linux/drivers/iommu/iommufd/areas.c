@@ -102,13 +102,8 @@ static int map_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	return 0;
 
 err_unmap:
-	list_for_each_entry_continue_reverse(hwpt, &ioas->hwpts, ioas_item) {
-		struct iommu_iotlb_gather gather;
-
-		iommu_iotlb_gather_init(&gather);
-		iommufd_hwpt_unmap(hwpt, area, &gather);
-		iommu_iotlb_sync(hwpt->domain, &gather);
-	}
+	list_for_each_entry_continue_reverse(hwpt, &ioas->hwpts, ioas_item)
+		iommufd_hwpt_unmap_sync(hwpt, area);
 	return ret;
 }
 
@@ -189,10 +184,13 @@ static void unmap_from_tables(struct iommufd_ioas *ioas,
 	struct iommufd_area *area;
 
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
+		bool flush = false;
+
 		iommu_iotlb_gather_init(&gather);
 		list_for_each_entry(area, batch, batch)
-			iommufd_hwpt_unmap(hwpt, area, &gather);
-		iommu_iotlb_sync(hwpt->domain, &gather);
+			flush |= iommufd_hwpt_unmap(hwpt, area, &gather);
+		if (flush)
+			iommu_iotlb_sync(hwpt->domain, &gather);
 	}
 	list_for_each_entry(area, batch, batch)
 		area->filled = false;
@@ -219,6 +217,8 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 						      fill_area(ioas, area);
 		if (ret)
 			goto out_undo;
+		if (!list_is_last(&area->batch, batch))
+			cond_resched();
 	}
 	list_for_each_entry_safe(area, next, batch, batch)
 		area_give_back(area);

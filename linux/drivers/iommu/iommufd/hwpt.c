@@ -49,23 +49,34 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
  * @hwpt: the table; domains_lock of its IOAS is held
  * @area: area that iommufd_hwpt_map() has put there, whose pages are pinned
  * @gather: what to flush; the memory must stay until iommu_iotlb_sync()
+ *
+ * Return: true if that has to be called; false for memory of a device, which is
+ * flushed already.
  */
-void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather)
 {
-	if (unlikely(area->pages->is_mmio))
+	if (unlikely(area->pages->is_mmio)) {
 		iommufd_mmio_unmap(hwpt, area);
-	else
-		iommufd_table_unmap(hwpt, area, gather);
+		return false;
+	}
+	iommufd_table_unmap(hwpt, area, gather);
+	return true;
 }
 
-static void unmap_sync(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+/**
+ * iommufd_hwpt_unmap_sync - take an area out of a page table, and flush
+ * @hwpt: the table; domains_lock of its IOAS is held
+ * @area: as for iommufd_hwpt_unmap()
+ */
+void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
+			     struct iommufd_area *area)
 {
 	struct iommu_iotlb_gather gather;
 
 	iommu_iotlb_gather_init(&gather);
-	iommufd_hwpt_unmap(hwpt, area, &gather);
-	iommu_iotlb_sync(hwpt->domain, &gather);
+	if (iommufd_hwpt_unmap(hwpt, area, &gather))
+		iommu_iotlb_sync(hwpt->domain, &gather);
 }
 
 /*
@@ -175,7 +186,7 @@ static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 	struct iommufd_area *area = NULL;
 
 	while ((area = next_filled(hwpt->ioas, area)) != end)
-		unmap_sync(hwpt, area);
+		iommufd_hwpt_unmap_sync(hwpt, area);
 }
 
 /* Grow an empty table until it reaches all areas */
@@ -221,6 +232,7 @@ static int fill(struct iommufd_hwpt *hwpt)
 			}
 			break;
 		}
+		cond_resched();
 	}
 	if (!ret)
 		return 0;

@@ -706,8 +706,10 @@ struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt);
 int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather);
+void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
+			     struct iommufd_area *area);
 int iommufd_hwpt_align(struct iommufd_ioas *ioas);
 void iommufd_hwpt_release(struct iommufd_object *obj);
 

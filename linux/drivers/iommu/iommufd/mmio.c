@@ -110,15 +110,19 @@ static struct mmio_use *unmap_uses(struct mmio_use *use)
 {
 	struct iommufd_hwpt *hwpt = use->hwpt;
 	struct iommu_iotlb_gather gather;
+	bool flush = false;
 
 	mutex_lock(&hwpt->mmio_lock);
 	iommu_iotlb_gather_init(&gather);
 	for (; use && use->hwpt == hwpt; use = use_of(rb_next(&use->node))) {
-		if (use->mapped)
+		if (use->mapped) {
 			iommufd_table_unmap(hwpt, use->area, &gather);
+			flush = true;
+		}
 		use->mapped = false;
 	}
-	iommu_iotlb_sync(hwpt->domain, &gather);
+	if (flush)
+		iommu_iotlb_sync(hwpt->domain, &gather);
 	mutex_unlock(&hwpt->mmio_lock);
 	return use;
 }
@@ -408,6 +412,7 @@ void iommufd_mmio_restore(struct iommufd_mmio *mmio)
 	mmio->missing = false;
 	for (use = use_of(rb_first(&mmio->uses)); use;
 	     use = use_of(rb_next(&use->node))) {
+		cond_resched();
 		ret = use->mapped ? 0 : map_use(use);
 		if (!ret)
 			continue;

@@ -84,6 +84,14 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 			       GFP_KERNEL_ACCOUNT));
 }
 
+static void init_store(struct iommufd_pages *pages)
+{
+	if (is_small(pages))
+		pages->chunk = NULL;
+	else
+		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+}
+
 /* A store that failed can leave nodes without an entry */
 static void destroy_store(struct iommufd_pages *pages)
 {
@@ -337,8 +345,6 @@ static bool is_hugetlb(struct file *file)
  */
 static int deny_sealing(struct file *file)
 {
-	if (!(file->f_mode & FMODE_WRITE))
-		return -EPERM;
 	if (is_shmem(file) &&
 	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
 		return -EPERM;
@@ -350,43 +356,46 @@ static int deny_sealing(struct file *file)
 	return mapping_map_writable(file->f_mapping);
 }
 
-/* Find out what memory of a file is, and how it is held */
-static int open_file(struct iommufd_pages *pages, struct file *file,
+/* As in mmap(), whatever the direction: a copy can have another */
+static int check_mode(struct file *file, bool writable)
+{
+	fmode_t needs = FMODE_READ | (writable ? FMODE_WRITE : 0);
+
+	return (file->f_mode & needs) == needs ? 0 : -EPERM;
+}
+
+/* Hold what the memory of a file needs: the file, or for a dma-buf the device memory */
+static int hold_file(struct iommufd_pages *pages, struct file *file,
 		     const struct iommufd_mapping *map)
 {
-	bool sealable = is_hugetlb(file) || is_shmem(file);
-	struct iommufd_place place = {};
 	int ret;
 
-	if (!sealable) {
-		ret = iommufd_mmio_of_file(file, map->start, map->length, &place);
-		if (ret)
-			return ret;
+	if (is_hugetlb(file) || is_shmem(file)) {
+		ret = check_mode(file, pages->writable);
+		if (!ret && pages->writable)
+			ret = deny_sealing(file);
+		if (!ret)
+			pages->file = get_file(file);
+		return ret;
+	}
+
+	ret = iommufd_mmio_of_file(file, map->start, map->length, &pages->place);
+	if (ret)
+		return ret;
+	if (!pages->place.mmio) {
 		/*
 		 * An error, but not before it is pinned. To keep the file open
 		 * could keep this context open: it can be the context's own, or
 		 * of a device that is bound to it
 		 */
-		if (!place.mmio) {
-			pages->file = ERR_PTR(-EINVAL);
-			return 0;
-		}
+		pages->file = ERR_PTR(-EINVAL);
+		return 0;
 	}
-
-	/* As in mmap(), whatever the direction: a copy can have another */
-	ret = file->f_mode & FMODE_READ ? 0 : -EPERM;
-	if (!ret && pages->writable)
-		ret = sealable ? deny_sealing(file) :
-			file->f_mode & FMODE_WRITE ? 0 : -EPERM;
-	if (ret) {
-		if (place.mmio)
-			iommufd_mmio_put(place.mmio);
-	} else if (place.mmio) {
+	ret = check_mode(file, pages->writable);
+	if (ret)
+		iommufd_mmio_put(pages->place.mmio);
+	else
 		pages->is_mmio = true;
-		pages->place = place;
-	} else {
-		pages->file = get_file(file);
-	}
 	return ret;
 }
 
@@ -438,12 +447,12 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 	};
 	mutex_init(&pages->lock);
 	if (file) {
-		ret = open_file(pages, file, map);
+		ret = hold_file(pages, file, map);
 		if (ret)
 			goto err_owner;
 	}
-	if (!pages->is_mmio && !is_small(pages))
-		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+	if (!pages->is_mmio)
+		init_store(pages);
 	if (!capable(CAP_IPC_LOCK))
 		pages->charge = map->charge_mm ? IOMMUFD_CHARGE_MM :
 						 IOMMUFD_CHARGE_USER;
@@ -1054,10 +1063,7 @@ static void forget_mmio(struct iommufd_pages *pages)
 	iommufd_mmio_put(pages->place.mmio);
 	pages->is_mmio = false;
 	pages->found = false;
-	if (is_small(pages))
-		pages->chunk = NULL;
-	else
-		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
+	init_store(pages);
 }
 
 /*
