@@ -71,14 +71,25 @@ FIXTURE_VARIANT_ADD(p2p, address_in_container)
 	.container = "/dev/iommu",
 };
 
+/* One that does DMA, and one that is memory; or say what there is not */
+static const char *find_devices(struct pci_dev *dev, struct pci_dev *target)
+{
+	if (!has_nodes())
+		return "no device nodes";
+	if (find_edu_alone(dev))
+		return "no edu device that is alone in its group";
+	if (find_pci_class(target, "0x050000"))
+		return "no device that is memory";
+	return NULL;
+}
+
 FIXTURE_SETUP(p2p)
 {
+	const char *missing = find_devices(&self->dev, &self->target.dev);
+
 	self->dmabuf = -1;
-	/* What the IOMMU of the machine reaches */
-	if (find_edu_alone(&self->dev))
-		SKIP_TEST("no edu device that is alone in its group");
-	if (find_pci_class(&self->target.dev, "0x050000"))
-		SKIP_TEST("no device that is memory");
+	if (missing)
+		SKIP_TEST("%s", missing);
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
 	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
@@ -270,17 +281,23 @@ TEST_F(p2p, mapped_while_decoding_is_off)
 	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
 }
 
-/* The mapping of the CPU may go: as of memory, what is mapped stays */
-TEST_F(p2p, munmap_takes_nothing)
+/* The mapping of the CPU and the dma-buf may go: as of memory, what is mapped stays */
+TEST_F(p2p, door_is_closed_first)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
 	ASSERT_EQ(0, munmap(self->target.bar, WINDOW));
 	self->target.bar = NULL;
+	if (self->dmabuf >= 0)
+		close(self->dmabuf);
+	self->dmabuf = -1;
 	ASSERT_EQ(0, WRITE_TO(self->iova, 6));
+	ASSERT_TRUE(decode(&self->target, false));
+	ASSERT_TRUE(decode(&self->target, true));
 	self->target.bar = map_region(self->target.device, self->target.at,
 				      WINDOW);
 	ASSERT_NE(NULL, self->target.bar);
 	EXPECT_TRUE(HAS(0, 6));
+	EXPECT_TRUE(REACHES(self->iova, 0, 9));
 }
 
 /* Once the device is closed it is not reached, and not by who opens it next (N5) */
@@ -337,20 +354,6 @@ TEST_F(p2p, initiator_is_closed_first)
 	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE, RAM));
 	EXPECT_EQ(0, WRITE_TO(self->iova, 99));
 	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
-}
-
-/* The dma-buf may go as soon as it is mapped */
-TEST_F(p2p, dma_buf_is_closed_first)
-{
-	if (variant->door != DMA_BUF)
-		return;
-	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
-	close(self->dmabuf);
-	self->dmabuf = -1;
-	EXPECT_TRUE(REACHES(self->iova, 0, 9));
-	ASSERT_TRUE(decode(&self->target, false));
-	ASSERT_TRUE(decode(&self->target, true));
-	EXPECT_TRUE(REACHES(self->iova, 0, 10));
 }
 
 /* A device may have its own registers mapped (N9) */
@@ -834,19 +837,13 @@ TEST_F(registers, go_and_come_back)
 		EXPECT_TRUE(READS_REGISTER());
 	}
 	EXPECT_TRUE(refused);
-}
-
-/* A reset that is refused leaves everything as it was */
-TEST_F(registers, refused_reset)
-{
-	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
 
 	if (!variant->edu)
 		return;
+	/* A reset that is refused leaves everything as it was */
 	close(self->beside);
 	self->beside = -1;
-	EXPECT_ERRNO(EINVAL, ioctl(self->target.device,
-				   VFIO_DEVICE_PCI_HOT_RESET, &cmd));
+	EXPECT_ERRNO(EINVAL, hot_reset(self->target.device));
 	EXPECT_TRUE(READS_REGISTER());
 }
 
@@ -858,9 +855,7 @@ TEST_F(registers, refused_reset)
 FIXTURE(blocked)
 {
 	struct pci_dev dev;
-	int device;
-	int iommufd;
-	__u32 ioas;
+	struct opened opened;
 	struct edu edu;
 	struct target target;
 	char *ram;
@@ -873,20 +868,14 @@ FIXTURE_SETUP(blocked)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	const char *missing = find_devices(&self->dev, &self->target.dev);
 
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
-	if (find_edu_alone(&self->dev))
-		SKIP_TEST("no edu device that is alone in its group");
-	if (find_pci_class(&self->target.dev, "0x050000"))
-		SKIP_TEST("no device that is memory");
+	if (missing)
+		SKIP_TEST("%s", missing);
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
-	self->device = open_cdev(&self->dev);
-	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	ASSERT_EQ(0, edu_open(&self->edu, self->device));
+	ASSERT_EQ(0, open_unattached(&self->opened, &self->dev));
+	ASSERT_EQ(0, edu_open(&self->edu, self->opened.device));
 	ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
 	memset(self->target.bar, 0, PAGE);
 
@@ -900,28 +889,26 @@ FIXTURE_SETUP(blocked)
 
 	/* In this order: what is held up comes after the BAR */
 	self->ram = map_anon(PAGE);
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->ram, PAGE, RAM,
-			      MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->target.bar,
-			      WINDOW, 2 * SZ_1G, MAP_RW));
-	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->held, PAGE,
-			      3 * SZ_1G, MAP_RW));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE, RAM));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->target.bar, WINDOW,
+				    2 * SZ_1G));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->held, PAGE,
+				    3 * SZ_1G));
 }
 
 FIXTURE_TEARDOWN(blocked)
 {
 	target_close(&self->target);
 	edu_close(&self->edu);
-	close(self->device);
-	close(self->iommufd);
+	close_device(&self->opened);
 	close(self->faults);
 }
 
 static void *attach_in_thread(void *data)
 {
-	struct _test_data_blocked *self = data;
+	struct opened *o = data;
 
-	return (void *)(intptr_t)attach_pt(self->device, self->ioas, NULL);
+	return (void *)(intptr_t)attach_pt(o->device, o->ioas, NULL);
 }
 
 static void let_go(int faults, void *page)
@@ -938,7 +925,8 @@ TEST_F_TIMEOUT(blocked, revocation_waits_for_no_fault, 20)
 	struct uffd_msg msg;
 	void *ret;
 
-	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread, self));
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread,
+				    &self->opened));
 	/* The table has the BAR already, and the attach is held up */
 	ASSERT_EQ((ssize_t)sizeof(msg), read(self->faults, &msg, sizeof(msg)));
 	ASSERT_TRUE(decode(&self->target, false));
@@ -961,7 +949,8 @@ TEST_F_TIMEOUT(blocked, close_waits_for_no_fault, 20)
 	struct uffd_msg msg;
 	void *ret;
 
-	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread, self));
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread,
+				    &self->opened));
 	ASSERT_EQ((ssize_t)sizeof(msg), read(self->faults, &msg, sizeof(msg)));
 	target_close(&self->target);
 	ASSERT_EQ(0, unbind_driver(&self->target.dev));
@@ -977,36 +966,31 @@ TEST_F_TIMEOUT(blocked, close_waits_for_no_fault, 20)
 
 FIXTURE(refused)
 {
+	struct pci_dev dev;
+	struct opened opened;
 	struct target target;
 	int iommufd;
 	__u32 ioas;
-	struct pci_dev dev;
-	int device;
 };
 
 FIXTURE_SETUP(refused)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
-	if (find_edu_alone(&self->dev))
-		SKIP_TEST("no edu device that is alone in its group");
-	if (find_pci_class(&self->target.dev, "0x050000"))
-		SKIP_TEST("no device that is memory");
+	const char *missing = find_devices(&self->dev, &self->target.dev);
+
+	if (missing)
+		SKIP_TEST("%s", missing);
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
-	self->device = open_cdev(&self->dev);
-	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
-	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev, NULL));
+	self->iommufd = self->opened.iommufd;
+	self->ioas = self->opened.ioas;
 	ASSERT_EQ(0, target_open(&self->target, NULL, MEMORY_BAR, WINDOW));
 }
 
 FIXTURE_TEARDOWN(refused)
 {
 	target_close(&self->target);
-	close(self->device);
-	close(self->iommufd);
+	close_device(&self->opened);
 }
 
 #define MAP(_va, _length, _flags)                                              \
@@ -1268,13 +1252,13 @@ TEST(cut_mapping)
 	struct pci_dev dev;
 	struct target target = {};
 	struct legacy legacy = {};
+	const char *missing;
 	struct edu edu;
 	char *ram;
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
-	if (find_edu_alone(&dev) || find_pci_class(&target.dev, "0x050000"))
-		SKIP(return, "no devices for it");
+	missing = find_devices(&dev, &target.dev);
+	if (missing)
+		SKIP(return, "%s", missing);
 	ASSERT_EQ(0, bind_vfio_pci(&dev));
 	ASSERT_EQ(0, bind_vfio_pci(&target.dev));
 	legacy.group = open_group(&dev);

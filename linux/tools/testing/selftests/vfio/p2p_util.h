@@ -25,7 +25,7 @@
 #define MEMORY_BAR VFIO_PCI_BAR2_REGION_INDEX
 #define WINDOW (4 * SZ_2M)
 
-/* A header of a kernel that has the interface says the same */
+/* VFIO_DEVICE_FEATURE_DMA_BUF, with room for ranges */
 struct dma_buf_request {
 	struct vfio_device_feature head;
 	struct vfio_device_feature_dma_buf buf;

@@ -765,6 +765,14 @@ int legacy_unmap(int container, __u64 iova, __u64 length)
 }
 
 /* @container: what to give to the group; NULL to use the node */
+int open_unattached(struct opened *o, const struct pci_dev *dev)
+{
+	o->device = open_cdev(dev);
+	o->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	return bind_iommufd(o->device, o->iommufd, NULL) ||
+	       ioas_alloc(o->iommufd, &o->ioas) ? -1 : 0;
+}
+
 int open_device(struct opened *o, const struct pci_dev *dev,
 		const char *container)
 {
@@ -775,11 +783,8 @@ int open_device(struct opened *o, const struct pci_dev *dev,
 		o->device = o->legacy.device;
 		return 0;
 	}
-	o->device = open_cdev(dev);
-	o->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	return bind_iommufd(o->device, o->iommufd, NULL) ||
-	       ioas_alloc(o->iommufd, &o->ioas) ||
-	       attach_pt(o->device, o->ioas, NULL) ? -1 : 0;
+	return open_unattached(o, dev) || attach_pt(o->device, o->ioas, NULL) ?
+		-1 : 0;
 }
 
 void close_device(struct opened *o)

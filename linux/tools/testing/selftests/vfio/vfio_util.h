@@ -165,6 +165,8 @@ struct opened {
 	__u32 ioas;
 };
 
+/* By its node, and not attached yet */
+int open_unattached(struct opened *o, const struct pci_dev *dev);
 int open_device(struct opened *o, const struct pci_dev *dev,
 		const char *container);
 void close_device(struct opened *o);
