@@ -5,10 +5,26 @@
  *
  * A driver may pin a page as often as it likes and unpin it in other pieces than
  * it has pinned, so pins are counted for each page. An area can't be removed while
- * one of its pages is pinned or copied: who wants to remove it takes it in hand,
- * so that nobody begins to access it, and asks those who do to let go, with no
- * lock held.
+ * one of its pages is pinned or copied. How an UNMAP and the accesses agree:
+ *
+ * - begin_access() counts in iommufd_area::accessed, under iova_space::lock, and only
+ *   while the area has no owner. An UNMAP owns the area first, so from then on the
+ *   count only goes down. end_access() takes back what was counted.
+ * - iommufd_access_evict() asks accesses to unpin, with no lock held, until the count
+ *   is 0. It finds an access in the list of the IOAS and counts the call in its
+ *   nr_notices, both under iova_space::lock. Who takes an access off the list waits for
+ *   nr_notices to be 0, and ops->unpin() is never called after that.
+ * - If nobody has a pin to give up, the count stands for a copy, or for a pin that is
+ *   not in iommufd_access::pins yet. The UNMAP then waits for iova_space::nr_changes
+ *   to differ from what it was when the count was read. It rises with each
+ *   end_access(), each pin that can be found and each call of ops->unpin() that returns.
+ * - A call after which the count is not lower is ignored. MAX_IGNORED of them one after
+ *   the other end the UNMAP with -EDEADLOCK.
+ * - iommufd_access::changing is set under iommufd_access::lock, which who pins holds.
+ *   So after begin_change() nothing more is pinned or copied, and what is pinned can
+ *   still be unpinned. begin_change() also excludes a second attach or detach.
  */
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
@@ -68,7 +84,7 @@ static void end_access(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	mutex_lock(&ioas->space.lock);
 	area->accessed--;
-	iommufd_ioas_changed(ioas);
+	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 }
 
@@ -145,7 +161,7 @@ static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 
 	/* Who wants the area could not see the pin so far */
 	mutex_lock(&ioas->space.lock);
-	iommufd_ioas_changed(ioas);
+	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 	if (iommufd_dirty_tracked(ioas))
 		iommufd_dirty_note(ioas, iova, iova);
@@ -425,7 +441,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 
 		mutex_lock(&ioas->space.lock);
 		accessed = area->accessed;
-		changes = ioas->nr_changes;
+		changes = ioas->space.nr_changes;
 		if (!accessed) {
 			mutex_unlock(&ioas->space.lock);
 			return 0;
@@ -442,7 +458,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 
 		if (!length) {
 			/* A copy, or a pin that is being made */
-			if (iommufd_ioas_wait(ioas, changes))
+			if (iova_space_wait(&ioas->space, changes))
 				return -EINTR;
 			continue;
 		}
@@ -451,7 +467,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		mutex_lock(&ioas->space.lock);
 		ignored = area->accessed < accessed ? 0 : ignored + 1;
 		access->nr_notices--;
-		iommufd_ioas_changed(ioas);
+		iova_space_changed(&ioas->space);
 		mutex_unlock(&ioas->space.lock);
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -559,7 +575,7 @@ static void unlist(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	mutex_lock(&ioas->space.lock);
 	list_del(&access->item);
 	mutex_unlock(&ioas->space.lock);
-	wait_event(ioas->changed, !READ_ONCE(access->nr_notices));
+	wait_event(ioas->space.changed, !READ_ONCE(access->nr_notices));
 }
 
 static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
@@ -684,6 +700,16 @@ int iommufd_access_detach(struct iommufd_access *access)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_detach, IOMMUFD);
 
+static void release_access(struct iommufd_object *obj)
+{
+	struct iommufd_access *access =
+		container_of(obj, struct iommufd_access, obj);
+
+	/* A store that failed can leave nodes without an entry */
+	xa_destroy(&access->pins);
+	mutex_destroy(&access->lock);
+}
+
 /**
  * iommufd_access_create - make a way to memory for an emulated device
  * @ctx: context; the access holds a reference of its own
@@ -701,7 +727,7 @@ iommufd_access_create(struct iommufd_ctx *ctx,
 	struct iommufd_access *access;
 
 	access = iommufd_object_alloc(ctx, sizeof(*access),
-				      IOMMUFD_OBJECT_ACCESS);
+				      IOMMUFD_OBJECT_ACCESS, release_access);
 	if (IS_ERR(access))
 		return access;
 	access->ctx = ctx;
@@ -750,20 +776,6 @@ void iommufd_access_destroy(struct iommufd_access *access)
 		end_change(access, NULL);
 	}
 	iommufd_object_withdraw(ctx, &access->obj);
-	iommufd_put(ctx);
+	fput(ctx->file);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, IOMMUFD);
-
-/**
- * iommufd_access_release - end an access
- * @obj: its head, all that a request that still had a reference has seen
- */
-void iommufd_access_release(struct iommufd_object *obj)
-{
-	struct iommufd_access *access =
-		container_of(obj, struct iommufd_access, obj);
-
-	/* A store that failed can leave nodes without an entry */
-	xa_destroy(&access->pins);
-	mutex_destroy(&access->lock);
-}

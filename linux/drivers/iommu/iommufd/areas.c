@@ -49,36 +49,6 @@ static int map_prot(u32 flags)
 	       (flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0);
 }
 
-/*
- * What others have begun and ended
- */
-
-/**
- * iommufd_ioas_changed - tell those who wait that an UNMAP or an access has ended
- * @ioas: the IOAS; the caller holds iova_space::lock
- */
-void iommufd_ioas_changed(struct iommufd_ioas *ioas)
-{
-	lockdep_assert_held(&ioas->space.lock);
-
-	ioas->nr_changes++;
-	if (wq_has_sleeper(&ioas->changed))
-		wake_up_all(&ioas->changed);
-}
-
-/**
- * iommufd_ioas_wait - wait for something to end
- * @ioas: the IOAS
- * @changes: iommufd_ioas::nr_changes when the caller saw that it has to wait
- *
- * Return: 0, or -ERESTARTSYS on a fatal signal.
- */
-int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes)
-{
-	return wait_event_killable(ioas->changed,
-				   READ_ONCE(ioas->nr_changes) != changes);
-}
-
 static void unpin_area(struct iommufd_area *area)
 {
 	if (area->pinned) {
@@ -432,7 +402,7 @@ static int collect(struct iommufd_ioas *ioas, unsigned long first,
 	int ret = 0;
 
 	mutex_lock(&ioas->space.lock);
-	*changes = ioas->nr_changes;
+	*changes = ioas->space.nr_changes;
 	area = iova_space_first(&ioas->space, *start);
 	/* What reaches over a place that was come to is new there: pass by it */
 	if (area && area->start < *start && *start != first) {
@@ -485,12 +455,12 @@ static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 /* Leave areas that can't be removed as they were */
 static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
 {
-	struct iommufd_area *area, *next;
+	struct iommufd_area *area;
 
 	mutex_lock(&ioas->space.lock);
-	list_for_each_entry_safe(area, next, batch, batch)
+	list_for_each_entry(area, batch, batch)
 		area_give_back(area);
-	iommufd_ioas_changed(ioas);
+	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 }
 
@@ -518,7 +488,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 
 	mutex_lock(&ioas->space.lock);
 	iova_space_erase(&ioas->space, batch);
-	iommufd_ioas_changed(ioas);
+	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 	free_batch(batch);
 	return 0;
@@ -551,7 +521,7 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 
 		ret = collect(ioas, first, &start, last, &batch, &changes);
 		if (ret == -EAGAIN) {
-			ret = iommufd_ioas_wait(ioas, changes);
+			ret = iova_space_wait(&ioas->space, changes);
 			if (ret)
 				return ret;
 			continue;

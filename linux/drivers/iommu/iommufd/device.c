@@ -7,6 +7,7 @@
  * table, which every device of the group that is attached agrees to.
  */
 #include <linux/device.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
@@ -117,22 +118,15 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 }
 
 /**
- * iommufd_bind - take a device's DMA from the kernel for a context
- * @ctx: the context; the device holds a reference of its own
- * @dev: device whose driver has driver_managed_dma set
- * @id: the device's id in the context
+ * iommufd_bind_noref - bind a device that holds no reference to the context
+ * @ctx: the context, which the caller unbinds the device from before its file is gone
+ * @dev: as for iommufd_bind()
+ * @id: as for iommufd_bind()
  *
- * DMA of the device's whole group is blocked until a device of it is attached,
- * and no other user can have it.
- * Context: sleeps. The caller makes sure that @dev stays.
- *
- * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
- * the CPU caches, -ENODEV it has no IOMMU group, or its IOMMU driver can't keep it
- * from memory, -EPERM its interrupts are not isolated or the group has another
- * owner, -EBUSY, -ENOMEM.
+ * Return: as iommufd_bind().
  */
-struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
-				    struct device *dev, u32 *id)
+struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
+					  struct device *dev, u32 *id)
 {
 	struct iommufd_group *igroup;
 	struct iommufd_device *idev;
@@ -172,7 +166,8 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 		idev = ERR_CAST(igroup);
 		goto out_put;
 	}
-	idev = iommufd_object_alloc(ctx, sizeof(*idev), IOMMUFD_OBJECT_DEVICE);
+	idev = iommufd_object_alloc(ctx, sizeof(*idev), IOMMUFD_OBJECT_DEVICE,
+				    NULL);
 	if (IS_ERR(idev)) {
 		put_group(ctx, igroup);
 		goto out_put;
@@ -182,14 +177,36 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 	idev->igroup = igroup;
 	idev->unit = unit;
 	idev->dev = dev;
-	if (!iommufd_test_is_mock(dev))
-		get_file(ctx->file);
-
 	*id = idev->obj.id;
 	iommufd_object_use(&idev->obj);
 	iommufd_object_publish(ctx, &idev->obj);
 out_put:
 	iommu_group_put(group);
+	return idev;
+}
+
+/**
+ * iommufd_bind - take a device's DMA from the kernel for a context
+ * @ctx: the context; the device holds a reference of its own
+ * @dev: device whose driver has driver_managed_dma set
+ * @id: the device's id in the context
+ *
+ * DMA of the device's whole group is blocked until a device of it is attached,
+ * and no other user can have it.
+ * Context: sleeps. The caller makes sure that @dev stays.
+ *
+ * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
+ * the CPU caches, -ENODEV it has no IOMMU group, or its IOMMU driver can't keep it
+ * from memory, -EPERM its interrupts are not isolated or the group has another
+ * owner, -EBUSY, -ENOMEM.
+ */
+struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
+				    struct device *dev, u32 *id)
+{
+	struct iommufd_device *idev = iommufd_bind_noref(ctx, dev, id);
+
+	if (!IS_ERR(idev))
+		get_file(ctx->file);
 	return idev;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_bind, IOMMUFD);
@@ -248,6 +265,22 @@ out_unlock:
 }
 
 /**
+ * iommufd_unbind_noref - undo iommufd_bind_noref()
+ * @idev: as for iommufd_unbind()
+ */
+void iommufd_unbind_noref(struct iommufd_device *idev)
+{
+	struct iommufd_group *igroup = idev->igroup;
+
+	detach(idev, false);
+	down_write(&idev->bound);
+	idev->igroup = NULL;
+	up_write(&idev->bound);
+	put_group(idev->ctx, igroup);
+	iommufd_object_withdraw(idev->ctx, &idev->obj);
+}
+
+/**
  * iommufd_unbind - undo iommufd_bind()
  * @idev: device, which is detached first if it is attached
  *
@@ -256,18 +289,10 @@ out_unlock:
  */
 void iommufd_unbind(struct iommufd_device *idev)
 {
-	bool holds_file = !iommufd_test_is_mock(idev->dev);
 	struct iommufd_ctx *ctx = idev->ctx;
-	struct iommufd_group *igroup = idev->igroup;
 
-	detach(idev, false);
-	down_write(&idev->bound);
-	idev->igroup = NULL;
-	up_write(&idev->bound);
-	put_group(ctx, igroup);
-	iommufd_object_withdraw(ctx, &idev->obj);
-	if (holds_file)
-		iommufd_put(ctx);
+	iommufd_unbind_noref(idev);
+	fput(ctx->file);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
@@ -313,14 +338,6 @@ bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_has_group_of, IOMMUFD);
 
-/**
- * iommufd_device_release - end a device
- * @obj: its head, all that a request that still had a reference has seen
- */
-void iommufd_device_release(struct iommufd_object *obj)
-{
-}
-
 /*
  * Exclude from an IOAS what the group's devices do not translate. @sw_msi is
  * where the kernel has to map the doorbells of interrupts, or NULL.
@@ -365,6 +382,23 @@ static int reserve_regions(struct iommufd_group *igroup,
 		*sw_msi = NULL;
 	return iova_space_reserve(&ioas->space, *reserved);
 }
+
+/*
+ * The page tables of a group. To attach N, an attach uses N first; who has that use
+ * at each exit is the last column. T is the table that the group had, or NULL.
+ *
+ *                            @hwpt  @live  @reserved  the use of N
+ *  before                    T      T      T's        the attach's
+ *  try_hwpt() succeeded      T      N      T's        the attach's
+ *  commit_hwpt()             N      N      N's        the group's; T's is dropped
+ *  try_hwpt() failed, or     T      T      T's        the attach's, to be dropped
+ *  leave_hwpt()
+ *  the same, and T can't     T      NULL   T's        the attach's, to be dropped
+ *  be attached again
+ *
+ * What try_hwpt() reserves belongs to the attach until commit_hwpt(). In the last state
+ * DMA is blocked until the next attach or the last detach.
+ */
 
 /* Go back from @hwpt, which was tried, to what the group has; no signal ends that */
 static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,

@@ -243,6 +243,53 @@ static int fill(struct iommufd_hwpt *hwpt)
 	return ret;
 }
 
+/*
+ * iommu_dma_prepare_msi() takes the domain of a group, and the cookie in it, with
+ * no lock that an attach takes. But all its callers set up a vector with the lock
+ * held that this function takes for a moment. A domain that no group has any
+ * more is known to none of them after that.
+ */
+static void wait_for_vectors(void)
+{
+	if (IS_ENABLED(CONFIG_IRQ_MSI_IOMMU))
+		irq_domain_check_msi_remap();
+}
+
+/* No group has the domain any more */
+static void release_hwpt(struct iommufd_object *obj)
+{
+	struct iommufd_hwpt *hwpt = to_hwpt(obj);
+	struct iommufd_ioas *ioas = hwpt->ioas;
+
+	if (!ioas)
+		return;
+
+	if (!list_empty(&hwpt->ioas_item)) {
+		down_write(&ioas->domains_lock);
+		list_del(&hwpt->ioas_item);
+		unmap_areas(hwpt, NULL);
+		if (list_empty(&ioas->hwpts)) {
+			unpin_areas(ioas, NULL);
+			iommufd_dirty_note_mapped(ioas, 0, ULONG_MAX);
+		}
+		iommufd_hwpt_align(ioas);
+		up_write(&ioas->domains_lock);
+	}
+	iova_space_unreserve(&ioas->space, hwpt->beyond);
+	if (hwpt->doorbells)
+		iova_space_unreserve(&ioas->space, hwpt->doorbells);
+	if (hwpt->domain) {
+		wait_for_vectors();
+		iommu_domain_free(hwpt->domain);
+	}
+	if (hwpt->user_made)
+		iova_space_remove_table(&ioas->space);
+	if (hwpt->maker)
+		iommufd_maker_put(hwpt->maker);
+	mutex_destroy(&hwpt->mmio_lock);
+	iommufd_object_unuse(&ioas->obj);
+}
+
 /**
  * iommufd_hwpt_create - make an empty page table for an IOAS
  * @ioas: IOAS that it will mirror; the caller holds a reference
@@ -264,7 +311,7 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	int ret;
 
 	hwpt = iommufd_object_alloc(ioas->ctx, sizeof(*hwpt),
-				    IOMMUFD_OBJECT_HWPT);
+				    IOMMUFD_OBJECT_HWPT, release_hwpt);
 	if (IS_ERR(hwpt))
 		return hwpt;
 	INIT_LIST_HEAD(&hwpt->ioas_item);
@@ -563,54 +610,4 @@ void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 		iommufd_object_unuse(&hwpt->obj);
 	else
 		iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
-}
-
-/*
- * iommu_dma_prepare_msi() takes the domain of a group, and the cookie in it, with
- * no lock that an attach takes. But all its callers set up a vector with the lock
- * held that this function takes for a moment. A domain that no group has any
- * more is known to none of them after that.
- */
-static void wait_for_vectors(void)
-{
-	if (IS_ENABLED(CONFIG_IRQ_MSI_IOMMU))
-		irq_domain_check_msi_remap();
-}
-
-/**
- * iommufd_hwpt_release - end a page table
- * @obj: its head. Nobody has a reference: the domain is not attached to any group
- */
-void iommufd_hwpt_release(struct iommufd_object *obj)
-{
-	struct iommufd_hwpt *hwpt = to_hwpt(obj);
-	struct iommufd_ioas *ioas = hwpt->ioas;
-
-	if (!ioas)
-		return;
-
-	if (!list_empty(&hwpt->ioas_item)) {
-		down_write(&ioas->domains_lock);
-		list_del(&hwpt->ioas_item);
-		unmap_areas(hwpt, NULL);
-		if (list_empty(&ioas->hwpts)) {
-			unpin_areas(ioas, NULL);
-			iommufd_dirty_note_mapped(ioas, 0, ULONG_MAX);
-		}
-		iommufd_hwpt_align(ioas);
-		up_write(&ioas->domains_lock);
-	}
-	iova_space_unreserve(&ioas->space, hwpt->beyond);
-	if (hwpt->doorbells)
-		iova_space_unreserve(&ioas->space, hwpt->doorbells);
-	if (hwpt->domain) {
-		wait_for_vectors();
-		iommu_domain_free(hwpt->domain);
-	}
-	if (hwpt->user_made)
-		iova_space_remove_table(&ioas->space);
-	if (hwpt->maker)
-		iommufd_maker_put(hwpt->maker);
-	mutex_destroy(&hwpt->mmio_lock);
-	iommufd_object_unuse(&ioas->obj);
 }

@@ -12,20 +12,21 @@
 #define MAP_DIRECTIONS (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | MAP_DIRECTIONS)
 
-/**
- * iommufd_ioas_get - look up the id of an IOAS
- * @ctx: context of the id
- * @id: what the user gave
- *
- * Return: the IOAS, to be given back with iommufd_object_put(), or an ERR_PTR of
- * -ENOENT.
- */
-struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx, u32 id)
+/* No page table is left */
+static void release_ioas(struct iommufd_object *obj)
 {
-	struct iommufd_object *obj;
+	struct iommufd_ioas *ioas = to_ioas(obj);
+	unsigned long unmapped;
 
-	obj = iommufd_object_get(ctx, id, IOMMUFD_OBJECT_IOAS);
-	return IS_ERR(obj) ? ERR_CAST(obj) : to_ioas(obj);
+	WARN_ON(!list_empty(&ioas->hwpts));
+	WARN_ON(!list_empty(&ioas->accesses));
+	WARN_ON(iommufd_areas_unmap(ioas, 0, ULONG_MAX, true, &unmapped));
+	iova_space_unreserve(&ioas->space, ioas->test_reserved);
+	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
+	iova_ranges_free(&ioas->space.allowed);
+	iommufd_dirty_destroy(&ioas->dirty);
+	mutex_destroy(&ioas->space.lock);
+	mutex_destroy(&ioas->attach_lock);
 }
 
 /**
@@ -40,13 +41,13 @@ struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx)
 {
 	struct iommufd_ioas *ioas;
 
-	ioas = iommufd_object_alloc(ctx, sizeof(*ioas), IOMMUFD_OBJECT_IOAS);
+	ioas = iommufd_object_alloc(ctx, sizeof(*ioas), IOMMUFD_OBJECT_IOAS,
+				    release_ioas);
 	if (IS_ERR(ioas))
 		return ioas;
 	ioas->ctx = ctx;
 	mutex_init(&ioas->attach_lock);
 	init_rwsem(&ioas->domains_lock);
-	init_waitqueue_head(&ioas->changed);
 	INIT_LIST_HEAD(&ioas->hwpts);
 	INIT_LIST_HEAD(&ioas->accesses);
 	iova_space_init(&ioas->space, &ctx->nr_mapped);
@@ -572,24 +573,4 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 	let_go_all(ctx, &held);
 	iommufd_owner_put(owner);
 	return ret;
-}
-
-/**
- * iommufd_ioas_release - end an IOAS
- * @obj: its head. Nobody has a reference: no page table is left, and no request
- */
-void iommufd_ioas_release(struct iommufd_object *obj)
-{
-	struct iommufd_ioas *ioas = to_ioas(obj);
-	unsigned long unmapped;
-
-	WARN_ON(!list_empty(&ioas->hwpts));
-	WARN_ON(!list_empty(&ioas->accesses));
-	WARN_ON(iommufd_areas_unmap(ioas, 0, ULONG_MAX, true, &unmapped));
-	iova_space_unreserve(&ioas->space, ioas->test_reserved);
-	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
-	iova_ranges_free(&ioas->space.allowed);
-	iommufd_dirty_destroy(&ioas->dirty);
-	mutex_destroy(&ioas->space.lock);
-	mutex_destroy(&ioas->attach_lock);
 }

@@ -52,6 +52,7 @@
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
@@ -87,7 +88,7 @@ struct iommufd_ctx {
 };
 
 /*
- * main.c: one request
+ * One request
  */
 
 /**
@@ -104,7 +105,18 @@ struct iommufd_request {
 	void *cmd;
 };
 
-int iommufd_answer(struct iommufd_request *req, size_t size);
+/**
+ * iommufd_answer - write a request's structure back
+ * @req: the request
+ * @size: bytes of it that the kernel knows
+ *
+ * Return: 0 or -EFAULT.
+ */
+static inline int iommufd_answer(struct iommufd_request *req, size_t size)
+{
+	size = min_t(size_t, req->user_size, size);
+	return copy_to_user(req->user, req->cmd, size) ? -EFAULT : 0;
+}
 
 /*
  * object.c: ids and references
@@ -127,6 +139,8 @@ enum iommufd_object_type {
  *         depend on the object. Never raised only to look
  * @type: what it is
  * @id: its id, constant
+ * @release: called when the last reference is gone, by anyone who had it; NULL if
+ *           there is nothing to do but to free the memory
  * @rcu: lookups take no lock
  */
 struct iommufd_object {
@@ -134,11 +148,13 @@ struct iommufd_object {
 	refcount_t users;
 	enum iommufd_object_type type;
 	u32 id;
+	void (*release)(struct iommufd_object *obj);
 	struct rcu_head rcu;
 };
 
 void *iommufd_object_alloc(struct iommufd_ctx *ctx, size_t size,
-			   enum iommufd_object_type type);
+			   enum iommufd_object_type type,
+			   void (*release)(struct iommufd_object *obj));
 void iommufd_object_publish(struct iommufd_ctx *ctx,
 			    struct iommufd_object *obj);
 void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *obj);
@@ -174,7 +190,7 @@ static inline void iommufd_object_unuse(struct iommufd_object *obj)
 }
 
 /*
- * iova.c: the IOVA space
+ * Areas: what is mapped where
  */
 
 enum iommufd_area_owner {
@@ -195,15 +211,35 @@ enum iommufd_area_owner {
  * @index: which of @pages @start is in
  * @page_offset: where @start is in that page
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
- * @owner: the MAP or UNMAP that has the area in its hands. Taken under
- *         iova_space::lock, given back with release
+ * @owner: the MAP or UNMAP that owns the area
  * @filled: every page table of the IOAS maps the area; nothing to do if there
- *          is none. Written by the owner with domains_lock held for read
- * @pinned: the area has pinned @pages. Written by the owner while not @filled,
- *          and while it is by who has domains_lock for write
+ *          is none
+ * @pinned: the area has pinned @pages
  * @accessed: what accesses have pinned of the area, in pages, and what they are
- *            about to copy; protected by iova_space::lock
+ *            about to copy
  * @batch: list of areas that a request makes or removes together
+ *
+ * Who may write a field depends on @owner. What is not in the table is constant while
+ * the area is in the tree.
+ *
+ *              MAP               FREE               UNMAP
+ *  @node,      space lock        space lock         space lock
+ *  @gap
+ *  @owner      the MAP, with     space lock         space lock
+ *              release
+ *  @filled     the MAP [1]       nobody             the UNMAP [1]
+ *  @pinned     the MAP           domains_lock [2]   the UNMAP once @filled is clear;
+ *                                                   domains_lock [2] before
+ *  @accessed   nobody, it is 0   space lock         space lock, and only down
+ *  @batch      the MAP           nobody             the UNMAP
+ *
+ * [1] with domains_lock held for read, so that @filled does not change for who holds
+ * it for write and makes or removes a page table
+ * [2] held for write: the first table pins, the last one unpins. It passes by areas
+ * that are not @filled
+ *
+ * An UNMAP frees the area, but only from FREE. So a MAP does not touch the area after
+ * area_give_back().
  */
 struct iommufd_area {
 	struct rb_node node;
@@ -243,7 +279,7 @@ static inline void area_give_back(struct iommufd_area *area)
 }
 
 /*
- * pages.c: user memory
+ * charge.c: who is charged
  */
 
 /**
@@ -274,6 +310,39 @@ enum iommufd_charge {
 	IOMMUFD_CHARGE_MM,
 };
 
+struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx);
+void iommufd_owner_put(struct iommufd_owner *owner);
+int iommufd_owner_charge(struct iommufd_owner *owner,
+			 enum iommufd_charge charge, unsigned long npages,
+			 bool force);
+void iommufd_owner_uncharge(struct iommufd_owner *owner,
+			    enum iommufd_charge charge, unsigned long npages);
+int iommufd_owner_move_charge(struct iommufd_owner *from,
+			      struct iommufd_owner *to,
+			      enum iommufd_charge charge, unsigned long npages,
+			      bool force);
+
+/*
+ * mmio.c: memory of devices
+ */
+
+/**
+ * struct iommufd_mmio - the memory of one device
+ * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in it
+ * @lock: protects what follows, and what page tables map of the memory
+ * @revoked: no page table maps any of it
+ * @missing: the last restore could not map all of it
+ * @uses: struct mmio_use, sorted by page table and IOVA, so that one flush per table
+ *        is enough
+ */
+struct iommufd_mmio {
+	refcount_t refs;
+	struct mutex lock; /* see above */
+	bool revoked;
+	bool missing;
+	struct rb_root uses;
+};
+
 /**
  * struct iommufd_place - where memory of a device is
  * @mmio: the device's
@@ -283,6 +352,16 @@ struct iommufd_place {
 	struct iommufd_mmio *mmio;
 	phys_addr_t phys;
 };
+
+int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
+		       unsigned long length, bool write,
+		       struct iommufd_place *place);
+int iommufd_mmio_of_file(struct file *file, unsigned long start,
+			 unsigned long length, struct iommufd_place *place);
+
+/*
+ * pages.c: pages, and the store of what is pinned
+ */
 
 /**
  * struct iommufd_pages - a range of memory, of which some can be pinned
@@ -374,8 +453,6 @@ void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
 int iommufd_pages_move_charge(struct iommufd_pages *pages,
 			      struct iommufd_owner *owner);
 void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit);
-struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx);
-void iommufd_owner_put(struct iommufd_owner *owner);
 
 /**
  * struct iommufd_cursor - place in pinned pages, walked run by run
@@ -394,6 +471,23 @@ struct iommufd_cursor {
 unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 				 struct iommufd_run *runs, unsigned int max);
 
+/*
+ * pin.c: getting hold of memory
+ */
+int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
+		      const struct iommufd_mapping *map);
+void iommufd_release_file(struct iommufd_pages *pages);
+int iommufd_pin_list(struct iommufd_pages *pages, unsigned long index,
+		     unsigned long npages, struct page **list);
+void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
+			unsigned long npages);
+void iommufd_unpin_run(struct iommufd_pages *pages, unsigned long pfn,
+		       unsigned long npages);
+
+/*
+ * iova.c: the IOVA space
+ */
+
 /**
  * struct iova_space - which IOVA are mapped, and which can't be
  * @lock: protects all of it. Held no longer than a walk of all areas takes: never
@@ -408,6 +502,8 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
  *             each area, so an area counts that often against the limit, or once if
  *             there are none
  * @total: iommufd_ctx::nr_mapped
+ * @changed: those who wait for an UNMAP or an access of others to end
+ * @nr_changes: how many of those have ended
  */
 struct iova_space {
 	struct mutex lock; /* see above */
@@ -418,6 +514,8 @@ struct iova_space {
 	unsigned long nr_areas;
 	unsigned long nr_tables;
 	atomic_long_t *total;
+	wait_queue_head_t changed;
+	unsigned long nr_changes;
 };
 
 struct iova_range {
@@ -444,6 +542,8 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
 int iova_space_halve(struct iova_space *space, struct list_head *old,
 		     struct list_head *new);
+void iova_space_changed(struct iova_space *space);
+int iova_space_wait(struct iova_space *space, unsigned long changes);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
@@ -500,8 +600,6 @@ struct iommufd_dirty {
  * @space: the areas
  * @accesses: struct iommufd_access that reach the areas; protected by
  *            iova_space::lock
- * @changed: those who wait for an UNMAP or an access of others to end
- * @nr_changes: how many of those have ended; protected by iova_space::lock
  * @test_reserved: ranges that tests reserve; protected by iova_space::lock
  * @held: list of IOAS whose areas are held for a request on all of them;
  *        protected by iommufd_ctx::held_lock
@@ -518,8 +616,6 @@ struct iommufd_ioas {
 	unsigned int nr_pinners;
 	struct iova_space space;
 	struct list_head accesses;
-	wait_queue_head_t changed;
-	unsigned long nr_changes;
 	struct iova_reserved *test_reserved;
 	struct list_head held;
 	struct iommufd_dirty dirty;
@@ -530,10 +626,25 @@ static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_ioas, obj);
 }
 
-struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx, u32 id);
+/**
+ * iommufd_ioas_get - look up the id of an IOAS
+ * @ctx: context of the id
+ * @id: what the user gave
+ *
+ * Return: the IOAS, to be given back with iommufd_object_put(), or an ERR_PTR of
+ * -ENOENT.
+ */
+static inline struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx,
+						    u32 id)
+{
+	struct iommufd_object *obj;
+
+	obj = iommufd_object_get(ctx, id, IOMMUFD_OBJECT_IOAS);
+	return IS_ERR(obj) ? ERR_CAST(obj) : to_ioas(obj);
+}
+
 struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx);
 int iommufd_ioas_set_huge_pages(struct iommufd_ioas *ioas, u64 huge);
-void iommufd_ioas_release(struct iommufd_object *obj);
 int iommufd_ioas_alloc(struct iommufd_request *req);
 int iommufd_ioas_allow_iovas(struct iommufd_request *req);
 int iommufd_ioas_iova_ranges(struct iommufd_request *req);
@@ -551,22 +662,28 @@ static inline bool iommufd_dirty_tracked(struct iommufd_ioas *ioas)
 
 void iommufd_dirty_init(struct iommufd_dirty *dirty);
 void iommufd_dirty_destroy(struct iommufd_dirty *dirty);
-int iommufd_dirty_start(struct iommufd_ioas *ioas);
 void iommufd_dirty_stop(struct iommufd_ioas *ioas);
 void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last);
 void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
 			       unsigned long last);
-int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
-		       unsigned long npages, bool keep, void __user *user);
+bool iommufd_dirty_next_mapped(struct iommufd_ioas *ioas, unsigned long last,
+			       struct iova_range *range);
+bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,
+			unsigned long nr, unsigned long *bits);
 void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 			  unsigned long last);
 
 /*
+ * dirty_bitmap.c: what a container is told to be dirty
+ */
+int iommufd_dirty_start(struct iommufd_ioas *ioas);
+int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long npages, bool keep, void __user *user);
+
+/*
  * areas.c: how areas are made and removed
  */
-void iommufd_ioas_changed(struct iommufd_ioas *ioas);
-int iommufd_ioas_wait(struct iommufd_ioas *ioas, unsigned long changes);
 int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map);
 int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		       unsigned long first, unsigned long last,
@@ -613,35 +730,7 @@ struct iommufd_maker *iommufd_maker_get(struct device *dev);
 void iommufd_maker_put(struct iommufd_maker *maker);
 
 /*
- * mmio.c: memory of devices
- */
-struct iommufd_hwpt;
-
-int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
-		       unsigned long length, bool write,
-		       struct iommufd_place *place);
-int iommufd_mmio_of_file(struct file *file, unsigned long start,
-			 unsigned long length, struct iommufd_place *place);
-int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
-			struct iommufd_area *lower, struct iommufd_area *upper);
-
-/*
- * table.c: the entries of a page table
- */
-static inline unsigned long iommufd_min_page(struct iommu_domain *domain)
-{
-	return 1UL << __ffs(domain->pgsize_bitmap);
-}
-
-int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last);
-int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
-			 struct iommu_iotlb_gather *gather);
-
-/*
- * hwpt.c: page tables
+ * Page tables
  */
 
 /**
@@ -688,6 +777,30 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_hwpt, obj);
 }
 
+/*
+ * table.c: the entries of a page table
+ */
+static inline unsigned long iommufd_min_page(struct iommu_domain *domain)
+{
+	return 1UL << __ffs(domain->pgsize_bitmap);
+}
+
+int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last);
+int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			 struct iommu_iotlb_gather *gather);
+
+/*
+ * revoke.c: memory of devices in page tables
+ */
+int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			struct iommufd_area *lower, struct iommufd_area *upper);
+
+/*
+ * hwpt.c: page tables
+ */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 const struct iommufd_unit *unit,
 					 struct device *dev, bool user_made);
@@ -711,7 +824,6 @@ bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
 			     struct iommufd_area *area);
 int iommufd_hwpt_align(struct iommufd_ioas *ioas);
-void iommufd_hwpt_release(struct iommufd_object *obj);
 
 /*
  * device.c: devices and their groups
@@ -770,9 +882,11 @@ static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_device, obj);
 }
 
+struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
+					  struct device *dev, u32 *id);
+void iommufd_unbind_noref(struct iommufd_device *idev);
 int iommufd_make_hwpt(struct iommufd_request *req);
 int iommufd_hw_info(struct iommufd_request *req);
-void iommufd_device_release(struct iommufd_object *obj);
 
 /*
  * access.c: drivers of the kernel that reach memory themselves
@@ -807,7 +921,6 @@ struct iommufd_access {
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
 unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
 				    unsigned long *iova, unsigned long last);
-void iommufd_access_release(struct iommufd_object *obj);
 
 /*
  * vfio_compat.c: the container of VFIO
@@ -826,8 +939,6 @@ long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 int iommufd_test_init(void);
 void iommufd_test_exit(void);
 int iommufd_test(struct iommufd_request *req);
-void iommufd_test_release(struct iommufd_object *obj);
-bool iommufd_test_is_mock(struct device *dev);
 void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit);
 void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type);
 void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova);
@@ -843,11 +954,6 @@ static inline int iommufd_test_init(void)
 
 static inline void iommufd_test_exit(void)
 {
-}
-
-static inline bool iommufd_test_is_mock(struct device *dev)
-{
-	return false;
 }
 
 static inline void iommufd_test_set_habits(struct device *dev,

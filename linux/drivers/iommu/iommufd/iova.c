@@ -43,10 +43,37 @@ void iova_space_init(struct iova_space *space, atomic_long_t *total)
 {
 	space->total = total;
 	mutex_init(&space->lock);
+	init_waitqueue_head(&space->changed);
 	space->areas = RB_ROOT_CACHED;
 	space->reserved = RB_ROOT_CACHED;
 	space->allowed = RB_ROOT_CACHED;
 	space->alignment = 1;
+}
+
+/**
+ * iova_space_changed - tell those who wait that an UNMAP or an access has ended
+ * @space: the space, locked by the caller
+ */
+void iova_space_changed(struct iova_space *space)
+{
+	lockdep_assert_held(&space->lock);
+
+	space->nr_changes++;
+	if (wq_has_sleeper(&space->changed))
+		wake_up_all(&space->changed);
+}
+
+/**
+ * iova_space_wait - wait for something to end
+ * @space: the space, not locked
+ * @changes: iova_space::nr_changes when the caller saw that it has to wait
+ *
+ * Return: 0, or -ERESTARTSYS on a fatal signal.
+ */
+int iova_space_wait(struct iova_space *space, unsigned long changes)
+{
+	return wait_event_killable(space->changed,
+				   READ_ONCE(space->nr_changes) != changes);
 }
 
 /**
@@ -436,8 +463,9 @@ static int check_iova(struct iova_space *space, unsigned long iova,
 static int insert_batch(struct iova_space *space, struct list_head *batch,
 			unsigned long iova)
 {
+	unsigned long nr = 0, offsets = 0;
 	struct iommufd_area *area;
-	unsigned long nr = 0;
+	bool denied = false;
 	LIST_HEAD(done);
 	int ret;
 
@@ -447,19 +475,18 @@ static int insert_batch(struct iova_space *space, struct list_head *batch,
 		ret = insert_area(space, area);
 		if (ret)
 			goto err_erase;
+		denied |= (area->prot & IOMMU_WRITE) && !area->pages->writable;
+		offsets |= area->start | area->page_offset;
 		nr++;
-		cond_resched();
+		if (!list_is_last(&area->batch, batch))
+			cond_resched();
 	}
-	list_for_each_entry(area, batch, batch) {
-		ret = -EPERM;
-		if ((area->prot & IOMMU_WRITE) && !area->pages->writable)
-			goto err_all;
-	}
-	list_for_each_entry(area, batch, batch) {
-		ret = -EINVAL;
-		if ((area->start | area->page_offset) & (space->alignment - 1))
-			goto err_all;
-	}
+	ret = -EPERM;
+	if (denied)
+		goto err_all;
+	ret = -EINVAL;
+	if (offsets & (space->alignment - 1))
+		goto err_all;
 	ret = count_areas(space, nr);
 	if (ret)
 		goto err_all;

@@ -49,19 +49,6 @@ static int iommufd_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/**
- * iommufd_answer - write a request's structure back
- * @req: the request
- * @size: bytes of it that the kernel knows
- *
- * Return: 0 or -EFAULT.
- */
-int iommufd_answer(struct iommufd_request *req, size_t size)
-{
-	size = min_t(size_t, req->user_size, size);
-	return copy_to_user(req->user, req->cmd, size) ? -EFAULT : 0;
-}
-
 union iommufd_cmd {
 	struct iommu_destroy destroy;
 	struct iommu_ioas_alloc ioas_alloc;

@@ -8,16 +8,6 @@
 
 #include "iommufd_private.h"
 
-static void (*const release_object[])(struct iommufd_object *obj) = {
-	[IOMMUFD_OBJECT_IOAS] = iommufd_ioas_release,
-	[IOMMUFD_OBJECT_HWPT] = iommufd_hwpt_release,
-	[IOMMUFD_OBJECT_DEVICE] = iommufd_device_release,
-	[IOMMUFD_OBJECT_ACCESS] = iommufd_access_release,
-#ifdef CONFIG_IOMMUFD_TEST
-	[IOMMUFD_OBJECT_TEST] = iommufd_test_release,
-#endif
-};
-
 /* kfree_rcu() and the casts of callers rely on the head being first */
 static_assert(offsetof(struct iommufd_ioas, obj) == 0);
 static_assert(offsetof(struct iommufd_hwpt, obj) == 0);
@@ -29,6 +19,7 @@ static_assert(offsetof(struct iommufd_access, obj) == 0);
  * @ctx: context to reserve the id in
  * @size: bytes of the structure that begins with the struct iommufd_object
  * @type: what it will be
+ * @release: iommufd_object::release
  *
  * The memory is zeroed. End with iommufd_object_publish() or
  * iommufd_object_abort().
@@ -36,7 +27,8 @@ static_assert(offsetof(struct iommufd_access, obj) == 0);
  * Return: the object or an ERR_PTR of -ENOMEM.
  */
 void *iommufd_object_alloc(struct iommufd_ctx *ctx, size_t size,
-			   enum iommufd_object_type type)
+			   enum iommufd_object_type type,
+			   void (*release)(struct iommufd_object *obj))
 {
 	struct iommufd_object *obj;
 
@@ -46,6 +38,7 @@ void *iommufd_object_alloc(struct iommufd_ctx *ctx, size_t size,
 	refcount_set(&obj->refs, 1);
 	refcount_set(&obj->users, 1);
 	obj->type = type;
+	obj->release = release;
 
 	if (xa_alloc(&ctx->objects, &obj->id, NULL, XA_LIMIT(1, INT_MAX),
 		     GFP_KERNEL_ACCOUNT)) {
@@ -114,12 +107,17 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
 /**
  * iommufd_object_put - give back a reference
  * @obj: the object; released if this was the last reference
+ *
+ * Context: to release takes domains_lock and all locks after it, and waits for memory
+ * to be unpinned. So no lock may be held but iommufd_ctx::held_lock,
+ * iommufd_group::lock and iommufd_ioas::attach_lock.
  */
 void iommufd_object_put(struct iommufd_object *obj)
 {
 	if (!refcount_dec_and_test(&obj->refs))
 		return;
-	release_object[obj->type](obj);
+	if (obj->release)
+		obj->release(obj);
 	kfree_rcu(obj, rcu);
 }
 

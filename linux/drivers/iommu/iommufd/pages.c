@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory: pinning, accounting, and the store of the PFNs that were found.
+ * Pages: who needs which of them, and the store of the PFNs that were found.
  *
  * Pages are pinned in chunks of 512, 2 MiB in most configurations. The store
  * remembers a chunk in one word if it is contiguous, and else in a table with one
@@ -17,19 +17,11 @@
  * Chunks are counted from the start of the range, not of the address space, so
  * that a small range is a single entry, which needs no tree.
  */
-#include <linux/cred.h>
-#include <linux/file.h>
-#include <linux/hugetlb.h>
+#include <linux/interval_tree.h>
 #include <linux/kmemleak.h>
-#include <linux/magic.h>
 #include <linux/mm.h>
-#include <linux/pagemap.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
-#include <linux/sched/user.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
-#include <uapi/linux/falloc.h>
+#include <linux/xarray.h>
 
 #include "iommufd_private.h"
 
@@ -111,163 +103,28 @@ static unsigned long chunk_last(struct iommufd_pages *pages,
 	return min(index | (CHUNK_PAGES - 1), pages->npages - 1);
 }
 
-/*
- * Owners
- */
-
-/**
- * iommufd_owner_put - give back a reference to an owner
- * @owner: the owner
- */
-void iommufd_owner_put(struct iommufd_owner *owner)
-{
-	if (!refcount_dec_and_test(&owner->refs))
-		return;
-	put_cred(owner->cred);
-	put_task_struct(owner->task);
-	mmdrop(owner->mm);
-	kfree_rcu(owner, rcu);
-}
-
-/**
- * iommufd_owner_get - find or make the owner that the calling process is
- * @ctx: context that remembers the last one
- *
- * Return: the owner or an ERR_PTR of -ENOMEM.
- */
-struct iommufd_owner *iommufd_owner_get(struct iommufd_ctx *ctx)
-{
-	struct iommufd_owner *owner, *old;
-
-	rcu_read_lock();
-	owner = rcu_dereference(ctx->owner);
-	if (owner && owner->mm == current->mm &&
-	    owner->task == current->group_leader &&
-	    owner->cred->user == current_user() &&
-	    refcount_inc_not_zero(&owner->refs)) {
-		rcu_read_unlock();
-		return owner;
-	}
-	rcu_read_unlock();
-
-	owner = kmalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
-	if (!owner)
-		return ERR_PTR(-ENOMEM);
-	/* One for the caller, one for the context */
-	refcount_set(&owner->refs, 2);
-	owner->mm = current->mm;
-	mmgrab(owner->mm);
-	owner->task = get_task_struct(current->group_leader);
-	owner->cred = get_current_cred();
-
-	old = unrcu_pointer(xchg(&ctx->owner, RCU_INITIALIZER(owner)));
-	if (old)
-		iommufd_owner_put(old);
-	return owner;
-}
-
-static int charge_user(struct iommufd_owner *owner, unsigned long npages,
-		       bool force)
-{
-	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK);
-	atomic_long_t *locked = &owner->cred->user->locked_vm;
-	long now = atomic_long_read(locked);
-
-	do {
-		if (now + npages > limit >> PAGE_SHIFT && !force)
-			return -ENOMEM;
-	} while (!atomic_long_try_cmpxchg(locked, &now, now + npages));
-	return 0;
-}
-
-static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
-		     bool inc, bool force)
-{
-	int ret;
-
-	mmap_write_lock(owner->mm);
-	ret = __account_locked_vm(owner->mm, npages, inc, owner->task, force);
-	mmap_write_unlock(owner->mm);
-	return ret;
-}
-
-/* -ENOMEM does not tell a user which of the limits it was, or how far it is */
-static void report_limit(struct iommufd_owner *owner,
-			 enum iommufd_charge charge, unsigned long npages)
-{
-	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK);
-	bool by_user = charge == IOMMUFD_CHARGE_USER;
-	unsigned long locked;
-
-	if (by_user)
-		locked = atomic_long_read(&owner->cred->user->locked_vm);
-	else
-		locked = READ_ONCE(owner->mm->locked_vm);
-	pr_warn_ratelimited("iommufd: %s (%d): RLIMIT_MEMLOCK is %lu KiB, the %s has %lu KiB locked and needs %lu KiB more\n",
-			    owner->task->comm, task_pid_nr(owner->task),
-			    limit >> 10, by_user ? "user" : "process",
-			    locked << (PAGE_SHIFT - 10),
-			    npages << (PAGE_SHIFT - 10));
-}
-
-/* @force: whatever the limit says */
-static int charge_owner(struct iommufd_owner *owner, enum iommufd_charge charge,
-			unsigned long npages, bool force)
-{
-	int ret = 0;
-
-	if (charge == IOMMUFD_CHARGE_USER)
-		ret = charge_user(owner, npages, force);
-	else if (charge == IOMMUFD_CHARGE_MM)
-		ret = charge_mm(owner, npages, true, force);
-	if (ret)
-		report_limit(owner, charge, npages);
-	else
-		atomic64_add(npages, &owner->mm->pinned_vm);
-	return ret;
-}
-
-static void uncharge_owner(struct iommufd_owner *owner,
-			   enum iommufd_charge charge, unsigned long npages)
-{
-	if (charge == IOMMUFD_CHARGE_USER)
-		atomic_long_sub(npages, &owner->cred->user->locked_vm);
-	else if (charge == IOMMUFD_CHARGE_MM)
-		charge_mm(owner, npages, false, false);
-	atomic64_sub(npages, &owner->mm->pinned_vm);
-}
-
 static int charge(struct iommufd_pages *pages, unsigned long npages)
 {
 	if (iommufd_should_fail())
 		return -ENOMEM;
-	return charge_owner(pages->owner, pages->charge, npages, false);
+	return iommufd_owner_charge(pages->owner, pages->charge, npages, false);
 }
 
 static void uncharge(struct iommufd_pages *pages, unsigned long npages)
 {
-	uncharge_owner(pages->owner, pages->charge, npages);
+	iommufd_owner_uncharge(pages->owner, pages->charge, npages);
 }
 
 /* Charge another owner for what is pinned of a file; @force: whatever the limit */
 static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 		       bool force)
 {
-	enum iommufd_charge charge = pages->charge;
-	struct iommufd_owner *old = pages->owner;
-	int ret;
+	int ret = iommufd_owner_move_charge(pages->owner, owner, pages->charge,
+					    pages->npinned, force);
 
-	/* A limit that is reached must not hinder what changes nothing of it */
-	if ((charge == IOMMUFD_CHARGE_USER &&
-	     owner->cred->user == old->cred->user) ||
-	    (charge == IOMMUFD_CHARGE_MM && owner->mm == old->mm))
-		charge = IOMMUFD_CHARGE_NOBODY;
-	ret = charge_owner(owner, charge, pages->npinned, force);
-	if (ret)
-		return ret;
-	uncharge_owner(old, charge, pages->npinned);
-	pages->owner = owner;
-	return 0;
+	if (!ret)
+		pages->owner = owner;
+	return ret;
 }
 
 /**
@@ -319,86 +176,6 @@ void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit)
 	mutex_unlock(&pages->lock);
 }
 
-/*
- * The life of pages
- */
-
-static bool is_shmem(struct file *file)
-{
-	struct inode *inode = file_inode(file);
-
-	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
-}
-
-/* Not a node or a pipe that somebody has put there, which can be any file */
-static bool is_hugetlb(struct file *file)
-{
-	struct inode *inode = file_inode(file);
-
-	return inode->i_sb->s_magic == HUGETLBFS_MAGIC &&
-	       S_ISREG(inode->i_mode);
-}
-
-/*
- * Be to a file what a mapping is that its pages can be written through: sealing
- * it against that fails as long as this lasts
- */
-static int deny_sealing(struct file *file)
-{
-	if (is_shmem(file) &&
-	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
-		return -EPERM;
-#ifdef CONFIG_HUGETLBFS
-	if (is_hugetlb(file) &&
-	    HUGETLBFS_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
-		return -EPERM;
-#endif
-	return mapping_map_writable(file->f_mapping);
-}
-
-/* As in mmap(), whatever the direction: a copy can have another */
-static int check_mode(struct file *file, bool writable)
-{
-	fmode_t needs = FMODE_READ | (writable ? FMODE_WRITE : 0);
-
-	return (file->f_mode & needs) == needs ? 0 : -EPERM;
-}
-
-/* Hold what the memory of a file needs: the file, or for a dma-buf the device memory */
-static int hold_file(struct iommufd_pages *pages, struct file *file,
-		     const struct iommufd_mapping *map)
-{
-	int ret;
-
-	if (is_hugetlb(file) || is_shmem(file)) {
-		ret = check_mode(file, pages->writable);
-		if (!ret && pages->writable)
-			ret = deny_sealing(file);
-		if (!ret)
-			pages->file = get_file(file);
-		return ret;
-	}
-
-	ret = iommufd_mmio_of_file(file, map->start, map->length, &pages->place);
-	if (ret)
-		return ret;
-	if (!pages->place.mmio) {
-		/*
-		 * An error, but not before it is pinned. To keep the file open
-		 * could keep this context open: it can be the context's own, or
-		 * of a device that is bound to it
-		 */
-		pages->file = ERR_PTR(-EINVAL);
-		return 0;
-	}
-	ret = check_mode(file, pages->writable);
-	if (ret)
-		iommufd_mmio_put(pages->place.mmio);
-	else
-		pages->is_mmio = true;
-	return ret;
-}
-
 /**
  * iommufd_pages_alloc - describe a range of memory, with its first area
  * @ctx: context that it is mapped in
@@ -447,7 +224,7 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 	};
 	mutex_init(&pages->lock);
 	if (file) {
-		ret = hold_file(pages, file, map);
+		ret = iommufd_hold_file(pages, file, map);
 		if (ret)
 			goto err_owner;
 	}
@@ -478,266 +255,10 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 		iommufd_mmio_put(pages->place.mmio);
 	else
 		destroy_store(pages);
-	if (!IS_ERR_OR_NULL(pages->file)) {
-		if (pages->writable)
-			mapping_unmap_writable(pages->file->f_mapping);
-		fput(pages->file);
-	}
+	iommufd_release_file(pages);
 	iommufd_owner_put(pages->owner);
 	mutex_destroy(&pages->lock);
 	kfree(pages);
-}
-
-/*
- * Getting hold of pages
- */
-
-static long pin_remote(struct mm_struct *mm, unsigned long uva,
-		       unsigned long npages, unsigned int flags,
-		       struct page **list)
-{
-	int locked = 1;
-	long ret;
-
-	if (!mmget_not_zero(mm))
-		return -EFAULT;
-	mmap_read_lock(mm);
-	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
-	if (!locked)
-		mmap_read_lock(mm);
-	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
-				    list, NULL, NULL);
-	mmap_read_unlock(mm);
-	mmput(mm);
-	return ret;
-}
-
-/*
- * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
- * a fatal signal not seen. So take what is there, and else take the faults first
- * and pin after that.
- */
-static long pin_user(struct mm_struct *mm, unsigned long uva,
-		     unsigned long npages, unsigned int flags,
-		     struct page **list)
-{
-	long ret;
-
-	if (mm != current->mm)
-		return pin_remote(mm, uva, npages, flags, list);
-
-	ret = pin_user_pages_fast_only(uva, npages, flags | FOLL_LONGTERM,
-				       list);
-	if (ret)
-		return ret;
-	get_user_pages_unlocked(uva, npages, NULL, flags);
-	return pin_user_pages_fast(uva, npages, flags | FOLL_LONGTERM, list);
-}
-
-/*
- * How to pin from @uva on, as far as one mapping goes, for devices that only read. A
- * private page that was not written yet would be replaced under the device by the
- * first write of its process: FOLL_WRITE makes it the process's own before. A shared
- * page would only become dirty by that, and a hole of a file have blocks
- */
-static unsigned int flags_to_read(struct mm_struct *mm, unsigned long uva,
-				  unsigned long *npages)
-{
-	struct vm_area_struct *vma;
-	unsigned int flags = FOLL_WRITE;
-
-	mmap_read_lock(mm);
-	uva = untagged_addr(uva);
-	vma = vma_lookup(mm, uva);
-	if (vma) {
-		*npages = min(*npages, (vma->vm_end - uva) >> PAGE_SHIFT);
-		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != VM_WRITE)
-			flags = 0;
-	}
-	mmap_read_unlock(mm);
-	return flags;
-}
-
-static long pin_process(struct iommufd_pages *pages, unsigned long index,
-			unsigned long npages, struct page **list)
-{
-	unsigned long uva = pages->uva + (index << PAGE_SHIFT);
-	struct mm_struct *mm = pages->owner->mm;
-	unsigned int flags = FOLL_WRITE;
-	long ret;
-
-	if (!pages->writable)
-		flags = flags_to_read(mm, uva, &npages);
-	ret = pin_user(mm, uva, npages, flags, list);
-	if (ret > 0 || ret == -ENOMEM)
-		return ret;
-	return -EFAULT;
-}
-
-static struct page *hugetlb_page(struct file *file, pgoff_t index)
-{
-	struct hstate *h = hstate_file(file);
-	unsigned int order = huge_page_order(h);
-	pgoff_t inside = index & (pages_per_huge_page(h) - 1);
-	struct page *page;
-	int ret;
-
-	page = find_get_page(file->f_mapping, index >> order);
-	if (!page) {
-		/* As a page fault does, also if the file is not open for writing */
-		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
-					    (loff_t)(index - inside) << PAGE_SHIFT,
-					    huge_page_size(h));
-		/* Any signal ends it: come back when that is handled */
-		if (ret == -EINTR)
-			ret = -ERESTARTNOINTR;
-		/* The pool is empty, which for a file system is a full disk */
-		if (ret == -ENOSPC)
-			ret = -ENOMEM;
-		if (ret)
-			return ERR_PTR(ret);
-		page = find_get_page(file->f_mapping, index >> order);
-	}
-	if (!page)
-		return ERR_PTR(-EFAULT);
-	if (PageHWPoison(page)) {
-		put_page(page);
-		return ERR_PTR(-EIO);
-	}
-	/* References are counted in the head, as a pin's are */
-	return nth_page(page, inside);
-}
-
-/*
- * Memory of a file: this kernel has no pins without a mapping, so plain
- * references. They keep the pages, and those who seal the file wait for them. What
- * the file had before stays in a movable zone, since only a pin could move it.
- */
-static long pin_file(struct iommufd_pages *pages, unsigned long index,
-		     unsigned long npages, struct page **list)
-{
-	struct file *file = pages->file;
-	pgoff_t first = (pages->uva >> PAGE_SHIFT) + index;
-	unsigned long i;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	/* All that was mapped has to be there, whatever part is wanted */
-	if (pages->uva + pages->area.page_offset + area_length(&pages->area) >
-	    i_size_read(file_inode(file)))
-		return -EINVAL;
-	for (i = 0; i < npages; i++) {
-		struct page *page;
-
-		if (is_hugetlb(file))
-			page = hugetlb_page(file, first + i);
-		else
-			page = shmem_read_mapping_page(file->f_mapping,
-						       first + i);
-		/* As a pin does: so many references must not overflow */
-		if (!IS_ERR(page) && page_count(page) < 0) {
-			put_page(page);
-			page = ERR_PTR(-ENOMEM);
-		}
-		if (IS_ERR(page))
-			return i ? i : PTR_ERR(page);
-		list[i] = page;
-		cond_resched();
-	}
-	return npages;
-}
-
-static void unpin_list(struct iommufd_pages *pages, struct page **list,
-		       unsigned long npages)
-{
-	if (pages->file)
-		release_pages(list, npages);
-	else
-		unpin_user_pages(list, npages);
-}
-
-static void put_file_run(struct iommufd_pages *pages, unsigned long pfn,
-			 unsigned long npages)
-{
-	while (npages) {
-		struct page *page = pfn_to_page(pfn);
-		struct folio *folio = page_folio(page);
-		unsigned long idx = folio_page_idx(folio, page);
-		unsigned long nr = min(npages, folio_nr_pages(folio) - idx);
-
-		if (pages->writable && !folio_test_dirty(folio)) {
-			folio_lock(folio);
-			folio_mark_dirty(folio);
-			folio_unlock(folio);
-		}
-		folio_put_refs(folio, nr);
-		pfn += nr;
-		npages -= nr;
-	}
-}
-
-static void unpin_run(struct iommufd_pages *pages, unsigned long pfn,
-		      unsigned long npages)
-{
-	if (pages->file)
-		put_file_run(pages, pfn, npages);
-	else
-		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages,
-						 pages->writable);
-}
-
-/* Unpin the runs of a chunk; how many pages they were */
-static unsigned long unpin_runs(struct iommufd_pages *pages, const u64 *run,
-				unsigned long npages)
-{
-	unsigned long nr = 0;
-
-	for (; npages; run++) {
-		npages -= run_npages(*run);
-		if (run_pfn(*run) == NO_PFN)
-			continue;
-		unpin_run(pages, run_pfn(*run), run_npages(*run));
-		nr += run_npages(*run);
-	}
-	return nr;
-}
-
-/*
- * Pin pages, all of them or none. Those that come with it are of the kind that can
- * stay: from a movable zone each would be copied elsewhere, or be no page that others
- * can pin
- */
-static int pin_list(struct iommufd_pages *pages, unsigned long index,
-		    unsigned long npages, struct page **list)
-{
-	unsigned int saved = memalloc_pin_save();
-	unsigned long have = 0;
-	long ret;
-
-	do {
-		if (iommufd_should_fail())
-			ret = -EFAULT;
-		else if (pages->file)
-			ret = pin_file(pages, index + have, npages - have,
-				       list + have);
-		else
-			ret = pin_process(pages, index + have, npages - have,
-					  list + have);
-		if (fatal_signal_pending(current)) {
-			if (ret > 0)
-				have += ret;
-			ret = -EINTR;
-		}
-		if (ret < 0)
-			break;
-		have += ret;
-	} while (have < npages);
-	memalloc_pin_restore(saved);
-
-	if (ret >= 0)
-		return 0;
-	unpin_list(pages, list, have);
-	return ret;
 }
 
 /*
@@ -845,6 +366,22 @@ static int pack(u64 *pfns, unsigned long npages, void **entry, gfp_t gfp)
 	return 0;
 }
 
+/* Unpin the runs of a chunk; how many pages they were */
+static unsigned long unpin_runs(struct iommufd_pages *pages, const u64 *run,
+				unsigned long npages)
+{
+	unsigned long nr = 0;
+
+	for (; npages; run++) {
+		npages -= run_npages(*run);
+		if (run_pfn(*run) == NO_PFN)
+			continue;
+		iommufd_unpin_run(pages, run_pfn(*run), run_npages(*run));
+		nr += run_npages(*run);
+	}
+	return nr;
+}
+
 static void free_entry(void *entry)
 {
 	if (!xa_is_value(entry))
@@ -904,7 +441,7 @@ static int merge_list(struct iommufd_pages *pages, unsigned long index,
 		goto out_free;
 	}
 	pages->npinned += nr;
-	unpin_list(pages, list + nr, npages - nr);
+	iommufd_unpin_list(pages, list + nr, npages - nr);
 out_free:
 	kfree(pfns);
 	return ret;
@@ -920,7 +457,7 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 
 	/* Another thread has found memory of a device at this address meanwhile */
 	if (unlikely(pages->is_mmio)) {
-		unpin_list(pages, list, npages);
+		iommufd_unpin_list(pages, list, npages);
 		return 0;
 	}
 	/* Anything but a whole chunk that is not there yet is rare */
@@ -928,13 +465,13 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 	    load_chunk(pages, index)) {
 		ret = merge_list(pages, index, npages, list);
 		if (ret)
-			unpin_list(pages, list, npages);
+			iommufd_unpin_list(pages, list, npages);
 		return ret;
 	}
 
 	ret = charge(pages, npages);
 	if (ret) {
-		unpin_list(pages, list, npages);
+		iommufd_unpin_list(pages, list, npages);
 		return ret;
 	}
 	entry = pack_list(runs, list, npages);
@@ -994,7 +531,7 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 
 	if (last - index + 1 == size) {
 		if (xa_is_value(entry)) {
-			unpin_run(pages, xa_to_value(entry), size);
+			iommufd_unpin_run(pages, xa_to_value(entry), size);
 			nr = size;
 		} else {
 			nr = unpin_runs(pages, entry, size);
@@ -1013,7 +550,7 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 
 		if (*pfn == NO_PFN)
 			continue;
-		unpin_run(pages, *pfn, 1);
+		iommufd_unpin_run(pages, *pfn, 1);
 		*pfn = NO_PFN;
 		nr++;
 	}
@@ -1181,7 +718,7 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 		mutex_unlock(&pages->lock);
 		if (index != first)
 			cond_resched();
-		ret = pin_list(pages, index, npages, list_in(runs, npages));
+		ret = iommufd_pin_list(pages, index, npages, list_in(runs, npages));
 		if (unlikely(ret == -EFAULT) && !pages->file) {
 			ret = find_mmio(pages);
 			mutex_lock(&pages->lock);

@@ -647,16 +647,7 @@ static struct iommu_device window = { .ops = &window_ops };
 static DEFINE_MUTEX(mock_lock);
 static DEFINE_IDA(mock_ida);
 
-/**
- * iommufd_test_is_mock - is this a mock device?
- * @dev: any device
- *
- * The object that owns a mock device belongs to the file that the device is bound
- * to, so unlike other devices it must not keep that open.
- *
- * Return: true if it is.
- */
-bool iommufd_test_is_mock(struct device *dev)
+static bool is_mock(struct device *dev)
 {
 	return dev->bus == &mock_bus || dev->bus == &late_bus;
 }
@@ -670,7 +661,7 @@ void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit)
 {
 	u32 flags;
 
-	if (!iommufd_test_is_mock(dev))
+	if (!is_mock(dev))
 		return;
 	flags = to_mock(dev)->config.flags;
 	unit->grows = flags & MOCK_DEVICE_GROWS;
@@ -692,7 +683,7 @@ void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type)
 {
 	struct iommu_test_hw_info *info;
 
-	if (!iommufd_test_is_mock(dev))
+	if (!is_mock(dev))
 		return NULL;
 	info = kzalloc(sizeof(*info), GFP_KERNEL);
 	if (!info)
@@ -826,16 +817,13 @@ struct test_device {
 
 static_assert(offsetof(struct test_device, obj) == 0);
 
-/**
- * iommufd_test_release - nobody has a reference to the owner of a mock device
- * @obj: its head
- */
-void iommufd_test_release(struct iommufd_object *obj)
+/* Nobody has a reference to the owner of a mock device */
+static void release_test(struct iommufd_object *obj)
 {
 	struct test_device *tdev = container_of(obj, struct test_device, obj);
 
 	if (tdev->idev)
-		iommufd_unbind(tdev->idev);
+		iommufd_unbind_noref(tdev->idev);
 	if (tdev->mock)
 		remove_mock(tdev->mock);
 }
@@ -861,7 +849,7 @@ static int make_device(struct iommufd_request *req, struct mock_device *mock,
 	int ret;
 
 	tdev = iommufd_object_alloc(req->ctx, sizeof(*tdev),
-				    IOMMUFD_OBJECT_TEST);
+				    IOMMUFD_OBJECT_TEST, release_test);
 	if (IS_ERR(tdev)) {
 		kfree(mock);
 		return PTR_ERR(tdev);
@@ -870,7 +858,8 @@ static int make_device(struct iommufd_request *req, struct mock_device *mock,
 	if (ret)
 		goto err_abort;
 	tdev->mock = mock;
-	idev = iommufd_bind(req->ctx, &mock->dev, &cmd->mock_domain.out_idev_id);
+	idev = iommufd_bind_noref(req->ctx, &mock->dev,
+				  &cmd->mock_domain.out_idev_id);
 	if (IS_ERR(idev)) {
 		ret = PTR_ERR(idev);
 		goto err_abort;

@@ -26,7 +26,20 @@ static unsigned long window_left(unsigned long iova)
 	return WINDOW - (iova & (WINDOW - 1));
 }
 
-/* The first part of a range that has pages of one size, as large as they can be */
+/*
+ * The first part of a range that has pages of one size, as large as they can be.
+ *
+ * An unmap does not know which sizes a map has used, and calls this with @phys == @iova.
+ * Yet no page that was mapped reaches over the end of one of its pieces, if none reaches
+ * over the ends of the range. Say none reaches over the start of a piece. A page of @s
+ * bytes that was mapped is aligned to @s.
+ * - If it begins where the piece does, and in the range, @s is one of the sizes that fit
+ *   there, so *@page >= @s.
+ * - If it begins further on and @s > *@page, it begins at a multiple of the next larger
+ *   size, where the piece ends at the latest.
+ * - If @s <= *@page, it can't reach over the end, which is a multiple of *@page.
+ * So the next piece, too, begins where no page is cut.
+ */
 static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t phys, unsigned long length,
 			      unsigned long *page)
@@ -302,7 +315,7 @@ int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	for (;;) {
 		unsigned long first = cur.index, bytes, last, mapped;
 
-		/* No page goes beyond a window, so runs need not either */
+		/* A step is a window at most: between two a signal is seen */
 		bytes = min(length - done, window_left(area->start + done));
 		last = first + PFN_DOWN(offset + bytes - 1);
 		iommufd_cursor_next(&cur, last, runs, BATCH_RUNS);

@@ -102,6 +102,9 @@ int iommufd_container_prepare(struct iommufd_ctx *ctx)
 	struct iommufd_ioas *ioas;
 	int ret = 0;
 
+	/* A context with a container is not one without translation */
+	if (READ_ONCE(ctx->container))
+		return 0;
 	ioas = iommufd_ioas_create(ctx);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);

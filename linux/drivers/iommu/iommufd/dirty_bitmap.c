@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Telling a container which pages are dirty: what was noted, and what is dirty as long
+ * as it is mapped or pinned.
+ */
+#include <linux/bitmap.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "iommufd_private.h"
+
+/* Pages whose bits are copied to the user at once */
+#define PIECE_PAGES ((unsigned long)SZ_64K * BITS_PER_BYTE)
+
+/* What is pinned can be written at any time, so it is dirty again at once */
+static int note_pinned(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long last)
+{
+	unsigned long iova = first, length;
+
+	while ((length = iommufd_access_pinned(ioas, &iova, last))) {
+		iommufd_dirty_note(ioas, iova, iova + length - 1);
+		iova += length;
+		if (iova > last || !iova)
+			break;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * iommufd_dirty_start - begin to note what may be written
+ * @ioas: the IOAS; nothing happens if that was begun already
+ *
+ * Return: 0, or -EINTR with nothing begun.
+ */
+int iommufd_dirty_start(struct iommufd_ioas *ioas)
+{
+	struct iommufd_dirty *dirty = &ioas->dirty;
+	bool tracked;
+	int ret;
+
+	mutex_lock(&dirty->lock);
+	tracked = dirty->tracked;
+	WRITE_ONCE(dirty->tracked, true);
+	mutex_unlock(&dirty->lock);
+	if (tracked)
+		return 0;
+	ret = note_pinned(ioas, 0, ULONG_MAX);
+	if (ret)
+		iommufd_dirty_stop(ioas);
+	return ret;
+}
+
+/* Undo iommufd_dirty_take() */
+static void give_back(struct iommufd_ioas *ioas, unsigned long page,
+		      unsigned long nr, const unsigned long *bits)
+{
+	unsigned long start, end;
+
+	for_each_set_bitrange(start, end, bits, nr)
+		iommufd_dirty_note(ioas, (page + start) << PAGE_SHIFT,
+				   ((page + end) << PAGE_SHIFT) - 1);
+}
+
+static void set_mapped(struct iommufd_ioas *ioas, unsigned long page,
+		       unsigned long nr, unsigned long *bits)
+{
+	unsigned long last = ((page + nr) << PAGE_SHIFT) - 1;
+	struct iova_range range = { .start = page << PAGE_SHIFT };
+
+	do {
+		if (!iommufd_dirty_next_mapped(ioas, last, &range))
+			break;
+		bitmap_set(bits, (range.start >> PAGE_SHIFT) - page,
+			   (range.last >> PAGE_SHIFT) -
+			   (range.start >> PAGE_SHIFT) + 1);
+		range.start = range.last + 1;
+		cond_resched();
+	} while (range.last != last);
+}
+
+static int has_tables(struct iommufd_ioas *ioas)
+{
+	int ret = down_read_killable(&ioas->domains_lock);
+
+	if (ret)
+		return ret;
+	ret = !list_empty(&ioas->hwpts);
+	up_read(&ioas->domains_lock);
+	return ret;
+}
+
+/**
+ * iommufd_dirty_read - tell what may have been written, and begin anew
+ * @ioas: IOAS that is tracked
+ * @first: first IOVA, of a page
+ * @npages: pages
+ * @keep: forget nothing, and note all that is told
+ * @user: where a bit for each page goes, as multiples of 64
+ *
+ * Context: writes to user memory.
+ *
+ * Return: 0, -ENOMEM; -EFAULT or -EINTR, then nothing is forgotten whose bits could
+ * not be told.
+ */
+int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long npages, bool keep, void __user *user)
+{
+	unsigned long page = first >> PAGE_SHIFT, end = page + npages, nr;
+	unsigned long *bits;
+	int ret, tables;
+
+	tables = has_tables(ioas);
+	if (tables < 0)
+		return tables;
+	bits = kvmalloc(ALIGN(min(npages, PIECE_PAGES), 64) / BITS_PER_BYTE,
+			GFP_KERNEL_ACCOUNT);
+	if (!bits)
+		return -ENOMEM;
+
+	for (ret = 0; !ret && page < end; page += nr) {
+		size_t size;
+
+		nr = min(end - page, PIECE_PAGES);
+		size = ALIGN(nr, 64) / BITS_PER_BYTE;
+		bitmap_zero(bits, ALIGN(nr, 64));
+		if (!iommufd_dirty_take(ioas, page, nr, bits))
+			bitmap_set(bits, 0, nr);
+		else if (tables)
+			set_mapped(ioas, page, nr, bits);
+		ret = note_pinned(ioas, page << PAGE_SHIFT,
+				  ((page + nr) << PAGE_SHIFT) - 1);
+		if (!ret && copy_to_user(user, bits, size))
+			ret = -EFAULT;
+		if (ret || keep)
+			give_back(ioas, page, nr, bits);
+		user += size;
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	kvfree(bits);
+	return ret;
+}

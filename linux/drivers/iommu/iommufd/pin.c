@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Getting hold of memory: of a process by pins, of a file by references.
+ */
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <uapi/linux/falloc.h>
+
+#include "iommufd_private.h"
+
+static bool is_shmem(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
+}
+
+/* Not a node or a pipe that somebody has put there, which can be any file */
+static bool is_hugetlb(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	return inode->i_sb->s_magic == HUGETLBFS_MAGIC &&
+	       S_ISREG(inode->i_mode);
+}
+
+/*
+ * Be to a file what a mapping is that its pages can be written through: sealing
+ * it against that fails as long as this lasts
+ */
+static int deny_sealing(struct file *file)
+{
+	if (is_shmem(file) &&
+	    SHMEM_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
+		return -EPERM;
+#ifdef CONFIG_HUGETLBFS
+	if (is_hugetlb(file) &&
+	    HUGETLBFS_I(file_inode(file))->seals & F_SEAL_FUTURE_WRITE)
+		return -EPERM;
+#endif
+	return mapping_map_writable(file->f_mapping);
+}
+
+/* As in mmap(), whatever the direction: a copy can have another */
+static int check_mode(struct file *file, bool writable)
+{
+	fmode_t needs = FMODE_READ | (writable ? FMODE_WRITE : 0);
+
+	return (file->f_mode & needs) == needs ? 0 : -EPERM;
+}
+
+/**
+ * iommufd_hold_file - hold what the memory of a file needs
+ * @pages: pages that nobody else sees yet; told what their memory is
+ * @file: the file; held if it has pages, which for a dma-buf the device has
+ * @map: which part of it
+ *
+ * Return: 0, -EPERM the file can't be read or written; for a dma-buf as
+ * iommufd_mmio_of_file().
+ */
+int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
+		      const struct iommufd_mapping *map)
+{
+	int ret;
+
+	if (is_hugetlb(file) || is_shmem(file)) {
+		ret = check_mode(file, pages->writable);
+		if (!ret && pages->writable)
+			ret = deny_sealing(file);
+		if (!ret)
+			pages->file = get_file(file);
+		return ret;
+	}
+
+	ret = iommufd_mmio_of_file(file, map->start, map->length, &pages->place);
+	if (ret)
+		return ret;
+	if (!pages->place.mmio) {
+		/*
+		 * An error, but not before it is pinned. To keep the file open
+		 * could keep this context open: it can be the context's own, or
+		 * of a device that is bound to it
+		 */
+		pages->file = ERR_PTR(-EINVAL);
+		return 0;
+	}
+	ret = check_mode(file, pages->writable);
+	if (ret)
+		iommufd_mmio_put(pages->place.mmio);
+	else
+		pages->is_mmio = true;
+	return ret;
+}
+
+/**
+ * iommufd_release_file - undo iommufd_hold_file() for memory that is not a device's
+ * @pages: pages, of which nothing is pinned any more
+ */
+void iommufd_release_file(struct iommufd_pages *pages)
+{
+	if (IS_ERR_OR_NULL(pages->file))
+		return;
+	if (pages->writable)
+		mapping_unmap_writable(pages->file->f_mapping);
+	fput(pages->file);
+}
+
+static long pin_remote(struct mm_struct *mm, unsigned long uva,
+		       unsigned long npages, unsigned int flags,
+		       struct page **list)
+{
+	int locked = 1;
+	long ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	mmap_read_lock(mm);
+	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
+	if (!locked)
+		mmap_read_lock(mm);
+	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
+				    list, NULL, NULL);
+	mmap_read_unlock(mm);
+	mmput(mm);
+	return ret;
+}
+
+/*
+ * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
+ * a fatal signal not seen. So take what is there, and else take the faults first
+ * and pin after that.
+ */
+static long pin_user(struct mm_struct *mm, unsigned long uva,
+		     unsigned long npages, unsigned int flags,
+		     struct page **list)
+{
+	long ret;
+
+	if (mm != current->mm)
+		return pin_remote(mm, uva, npages, flags, list);
+
+	ret = pin_user_pages_fast_only(uva, npages, flags | FOLL_LONGTERM,
+				       list);
+	if (ret)
+		return ret;
+	get_user_pages_unlocked(uva, npages, NULL, flags);
+	return pin_user_pages_fast(uva, npages, flags | FOLL_LONGTERM, list);
+}
+
+/*
+ * How to pin from @uva on, as far as one mapping goes, for devices that only read. A
+ * private page that was not written yet would be replaced under the device by the
+ * first write of its process: FOLL_WRITE makes it the process's own before. A shared
+ * page would only become dirty by that, and a hole of a file have blocks
+ */
+static unsigned int flags_to_read(struct mm_struct *mm, unsigned long uva,
+				  unsigned long *npages)
+{
+	struct vm_area_struct *vma;
+	unsigned int flags = FOLL_WRITE;
+
+	mmap_read_lock(mm);
+	uva = untagged_addr(uva);
+	vma = vma_lookup(mm, uva);
+	if (vma) {
+		*npages = min(*npages, (vma->vm_end - uva) >> PAGE_SHIFT);
+		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != VM_WRITE)
+			flags = 0;
+	}
+	mmap_read_unlock(mm);
+	return flags;
+}
+
+static long pin_process(struct iommufd_pages *pages, unsigned long index,
+			unsigned long npages, struct page **list)
+{
+	unsigned long uva = pages->uva + (index << PAGE_SHIFT);
+	struct mm_struct *mm = pages->owner->mm;
+	unsigned int flags = FOLL_WRITE;
+	long ret;
+
+	if (!pages->writable)
+		flags = flags_to_read(mm, uva, &npages);
+	ret = pin_user(mm, uva, npages, flags, list);
+	if (ret > 0 || ret == -ENOMEM)
+		return ret;
+	return -EFAULT;
+}
+
+static struct page *hugetlb_page(struct file *file, pgoff_t index)
+{
+	struct hstate *h = hstate_file(file);
+	unsigned int order = huge_page_order(h);
+	pgoff_t inside = index & (pages_per_huge_page(h) - 1);
+	struct page *page;
+	int ret;
+
+	page = find_get_page(file->f_mapping, index >> order);
+	if (!page) {
+		/* As a page fault does, also if the file is not open for writing */
+		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
+					    (loff_t)(index - inside) << PAGE_SHIFT,
+					    huge_page_size(h));
+		/* Any signal ends it: come back when that is handled */
+		if (ret == -EINTR)
+			ret = -ERESTARTNOINTR;
+		/* The pool is empty, which for a file system is a full disk */
+		if (ret == -ENOSPC)
+			ret = -ENOMEM;
+		if (ret)
+			return ERR_PTR(ret);
+		page = find_get_page(file->f_mapping, index >> order);
+	}
+	if (!page)
+		return ERR_PTR(-EFAULT);
+	if (PageHWPoison(page)) {
+		put_page(page);
+		return ERR_PTR(-EIO);
+	}
+	/* References are counted in the head, as a pin's are */
+	return nth_page(page, inside);
+}
+
+/*
+ * Memory of a file: this kernel has no pins without a mapping, so plain
+ * references. They keep the pages, and those who seal the file wait for them. What
+ * the file had before stays in a movable zone, since only a pin could move it.
+ */
+static long pin_file(struct iommufd_pages *pages, unsigned long index,
+		     unsigned long npages, struct page **list)
+{
+	struct file *file = pages->file;
+	pgoff_t first = (pages->uva >> PAGE_SHIFT) + index;
+	unsigned long i;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	/* All that was mapped has to be there, whatever part is wanted */
+	if (pages->uva + pages->area.page_offset + area_length(&pages->area) >
+	    i_size_read(file_inode(file)))
+		return -EINVAL;
+	for (i = 0; i < npages; i++) {
+		struct page *page;
+
+		if (is_hugetlb(file))
+			page = hugetlb_page(file, first + i);
+		else
+			page = shmem_read_mapping_page(file->f_mapping,
+						       first + i);
+		/* As a pin does: so many references must not overflow */
+		if (!IS_ERR(page) && page_count(page) < 0) {
+			put_page(page);
+			page = ERR_PTR(-ENOMEM);
+		}
+		if (IS_ERR(page))
+			return i ? i : PTR_ERR(page);
+		list[i] = page;
+		cond_resched();
+	}
+	return npages;
+}
+
+/**
+ * iommufd_unpin_list - undo iommufd_pin_list()
+ * @pages: the pages
+ * @list: those to unpin, none of which a device has reached
+ * @npages: how many
+ */
+void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
+			unsigned long npages)
+{
+	if (pages->file)
+		release_pages(list, npages);
+	else
+		unpin_user_pages(list, npages);
+}
+
+static void put_file_run(struct iommufd_pages *pages, unsigned long pfn,
+			 unsigned long npages)
+{
+	while (npages) {
+		struct page *page = pfn_to_page(pfn);
+		struct folio *folio = page_folio(page);
+		unsigned long idx = folio_page_idx(folio, page);
+		unsigned long nr = min(npages, folio_nr_pages(folio) - idx);
+
+		if (pages->writable && !folio_test_dirty(folio)) {
+			folio_lock(folio);
+			folio_mark_dirty(folio);
+			folio_unlock(folio);
+		}
+		folio_put_refs(folio, nr);
+		pfn += nr;
+		npages -= nr;
+	}
+}
+
+/**
+ * iommufd_unpin_run - unpin contiguous pages that devices may have written
+ * @pages: the pages
+ * @pfn: the first
+ * @npages: how many
+ */
+void iommufd_unpin_run(struct iommufd_pages *pages, unsigned long pfn,
+		       unsigned long npages)
+{
+	if (pages->file)
+		put_file_run(pages, pfn, npages);
+	else
+		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages,
+						 pages->writable);
+}
+
+/**
+ * iommufd_pin_list - pin pages, all of them or none
+ * @pages: the pages; not memory of a device
+ * @index: the first
+ * @npages: how many
+ * @list: the pages found
+ *
+ * Pages that are allocated here are of the kind that can stay: from a movable zone
+ * each would be copied elsewhere, or be no page that others can pin.
+ * Context: takes mmap_lock, and sleeps as long as page faults take.
+ *
+ * Return: 0; or with nothing pinned an errno as iommufd_pages_pin().
+ */
+int iommufd_pin_list(struct iommufd_pages *pages, unsigned long index,
+		     unsigned long npages, struct page **list)
+{
+	unsigned int saved = memalloc_pin_save();
+	unsigned long have = 0;
+	long ret;
+
+	do {
+		if (iommufd_should_fail())
+			ret = -EFAULT;
+		else if (pages->file)
+			ret = pin_file(pages, index + have, npages - have,
+				       list + have);
+		else
+			ret = pin_process(pages, index + have, npages - have,
+					  list + have);
+		if (fatal_signal_pending(current)) {
+			if (ret > 0)
+				have += ret;
+			ret = -EINTR;
+		}
+		if (ret < 0)
+			break;
+		have += ret;
+	} while (have < npages);
+	memalloc_pin_restore(saved);
+
+	if (ret >= 0)
+		return 0;
+	iommufd_unpin_list(pages, list, have);
+	return ret;
+}
