@@ -32,7 +32,7 @@ help:
 	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
 	@echo "make kernel          build a kernel; the last line is its path    [V=] [ARCH=]"
-	@echo "make series          write build/series/*.patch for git am"
+	@echo "make series          write build/series/*.patch for git am; the fixes of the base alone, in build/stable    [STABLE=1]"
 	@echo "make check           all that needs no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
 	@echo "make bisect          build what each patch of the series gives"
@@ -59,7 +59,7 @@ save:
 	@tools/series save
 
 series: setup
-	@tools/series mail
+	@tools/series $(if $(STABLE),stable,mail)
 
 kernel: tree $(if $(filter stock,$(V)),deb)
 	@vm/kernel $(V)

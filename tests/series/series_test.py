@@ -192,6 +192,18 @@ class RoundTrip(Toy):
         self.assertEqual(first, {f: self.get('build/series/' + f) for f in os.listdir(self.repo + '/build/series')})
         self.assertEqual(3, len(first))
 
+    def test_fixes_of_the_base_go_alone(self):
+        self.refused(['no patch has a line'], 'stable')
+        fix = FIRST.replace('Signed-off-by', 'Cc: stable@localhost\nSigned-off-by')
+        self.put('series/0010-toy-add-a-file.patch', fix)
+        self.assertIn('has no Fixes: line', self.ok('stable'))
+        self.assertEqual(1, len(os.listdir(self.repo + '/build/stable')))
+        self.put('series/0010-toy-add-a-file.patch', fix.replace('Cc:', 'Fixes: 123456789abc ("toy: Begin")\nCc:'))
+        self.assertNotIn('Fixes', self.ok('stable'))
+        self.put('series/0010-toy-add-a-file.patch', FIRST)
+        self.put('series/0020-toy-build-the-file.patch', SECOND.replace('Signed-off-by', 'Cc: stable@localhost\nSigned-off-by'))
+        self.assertIn('comes after series/0010', self.run_series('check').stdout)
+
     def test_another_base_applies_with_offsets_and_says_so(self):
         other = self.make_base('other', '6.1.9', 'zero\n' * 4 + 'one\ntwo\nthree\nfour\nfive\n')
         out = self.ok('tree', other)
