@@ -256,10 +256,12 @@ static bool is_refused(struct storm *s, __u64 iova)
 	int kmsg = kmsg_open(), tries;
 	bool reported = !iommu_of(&s->dev[0])->fault;
 
-	for (tries = 0; tries < 10; tries++) {
+	for (tries = 0; tries < 20; tries++) {
 		if (s->kind->is_memory ?
 		    write_to(&s->edu, s->ram, iova, 99) :
 		    reads_value(&s->edu, s->ram, iova, s->value)) {
+			printf("# note: DMA was done at 0x%llx\n",
+			       (unsigned long long)iova);
 			reported = false;
 			break;
 		}
