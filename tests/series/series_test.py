@@ -173,6 +173,23 @@ class RoundTrip(Toy):
         self.ok('save')
         self.assertEqual(SECOND.replace('+toy\n', '+toys\n'), self.get('series/0020-toy-build-the-file.patch'))
 
+    def test_save_keeps_what_was_changed_here(self):
+        self.ok('tree')
+        self.put('linux/drivers/toy/toy.h', 'extern long toy;\n')
+        message = SECOND.replace('no use', 'little use')
+        self.put('series/0020-toy-build-the-file.patch', message)
+        self.put('linux/drivers/toy/new.h', '')
+        self.put('series/0015-toy-new.patch', FIRST.replace('toy.c', 'new.h').replace('      drivers/toy/toy.h\n', ''))
+        self.edit('drivers/toy/toy.c', 'char toy;\n')
+        self.ok('save')
+        self.assertTrue(os.path.exists(self.tree + '/drivers/toy/new.h'))
+        self.assertEqual('extern long toy;\n', self.get('linux/drivers/toy/toy.h'))
+        self.assertEqual('char toy;\n', self.get('linux/drivers/toy/toy.c'))
+        self.assertEqual(message, self.get('series/0020-toy-build-the-file.patch'))
+        self.assertEqual('extern long toy;\n', read(self.tree + '/drivers/toy/toy.h'))
+        self.assertEqual('char toy;\n', read(self.tree + '/drivers/toy/toy.c'))
+        self.assertEqual('', self.git('status', '--porcelain', '-uno'))
+
     def test_save_makes_a_new_patch_between(self):
         self.ok('tree')
         first = self.git('rev-parse', 'HEAD~')
@@ -333,6 +350,20 @@ class Refusals(Toy):
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.put('linux/drivers/toy/toy.c', 'long toy;\n')
         self.refused(['both sides', 'linux/drivers/toy/toy.c', 'build/linux/drivers/toy/toy.c'])
+
+    def test_save_of_what_was_changed_on_both_sides(self):
+        self.ok('tree')
+        self.put('linux/drivers/toy/toy.c', 'long toy;\n')
+        self.edit('drivers/toy/toy.c', 'char toy;\n')
+        self.refused(['linux/drivers/toy/toy.c', 'both sides'], 'save')
+
+    def test_save_of_a_patch_that_was_changed_on_both_sides(self):
+        self.ok('tree')
+        self.put('series/0020-toy-build-the-file.patch', SECOND.replace('no use', 'little use'))
+        self.edit('drivers/Makefile', 'one\ntwo\nthree\nfour\nfive\ntoys\n')
+        self.git('commit', '-q', '-a', '--fixup=HEAD')
+        self.git('rebase', '-q', '-i', '--autosquash', 'base')
+        self.refused(['series/0020', 'both sides'], 'save')
 
     def test_changed_here_and_there(self):
         self.ok('tree')
