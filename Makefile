@@ -33,6 +33,8 @@ help:
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
 	@echo "make kernel          build a kernel; the last line is its path    [V=] [ARCH=]"
 	@echo "make series          write build/series/*.patch for git am; the fixes of the base alone, in build/stable    [STABLE=1]"
+	@echo "make rebase          does the series apply to another kernel? Says it of each patch    KSRC=tree-or-tarball"
+	@echo "make docs            build the documentation that the series adds or changes, and refuse what is wrong in it"
 	@echo "make check           all that needs no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
 	@echo "make bisect          build what each patch of the series gives"
@@ -60,6 +62,13 @@ save:
 
 series: setup
 	@tools/series $(if $(STABLE),stable,mail)
+
+rebase: setup
+	@tools/series rebase
+
+docs: tree
+	@tools/setup docs
+	@tools/docs
 
 kernel: tree $(if $(filter stock,$(V)),deb)
 	@vm/kernel $(V)
@@ -147,6 +156,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
+.PHONY: help setup tree save series rebase docs kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

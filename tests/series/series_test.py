@@ -173,6 +173,23 @@ class RoundTrip(Toy):
         self.ok('save')
         self.assertEqual(SECOND.replace('+toy\n', '+toys\n'), self.get('series/0020-toy-build-the-file.patch'))
 
+    def test_save_keeps_what_was_changed_here(self):
+        self.ok('tree')
+        self.put('linux/drivers/toy/toy.h', 'extern long toy;\n')
+        message = SECOND.replace('no use', 'little use')
+        self.put('series/0020-toy-build-the-file.patch', message)
+        self.put('linux/drivers/toy/new.h', '')
+        self.put('series/0015-toy-new.patch', FIRST.replace('toy.c', 'new.h').replace('      drivers/toy/toy.h\n', ''))
+        self.edit('drivers/toy/toy.c', 'char toy;\n')
+        self.ok('save')
+        self.assertTrue(os.path.exists(self.tree + '/drivers/toy/new.h'))
+        self.assertEqual('extern long toy;\n', self.get('linux/drivers/toy/toy.h'))
+        self.assertEqual('char toy;\n', self.get('linux/drivers/toy/toy.c'))
+        self.assertEqual(message, self.get('series/0020-toy-build-the-file.patch'))
+        self.assertEqual('extern long toy;\n', read(self.tree + '/drivers/toy/toy.h'))
+        self.assertEqual('char toy;\n', read(self.tree + '/drivers/toy/toy.c'))
+        self.assertEqual('', self.git('status', '--porcelain', '-uno'))
+
     def test_save_makes_a_new_patch_between(self):
         self.ok('tree')
         first = self.git('rev-parse', 'HEAD~')
@@ -221,6 +238,73 @@ class RoundTrip(Toy):
         write(self.tree + '.new/half', 'a tree')
         self.ok('tree')
         self.assertFalse(os.path.exists(self.tree + '.new'))
+
+
+class Rebase(Toy):
+    """What is said of a kernel, and that nothing but words comes of it."""
+
+    def said(self, status, makefile=None, version='6.1.9', ksrc=None):
+        if makefile:
+            ksrc = self.make_base('other', version, makefile)
+        r = self.run_series('rebase', ksrc)
+        self.assertEqual(status, r.returncode, r.stdout + r.stderr)
+        self.assertEqual(status, len(r.stderr.splitlines()), r.stderr)
+        self.assertFalse(os.path.exists(self.tree))
+        return r.stdout + r.stderr
+
+    def test_the_base_itself(self):
+        out = self.said(0)
+        self.assertIn('applies  0010  toy: Add a file', out)
+        self.assertIn('2 patches: 2 apply, 0 move, 0 break', out)
+
+    def test_a_directory(self):
+        self.assertIn('2 apply', self.said(0, ksrc=os.path.join(self.dir, 'base/linux')))
+
+    def test_a_hunk_that_moves(self):
+        out = self.said(0, 'zero\n' * 4 + 'one\ntwo\nthree\nfour\nfive\n')
+        self.assertIn('moves    0020  toy: Build the file\n               1 hunk moved, by +4 lines', out)
+        self.assertIn('Linux 6.1.9', out)
+
+    def test_a_context_that_differs(self):
+        out = self.said(1, 'one\ntwo\nTHREE\nfour\nfive\n')
+        self.assertIn('breaks   0020', out)
+        self.assertIn('drivers/Makefile: hunk 1 (line 3): context differs, fuzz', out)
+        self.assertIn('1 patches do not apply', out)
+
+    def test_a_hunk_without_its_place(self):
+        out = self.said(1, 'six\nseven\n')
+        self.assertIn('drivers/Makefile: hunk 1 (line 3) does not apply', out)
+        self.assertIn('1 apply, 0 move, 1 break', out)
+
+    def test_a_patch_after_a_broken_one_is_tried(self):
+        self.put('series/0030-toy-more.patch', SECOND.replace('Build the file', 'Say more').replace('drivers/Makefile', 'Makefile').replace(
+            '@@ -3,3 +3,4 @@ two\n three\n four\n five\n+toy', '@@ -1,3 +1,4 @@\n VERSION = 6\n PATCHLEVEL = 1\n SUBLEVEL = 9\n+toy'))
+        self.assertIn('applies  0030', self.said(1, 'six\nseven\n'))
+
+    def test_a_file_that_is_missing(self):
+        os.remove(os.path.join(self.dir, 'base/linux/drivers/Makefile'))
+        self.assertIn('drivers/Makefile is missing', self.said(1, ksrc=os.path.join(self.dir, 'base/linux')))
+
+    def test_a_file_that_is_there_already(self):
+        write(os.path.join(self.dir, 'base/linux/drivers/toy/toy.h'), '')
+        self.assertIn('drivers/toy/toy.h is there already', self.said(1, ksrc=os.path.join(self.dir, 'base/linux')))
+
+    def test_a_fix_that_the_kernel_has(self):
+        self.assertIn('has it already; drop the patch', self.said(1, 'one\ntwo\nthree\nfour\nfive\ntoy\n'))
+
+    def test_another_kernel(self):
+        self.assertIn('Linux 6.2.0; give', self.said(1, 'one\n', version='6.2.0'))
+
+    def test_something_else(self):
+        tarball = os.path.join(self.dir, 'else.tar')
+        subprocess.run(['tar', '-c', '-f', tarball, '-C', self.repo, 'series'], check=True)
+        self.assertIn('no kernel tree; give', self.said(1, ksrc=tarball))
+
+    def test_no_kernel_named(self):
+        r = subprocess.run([os.path.join(self.repo, 'tools/series'), 'rebase'], capture_output=True, text=True,
+                           env={k: v for k, v in os.environ.items() if k != 'KSRC'})
+        self.assertEqual(1, r.returncode)
+        self.assertIn('make rebase KSRC=', r.stderr)
 
 
 class Refusals(Toy):
@@ -278,6 +362,20 @@ class Refusals(Toy):
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.put('linux/drivers/toy/toy.c', 'long toy;\n')
         self.refused(['both sides', 'linux/drivers/toy/toy.c', 'build/linux/drivers/toy/toy.c'])
+
+    def test_save_of_what_was_changed_on_both_sides(self):
+        self.ok('tree')
+        self.put('linux/drivers/toy/toy.c', 'long toy;\n')
+        self.edit('drivers/toy/toy.c', 'char toy;\n')
+        self.refused(['linux/drivers/toy/toy.c', 'both sides'], 'save')
+
+    def test_save_of_a_patch_that_was_changed_on_both_sides(self):
+        self.ok('tree')
+        self.put('series/0020-toy-build-the-file.patch', SECOND.replace('no use', 'little use'))
+        self.edit('drivers/Makefile', 'one\ntwo\nthree\nfour\nfive\ntoys\n')
+        self.git('commit', '-q', '-a', '--fixup=HEAD')
+        self.git('rebase', '-q', '-i', '--autosquash', 'base')
+        self.refused(['series/0020', 'both sides'], 'save')
 
     def test_changed_here_and_there(self):
         self.ok('tree')

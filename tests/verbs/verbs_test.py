@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup arm64, bench, cross, deb or debian'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup arm64, bench, cross, deb, debian or docs'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -388,6 +388,87 @@ class Verbs(unittest.TestCase):
         with open(os.path.join(self.repo, 'tools/debian')) as f:
             self.put('tools/debian', f.read().replace("CONFIG = '/usr", "CONFIG = '/nowhere"), 0o755)
         self.refused(['config.amd64_none_amd64.xz is missing', 'tools/setup debian'], 'tools/debian')
+
+    # docs
+
+    def toy_docs(self, warns='', document='', header='struct toy {\n', page='<dt id="c.toy">', kernel_doc='', abi='', missing='', maintainers='m@m'):
+        """A tree with a document and a header that the base does not have, and tools that say these things."""
+        self.program('sphinx-build', f'for last; do :; done; mkdir -p $last; echo \'{page}\' >$last/toy.html; echo "{warns}"')
+        tree = os.path.join(self.repo, 'build/linux')
+        run = lambda *args: subprocess.run(['git', '-C', tree, '-c', 'user.name=a', '-c', 'user.email=a@a', *args], check=True)
+        for name, says in (('kernel-doc', kernel_doc), ('get_abi.pl', abi), ('documentation-file-ref-check', missing), ('get_maintainer.pl', maintainers)):
+            self.put(f'build/linux/scripts/{name}', f"print '{says}', chr(10);\n")
+        self.put('build/linux/Makefile')
+        run('init', '-q')
+        run('add', '.')
+        run('commit', '-qm', 'base')
+        run('tag', 'base')
+        self.put('build/linux/Documentation/toy.rst', 'Toy\n===\n' + document)
+        self.put('build/linux/Documentation/there.rst', 'There\n=====\n')
+        self.put('build/linux/include/uapi/linux/toy.h', header)
+        self.put('build/linux/drivers/toy.c', 'void toy_exists(void);\n')
+        run('add', '.')
+        run('commit', '-qm', 'series')
+
+    def docs_refuse(self, problem, **toy):
+        self.toy_docs(**toy)
+        r = subprocess.run([os.path.join(self.repo, 'tools/docs')], cwd=self.repo, capture_output=True, text=True,
+                           env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
+        self.assertEqual((1, 'tools/docs: 1 problems in the documentation, named above\n'), (r.returncode, r.stderr), r.stdout)
+        self.assertIn(problem, r.stdout)
+
+    def test_docs_without_a_tree(self):
+        self.refused(['build/linux is missing', 'make tree'], 'tools/docs')
+
+    def test_docs_without_sphinx(self):
+        self.put('build/linux/Makefile')
+        self.refused(['sphinx-build is missing', 'tools/setup docs'], 'tools/docs', path=self.without('sphinx-build'))
+
+    def test_docs_that_are_right(self):
+        self.toy_docs()
+        self.assertRegex(self.succeeds('tools/docs'), r'docs: there.rst toy.rst\nno warning, ')
+
+    def test_docs_without_a_document(self):
+        self.toy_docs()
+        subprocess.run(['git', '-C', os.path.join(self.repo, 'build/linux'), 'tag', '-f', 'base'], check=True, capture_output=True)
+        self.refused(['differs from the base in no document'], 'tools/docs')
+
+    def test_docs_with_a_warning(self):
+        self.docs_refuse('toy.rst:3: WARNING: undefined label', warns='/x/toy.rst:3: WARNING: undefined label: nothing')
+
+    def test_docs_with_a_warning_of_another_document(self):
+        self.toy_docs(warns='/x/other-toy.rst:3: WARNING: undefined label: nothing')
+        self.succeeds('tools/docs')
+
+    def test_docs_with_an_index_of_what_is_there(self):
+        self.toy_docs(warns="/x/toy.rst:3: WARNING: toctree contains reference to nonexisting document 'there'")
+        self.succeeds('tools/docs')
+
+    def test_docs_with_an_index_of_what_is_not_there(self):
+        self.docs_refuse("nonexisting document 'gone'", warns="/x/toy.rst:3: WARNING: toctree contains reference to nonexisting document 'gone'")
+
+    def test_docs_that_name_a_function(self):
+        self.toy_docs(warns='/x/toy.rst:3: WARNING: c:func reference target not found: toy_exists')
+        self.succeeds('tools/docs')
+
+    def test_docs_that_name_no_function(self):
+        self.docs_refuse('toy_gone', warns='/x/toy.rst:3: WARNING: c:func reference target not found: toy_gone')
+
+    def test_docs_with_a_warning_of_kernel_doc(self):
+        self.docs_refuse('drivers/toy.c:7: warning: bad', kernel_doc='drivers/toy.c:7: warning: bad')
+
+    def test_docs_that_name_no_document(self):
+        self.docs_refuse('there is no Documentation/gone.rst', document='Documentation/gone.rst\n', missing='Documentation/toy.rst: Documentation/gone.rst')
+
+    def test_docs_with_a_struct_on_no_page(self):
+        self.docs_refuse('struct toy is on no page', page='')
+
+    def test_docs_with_an_ioctl_on_no_page(self):
+        self.docs_refuse('ioctl(TOY_GO) is on no page', header='#define TOY_GO _IO(1, 2)\n')
+
+    def test_docs_of_a_file_that_nobody_maintains(self):
+        self.toy_docs(maintainers='linux-kernel@vger.kernel.org')
+        self.refused(['3 problems'], 'tools/docs')     # one for each directory
 
     # run
 

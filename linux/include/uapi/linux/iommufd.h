@@ -2,8 +2,8 @@
 /*
  * IOMMUFD: I/O address spaces made by userspace and the devices that use them.
  *
- * Every request is an ioctl on /dev/iommu. Documentation/userspace-api/
- * iommufd.rst tells how they work together; this file is the reference.
+ * Every request is an ioctl on /dev/iommu. This file is the reference;
+ * Documentation/userspace-api/iommufd.rst is the introduction.
  */
 #ifndef _UAPI_IOMMUFD_H
 #define _UAPI_IOMMUFD_H
@@ -17,30 +17,32 @@
 /**
  * DOC: Rules for every request
  *
- * The argument is a structure that begins with its own size, a __u32 which the
- * caller sets to sizeof() of the structure it was compiled with. A newer
- * program runs on an older kernel and the reverse:
+ * The argument is a structure that begins with its own size, a __u32 that the
+ * caller sets to the sizeof() it was compiled with. So a new program works on
+ * an old kernel, and an old program on a new kernel:
  *
- *  - a structure shorter than what the kernel knows is completed with zeros, as
- *    long as it has the fields of the first version of that request;
- *  - a longer one, up to a page, is accepted when all the bytes that the kernel
+ *  - The kernel extends a shorter structure with zeros. It must have the fields
+ *    of the first version of the request.
+ *  - The kernel accepts a longer structure, up to a page, if the bytes that it
  *    does not know are zero.
  *
- * The answer is written into the same structure and never beyond @size. Objects
- * are named by ids from 1 upward that are valid only for the open file that
- * made them. All addresses and lengths are in bytes.
+ * The kernel writes its answer to the same structure, never beyond @size. Ids
+ * of objects are positive, and valid only for the open file that made the
+ * object. All addresses and lengths are in bytes.
  *
- * Errors that any request can give:
+ * An ioctl returns 0, or -1 with errno set. Errors of any request:
  *
  *  - ENOTTY: the kernel does not know the request
- *  - E2BIG: the structure is longer, and says something that is not understood
- *  - EOPNOTSUPP: a reserved field or an unknown flag is not zero
- *  - EINVAL: the structure is too short, or a value makes no sense
+ *  - E2BIG: a field that the kernel does not know is not zero, or the structure
+ *    is longer than a page
+ *  - EOPNOTSUPP: a reserved field is not zero, or a flag is unknown
+ *  - EINVAL: the structure is too short, or a value is not valid
  *  - EFAULT: the structure can't be read or written
- *  - ENOENT: an id does not name an object of the right kind
- *  - ENOMEM: out of memory, or the limit on locked memory is reached
- *  - EOVERFLOW: an address or a length goes beyond the address space
- *  - EINTR: a fatal signal came; but for IOMMU_IOAS_UNMAP all is undone
+ *  - ENOENT: an id is not that of an object of the right kind
+ *  - ENOMEM: out of memory, or RLIMIT_MEMLOCK
+ *  - EOVERFLOW: an address or a length is beyond the address space
+ *  - EINTR: a fatal signal. Nothing was changed, except by IOMMU_IOAS_UNMAP and
+ *    by an IOMMU_IOAS_COPY of several areas
  */
 enum {
 	IOMMUFD_CMD_BASE = 0x80,
@@ -64,10 +66,12 @@ enum {
  * @size: sizeof(struct iommu_destroy)
  * @id: object to remove, of any kind
  *
- * Remove an object and give its id free. Mappings inside an IOAS do not keep it
- * from being removed. EBUSY while another object or a driver uses it: an IOAS
- * that has a page table or that a driver of the kernel accesses, a page table
- * with a device on it, the id of a device that is bound.
+ * Destroy an object and free its id. An IOAS is destroyed with all its
+ * mappings.
+ *
+ * Errors:
+ *  - EBUSY: the object is in use: an IOAS by a page table (HWPT) or by an
+ *    emulated device, a HWPT by a device, or a device because it is bound
  */
 struct iommu_destroy {
 	__u32 size;
@@ -82,9 +86,9 @@ struct iommu_destroy {
  * @flags: must be 0
  * @out_ioas_id: id of the new object
  *
- * Make an I/O address space (IOAS): a map from I/O virtual addresses (IOVA) to
- * user memory, which devices share by attaching to it. It begins empty, spans
- * all addresses, and gets its limits from the devices.
+ * Allocate an I/O address space (IOAS), which maps I/O virtual addresses (IOVA)
+ * to user memory. Devices that are attached to it share these mappings. A new
+ * IOAS has no mapping and spans all addresses; attached devices limit it.
  */
 struct iommu_ioas_alloc {
 	__u32 size;
@@ -108,19 +112,21 @@ struct iommu_iova_range {
  * struct iommu_ioas_iova_ranges - ioctl(IOMMU_IOAS_IOVA_RANGES)
  * @size: sizeof(struct iommu_ioas_iova_ranges)
  * @ioas_id: IOAS to ask about
- * @num_iovas: in: entries that the array has; out: ranges that there are
+ * @num_iovas: in: size of the array, in entries; out: number of ranges
  * @__reserved: must be 0
  * @allowed_iovas: address of an array of struct iommu_iova_range
- * @out_iova_alignment: what the IOVA and the length of a mapping must be a
- *                      multiple of: a power of two from 1 to the page size
+ * @out_iova_alignment: the IOVA and the length of a mapping must be multiples
+ *                      of this power of two, which is at most the page size
  *
- * Tell which IOVA can be mapped, in ascending order: all addresses but those
- * that the attached devices reserve (interrupt windows, firmware regions) and
- * those beyond the reach of their page tables. Mapped or not makes no
- * difference. The answer changes with each attach and detach.
+ * Return the ranges of IOVA that can be mapped, in ascending order: all
+ * addresses except those that attached devices reserve (MSI doorbells, firmware
+ * regions) and those that their page tables can't reach. Existing mappings make
+ * no difference. The ranges can change when a device is attached or detached,
+ * and when a page table is allocated or destroyed.
  *
- * EMSGSIZE if there are more ranges than entries: @num_iovas then says how many
- * to ask for, and the entries that there are have been filled.
+ * Errors:
+ *  - EMSGSIZE: there are more ranges than entries. @num_iovas is the number
+ *    that is needed, and all entries have been written
  */
 struct iommu_ioas_iova_ranges {
 	__u32 size;
@@ -139,16 +145,18 @@ struct iommu_ioas_iova_ranges {
  * @ioas_id: IOAS to set the list of
  * @num_iovas: entries of the array; 0 to allow all addresses again
  * @__reserved: must be 0
- * @allowed_iovas: address of an array of struct iommu_iova_range. Each must have
- *                 a @start below its @last, and they must not overlap
+ * @allowed_iovas: address of an array of struct iommu_iova_range, which must
+ *                 not overlap, each with @start < @last
  *
- * Say which IOVA the program wants to be able to use, in place of what it said
- * before. Where the kernel chooses an IOVA it stays inside the list, and a
- * device that would reserve a part of the list can't be attached. What the
- * program chooses itself is not limited, and mappings that exist stay.
+ * Replace the list of IOVA ranges that the program wants to use. The kernel
+ * chooses an IOVA only inside the list, and refuses to attach a device that
+ * would reserve a part of it. The list does not limit mappings with
+ * IOMMU_IOAS_MAP_FIXED_IOVA, and existing mappings stay.
  *
- * Errors leave the list as it was. EADDRINUSE a range meets what an attached
- * device reserves, EINVAL a range has one byte or none, or overlaps another.
+ * Errors, after which the old list stays:
+ *  - EADDRINUSE: an attached device or its page table reserves a part of a
+ *    range
+ *  - EINVAL: a range has less than two bytes, or overlaps another one
  */
 struct iommu_ioas_allow_iovas {
 	__u32 size;
@@ -162,7 +170,7 @@ struct iommu_ioas_allow_iovas {
 
 /**
  * enum iommufd_ioas_map_flags - how to map
- * @IOMMU_IOAS_MAP_FIXED_IOVA: map at the IOVA given; else the kernel chooses
+ * @IOMMU_IOAS_MAP_FIXED_IOVA: map at the given IOVA, instead of choosing one
  * @IOMMU_IOAS_MAP_WRITEABLE: devices may write to the memory
  * @IOMMU_IOAS_MAP_READABLE: devices may read the memory
  */
@@ -175,30 +183,37 @@ enum iommufd_ioas_map_flags {
 /**
  * struct iommu_ioas_map - ioctl(IOMMU_IOAS_MAP)
  * @size: sizeof(struct iommu_ioas_map)
- * @flags: combination of enum iommufd_ioas_map_flags, with a direction or both
+ * @flags: enum iommufd_ioas_map_flags, of which READABLE, WRITEABLE or both are
+ *         required
  * @ioas_id: IOAS to map into
  * @__reserved: must be 0
- * @user_va: first byte of the caller's memory
+ * @user_va: address in the calling process
  * @length: bytes, a multiple of the IOVA alignment
- * @iova: first IOVA: in with IOMMU_IOAS_MAP_FIXED_IOVA, out always
+ * @iova: first IOVA. In with IOMMU_IOAS_MAP_FIXED_IOVA, out always
  *
- * Make memory of the calling process reachable at an IOVA. The mapping is one
- * area, which can be unmapped only as a whole. While the IOAS has a page table
- * the memory is pinned and charged to the caller's RLIMIT_MEMLOCK; before that
- * it is not touched, and a mapping that can't be pinned fails the attach.
+ * Map memory of the calling process at an IOVA. The mapping is one area, which
+ * IOMMU_IOAS_UNMAP removes as a whole. While the IOAS has a page table, the
+ * memory is pinned and charged to RLIMIT_MEMLOCK of the caller. Before that
+ * nothing is pinned, and a bad address is not noticed; the attach fails later.
  *
- * An IOVA that the kernel chooses is the lowest that is free, is never 0, keeps
- * the offset of @user_va in its page, and is aligned so that pages of memory
- * that are huge can be huge for the device too.
+ * If the kernel chooses the IOVA, it is the lowest one that fits. It is not 0,
+ * has the same offset in a page as @user_va, and is aligned so that huge pages
+ * of the memory can be huge pages of the IOMMU.
  *
- * The memory can be registers of a device, if all of it is in one mapping of
- * a BAR, and the device is bound to an iommufd. It is then neither pinned nor
- * charged, and out of reach while the device does not answer.
+ * The memory can be a BAR of a device that is bound to an iommufd, if the range
+ * is inside one mmap() of it. Then nothing is pinned or charged, and DMA does
+ * not reach the BAR while the device is reset, in low power or does not decode
+ * memory.
  *
- * Errors: EEXIST something is mapped there, EINVAL the range is reserved or not
- * aligned, ENOSPC no room or too many areas, EFAULT the memory can't be pinned,
- * ENOMEM it is more than RLIMIT_MEMLOCK or there is too little, EINTR killed.
- * If the answer can't be written the mapping stays, and the call gives EFAULT.
+ * Errors:
+ *  - EEXIST: something is mapped in the range
+ *  - EINVAL: no direction was given; @length is 0; the range is reserved; or
+ *    @iova, @length or the offset of @user_va in its page is not aligned
+ *  - ENOSPC: no free range is large enough, or there are too many areas
+ *  - EFAULT: the memory can't be pinned. If the answer can't be written, EFAULT
+ *    too, and the mapping stays
+ *  - ENOMEM: out of memory, or RLIMIT_MEMLOCK
+ *  - what the IOMMU driver returns
  */
 struct iommu_ioas_map {
 	__u32 size;
@@ -217,28 +232,36 @@ struct iommu_ioas_map {
  * @size: sizeof(struct iommu_ioas_map_file)
  * @flags: as in struct iommu_ioas_map
  * @ioas_id: IOAS to map into
- * @fd: open file on tmpfs or hugetlbfs, such as memfd_create() makes, or a
- *	dma-buf of VFIO_DEVICE_FEATURE_DMA_BUF
- * @start: first byte in the file
+ * @fd: file on tmpfs or hugetlbfs, for example of memfd_create(), or dma-buf of
+ *      VFIO_DEVICE_FEATURE_DMA_BUF
+ * @start: offset in the file
  * @length: bytes, a multiple of the IOVA alignment
  * @iova: as in struct iommu_ioas_map
  *
- * Make memory of a file reachable at an IOVA, as IOMMU_IOAS_MAP does with memory
- * of the process. The mapping keeps the file open and needs no process: it
- * survives munmap() and the exit of who made it. While the IOAS has a page table
- * the pages are held, and those that the file has not yet are allocated. What is
- * cut off the file after that stays until it is unmapped.
+ * Map memory of a file at an IOVA, as IOMMU_IOAS_MAP maps memory of a process.
+ * The mapping holds a reference to the file and needs no process: it stays
+ * after munmap() and after the process has exited. While the IOAS has a page
+ * table the kernel holds the pages, and allocates those that the file does not
+ * have. If the file is truncated after that, devices keep the pages until they
+ * are unmapped.
  *
- * Errors: as IOMMU_IOAS_MAP, and EBADF @fd is not open, EPERM it is not open for
- * reading, or IOMMU_IOAS_MAP_WRITEABLE and it is not open for writing or sealed
- * against it. EINVAL another kind of file, or one that ends before the range;
- * as the file is not looked at while the IOAS has no page table, that can come
- * from an attach, as can ENOSPC the file system is full, ENOMEM there are no huge
- * pages, and EIO a page is broken.
+ * A mapping of a dma-buf holds no reference to the file.
  *
- * A dma-buf need not stay open. EOPNOTSUPP it has several ranges, or is not
- * VFIO's; EINVAL it ends before the range; ENODEV its device does not answer now,
- * or was closed.
+ * Errors, in addition to those of IOMMU_IOAS_MAP:
+ *  - EBADF: @fd is not open
+ *  - EPERM: @fd is not open for reading; or with IOMMU_IOAS_MAP_WRITEABLE it is
+ *    not open for writing, or the file is sealed against writing
+ *
+ * Errors when the pages are looked up, by this request or by a later attach:
+ *  - EINVAL: the file is of another kind, or ends before the range
+ *  - ENOSPC: the file system is full
+ *  - ENOMEM: there are no huge pages
+ *  - EIO: a page has a memory error
+ *
+ * Errors for a dma-buf:
+ *  - EOPNOTSUPP: it has several ranges, or is not from VFIO
+ *  - EINVAL: it ends before the range
+ *  - ENODEV: it is revoked
  */
 struct iommu_ioas_map_file {
 	__u32 size;
@@ -257,20 +280,21 @@ struct iommu_ioas_map_file {
  * @size: sizeof(struct iommu_ioas_copy)
  * @flags: as in struct iommu_ioas_map, for the new mapping
  * @dst_ioas_id: IOAS to map into
- * @src_ioas_id: IOAS that has the memory mapped; can be the same
+ * @src_ioas_id: IOAS that maps the memory; can be the same
  * @length: bytes
- * @dst_iova: first IOVA of the new mapping: in with IOMMU_IOAS_MAP_FIXED_IOVA,
+ * @dst_iova: first IOVA of the new mapping. In with IOMMU_IOAS_MAP_FIXED_IOVA,
  *            out always
- * @src_iova: first IOVA of the old one
+ * @src_iova: first IOVA of the existing mapping
  *
- * Map what is mapped elsewhere once more. The pages are shared: they are pinned
- * and charged once, and the copy stays when the original is unmapped. The source
- * can be a part of an area, or several areas without a gap between them; the
- * copy has an area for each.
+ * Map once more what another range of IOVA maps. Both mappings share the pages,
+ * which are pinned and charged once. The new mapping stays when the old one is
+ * removed. The source can be a part of an area, or several areas without a gap;
+ * the new mapping has one area for each.
  *
- * Errors: as IOMMU_IOAS_MAP, and ENOENT the source has a gap, EPERM
- * IOMMU_IOAS_MAP_WRITEABLE for memory that was mapped without, EBUSY another
- * thread is still making or removing the source.
+ * Errors, in addition to those of IOMMU_IOAS_MAP:
+ *  - ENOENT: a part of the source is not mapped
+ *  - EPERM: IOMMU_IOAS_MAP_WRITEABLE for memory that was mapped without it
+ *  - EBUSY: another thread is still mapping or unmapping the source
  */
 struct iommu_ioas_copy {
 	__u32 size;
@@ -291,13 +315,19 @@ struct iommu_ioas_copy {
  * @iova: first IOVA
  * @length: in: bytes; out: bytes of the areas removed
  *
- * Remove every area inside the range; there may be gaps between them. When the
- * call returns no device reaches the memory any more. @iova 0 with @length
- * U64_MAX removes all that there is, and succeeds on an empty IOAS too.
+ * Unmap all areas inside a range; there may be gaps between them. When this
+ * returns 0, no device reaches the memory. (If the IOMMU driver fails to unmap
+ * a page, the page stays pinned.) @iova 0 with @length U64_MAX unmaps
+ * everything, and succeeds if there is nothing. @length is written only if the
+ * request succeeds.
  *
- * Errors: ENOENT nothing is mapped in the range, or an area is only partly
- * inside (areas below it are gone then), EBUSY another thread is still making
- * an area, EDEADLOCK a driver of the kernel does not let go of the memory.
+ * Errors:
+ *  - ENOENT: nothing is mapped in the range, or an area is only partly inside;
+ *    areas below that one have been unmapped
+ *  - EINVAL: @length is 0
+ *  - EBUSY: another thread is still mapping an area
+ *  - EDEADLOCK: the driver of an emulated device does not unpin the memory
+ *  - EINTR: a fatal signal; some areas may have been unmapped
  */
 struct iommu_ioas_unmap {
 	__u32 size;
@@ -310,14 +340,13 @@ struct iommu_ioas_unmap {
 
 /**
  * enum iommufd_option - what IOMMU_OPTION can set
- * @IOMMU_OPTION_RLIMIT_MODE: what is held against RLIMIT_MEMLOCK: 0, all that the
- *                            user has pinned through iommufd; 1, all that the
- *                            address space has locked or pinned, as VFIO's type1
- *                            does. @object_id must be 0. To set it needs
- *                            CAP_SYS_RESOURCE, and a file without any object
- * @IOMMU_OPTION_HUGE_PAGES: of the IOAS @object_id: 1, contiguous memory can be
- *                           mapped with large pages; 0, all is mapped with pages
- *                           of the CPU's size, to which mappings must be aligned
+ * @IOMMU_OPTION_RLIMIT_MODE: what is compared with RLIMIT_MEMLOCK. 0: what the
+ *                            user has locked, as counted by iommufd, io_uring
+ *                            and others. 1: what the address space has locked,
+ *                            as VFIO type1 counts. @object_id must be 0
+ * @IOMMU_OPTION_HUGE_PAGES: for the IOAS @object_id. 1: page tables may have
+ *                           large pages. 0: they have only pages of the size of
+ *                           CPU pages, to which mappings must be aligned
  */
 enum iommufd_option {
 	IOMMU_OPTION_RLIMIT_MODE = 0,
@@ -343,10 +372,18 @@ enum iommufd_option_ops {
  * @object_id: what the option belongs to, or 0
  * @val64: in: value to set; out: value in force
  *
- * Errors: EOPNOTSUPP no such option or operation, EINVAL not a value of it, or
- * IOMMU_OPTION_HUGE_PAGES is switched off while there are page tables and
- * mappings; EPERM and EBUSY for IOMMU_OPTION_RLIMIT_MODE; EADDRINUSE a mapping is
- * not aligned to pages.
+ * If the value can't be written back the request fails with EFAULT, but the
+ * option has been set.
+ *
+ * Errors:
+ *  - EOPNOTSUPP: there is no such option or operation, or
+ *    IOMMU_OPTION_RLIMIT_MODE with an @object_id
+ *  - EINVAL: @val64 is not 0 or 1; or IOMMU_OPTION_HUGE_PAGES changes to 0
+ *    while the IOAS has both page tables and mappings
+ *  - EPERM: IOMMU_OPTION_RLIMIT_MODE is set without CAP_SYS_RESOURCE
+ *  - EBUSY: IOMMU_OPTION_RLIMIT_MODE is set while the file has objects
+ *  - EADDRINUSE: IOMMU_OPTION_HUGE_PAGES is set to 0, and a mapping is not
+ *    aligned
  */
 struct iommu_option {
 	__u32 size;
@@ -361,9 +398,9 @@ struct iommu_option {
 
 /**
  * enum iommufd_vfio_ioas_op - what struct iommu_vfio_ioas does
- * @IOMMU_VFIO_IOAS_GET: ask which IOAS it is
- * @IOMMU_VFIO_IOAS_SET: choose one
- * @IOMMU_VFIO_IOAS_CLEAR: have none
+ * @IOMMU_VFIO_IOAS_GET: get the IOAS
+ * @IOMMU_VFIO_IOAS_SET: set the IOAS
+ * @IOMMU_VFIO_IOAS_CLEAR: have no IOAS
  */
 enum iommufd_vfio_ioas_op {
 	IOMMU_VFIO_IOAS_GET = 0,
@@ -378,13 +415,16 @@ enum iommufd_vfio_ioas_op {
  * @op: one of enum iommufd_vfio_ioas_op
  * @__reserved: must be 0
  *
- * The IOAS that the requests of a VFIO container go to, and that the group
- * interface of VFIO attaches devices to. It is made when the file is first given
- * to a group as a container, unless one was chosen. Devices that are attached
- * already stay where they are.
+ * Get or set the IOAS of the VFIO container that this file stands for. Requests
+ * of a container use it, and devices that are opened through a group are
+ * attached to it. If none was set, one is allocated when the file becomes the
+ * container of a group. Devices that are attached already are not moved.
  *
- * Errors: EOPNOTSUPP no such operation, ENODEV there is none, or it was destroyed;
- * ENOENT no such IOAS; EINVAL groups without an IOMMU were given to the file.
+ * Errors:
+ *  - EOPNOTSUPP: there is no such operation
+ *  - ENODEV: no IOAS is set, or it was destroyed
+ *  - ENOENT: @ioas_id is no IOAS
+ *  - EINVAL: the file is the container of a group without an IOMMU
  */
 struct iommu_vfio_ioas {
 	__u32 size;
@@ -396,8 +436,8 @@ struct iommu_vfio_ioas {
 #define IOMMU_VFIO_IOAS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
 
 /**
- * enum iommu_hwpt_data_type - what is handed to the IOMMU driver with a new table
- * @IOMMU_HWPT_DATA_NONE: nothing
+ * enum iommu_hwpt_data_type - data for the IOMMU driver
+ * @IOMMU_HWPT_DATA_NONE: no data
  */
 enum iommu_hwpt_data_type {
 	IOMMU_HWPT_DATA_NONE = 0,
@@ -407,27 +447,36 @@ enum iommu_hwpt_data_type {
  * struct iommu_hwpt_alloc - ioctl(IOMMU_HWPT_ALLOC)
  * @size: sizeof(struct iommu_hwpt_alloc)
  * @flags: must be 0
- * @dev_id: bound device whose IOMMU the table is for
- * @pt_id: IOAS that the table follows
+ * @dev_id: bound device; the page table is for its IOMMU
+ * @pt_id: IOAS whose mappings the page table has
  * @out_hwpt_id: id of the new page table
  * @__reserved: must be 0
  * @data_type: IOMMU_HWPT_DATA_NONE
  * @data_len: must be 0
- * @data_uptr: not looked at
- * @fault_id: not looked at
- * @__reserved2: not looked at
+ * @data_uptr: ignored
+ * @fault_id: ignored
+ * @__reserved2: ignored
  *
- * Make a page table without attaching it. It holds what the IOAS maps from now
- * on, limits the IOVA of the IOAS to what it can reach, and stays until it is
- * destroyed. To attach an IOAS never picks it: it is attached by its own id.
+ * Allocate a page table (HWPT) without attaching it. It has all mappings of the
+ * IOAS, also those made later, limits the IOVA of the IOAS to what it can
+ * reach, and exists until IOMMU_DESTROY. Attaching a device to the IOAS never
+ * uses it; a device is attached to it by @out_hwpt_id.
  *
- * If nothing of the device's group is attached, the group has the empty table for
- * a moment, to find out what the IOMMU can do with it; its DMA reaches nothing.
+ * If no device of the IOMMU group is attached, the group is attached to the
+ * empty page table for a moment, to find out what the IOMMU can do. Its DMA
+ * reaches nothing.
  *
- * Errors: EOPNOTSUPP a flag or a type of data that this kernel has not, or a
- * table that the IOMMU can't describe while another is attached; EINVAL @pt_id is
- * no IOAS; ENOSPC too many tables were made for the device, or for the areas;
- * EADDRINUSE a mapping does not fit; and why memory can't be pinned or mapped.
+ * Errors:
+ *  - EOPNOTSUPP: a flag or @data_type is unknown; or a device of the group is
+ *    attached, and the IOMMU driver can't complete a page table without
+ *    attaching it
+ *  - EINVAL: @pt_id is no IOAS; only one of @data_type and @data_len is 0; the
+ *    pages of the IOMMU are larger than those of the CPU; or the page table
+ *    can't enforce cache coherency as the one of the group does
+ *  - ENOSPC: iommufd.max_tables for the device, or iommufd.max_areas
+ *  - EADDRINUSE: the page table can't reach a mapping, or the mapping is not
+ *    aligned
+ *  - errors of pinning and mapping, as IOMMU_IOAS_MAP
  */
 struct iommu_hwpt_alloc {
 	__u32 size;
@@ -446,8 +495,8 @@ struct iommu_hwpt_alloc {
 #define IOMMU_HWPT_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
 
 /**
- * enum iommu_hw_info_type - kinds of what IOMMU_GET_HW_INFO tells
- * @IOMMU_HW_INFO_TYPE_NONE: nothing
+ * enum iommu_hw_info_type - what IOMMU_GET_HW_INFO returns
+ * @IOMMU_HW_INFO_TYPE_NONE: no data
  * @IOMMU_HW_INFO_TYPE_INTEL_VTD: struct iommu_hw_info_vtd
  */
 enum iommu_hw_info_type {
@@ -459,8 +508,8 @@ enum iommu_hw_info_type {
  * struct iommu_hw_info_vtd - a VT-d remapping unit
  * @flags: 0
  * @__reserved: 0
- * @cap_reg: its capability register
- * @ecap_reg: its extended capability register
+ * @cap_reg: the capability register
+ * @ecap_reg: the extended capability register
  */
 struct iommu_hw_info_vtd {
 	__u32 flags;
@@ -474,14 +523,18 @@ struct iommu_hw_info_vtd {
  * @size: sizeof(struct iommu_hw_info)
  * @flags: must be 0
  * @dev_id: bound device
- * @data_len: in: bytes of the buffer, can be 0; out: bytes that the kernel has
+ * @data_len: in: size of the buffer, can be 0; out: size of the kernel's data
  * @data_uptr: address of the buffer
  * @out_data_type: one of enum iommu_hw_info_type
  * @__reserved: must be 0
- * @out_capabilities: 0, nothing that this kernel has an interface for
+ * @out_capabilities: 0
  *
- * Tell what the IOMMU of a device is. A buffer that is too short gets the
- * beginning, one that is too long gets zeros at the end.
+ * Get information about the IOMMU of a device. If the buffer is too short the
+ * data is cut; if it is too long the rest is filled with zeros.
+ *
+ * Errors:
+ *  - ENOENT: @dev_id is no bound device; emulated devices have none
+ *  - EFAULT: the buffer can't be written
  */
 struct iommu_hw_info {
 	__u32 size;
@@ -501,13 +554,14 @@ struct iommu_hw_info {
  * @size: sizeof(struct iommu_ioas_change_process)
  * @__reserved: must be 0
  *
- * Charge the calling process for all that is mapped in all IOAS of this file, in
- * place of whoever is charged now: for a program that hands a running device to
- * its successor. All or nothing.
+ * Charge the calling process for the pinned memory of all IOAS of this file,
+ * instead of the processes that are charged now. A program that hands running
+ * devices to its successor needs this. If it fails, nothing has changed.
  *
- * Errors: EINVAL a mapping is of IOMMU_IOAS_MAP, whose memory belongs to its
- * process; ENOMEM it is more than the limit; EBUSY another thread is still making
- * or removing a mapping.
+ * Errors:
+ *  - EINVAL: a mapping is of memory of a process, or of a dma-buf
+ *  - ENOMEM: RLIMIT_MEMLOCK of the calling process
+ *  - EBUSY: another thread is still mapping or unmapping
  */
 struct iommu_ioas_change_process {
 	__u32 size;
