@@ -199,6 +199,45 @@ TEST_F(driver, neighbours_are_flushed_together)
 	EXPECT_EQ(before + 1, syncs(self, 0));
 }
 
+/*
+ * Devices reach what was unmapped until that IOVA is flushed, however many areas and
+ * pieces an UNMAP takes out, with or without gaps between them
+ */
+TEST_F(driver, all_that_is_unmapped_is_flushed)
+{
+	static const __u32 flags[] = { 0, MOCK_DEVICE_FREES_EARLY };
+	struct iommu_test_mock_stats stats;
+	const int nr = 40;
+	struct mock mock;
+	char data;
+	int i, j;
+
+	for (i = 0; i < 4; i++) {
+		__u64 step = (i / 2 + 1) * PAGE;
+
+		ASSERT_EQ(0, DEVICE(&mock, .flags = flags[i % 2],
+				    .page_sizes = PAGE | SZ_2M));
+		/* The last of them has a large page in its middle */
+		for (j = 0; j < nr; j++)
+			ASSERT_EQ(0, MAP_AT(self->buf + j * PAGE, PAGE,
+					    BASE + j * step));
+		ASSERT_EQ(0, MAP_AT(self->buf, SZ_2M + 2 * PAGE,
+				    BASE + SZ_2M - PAGE));
+		ASSERT_EQ(0, UNMAP(BASE, 4 * SZ_2M));
+		for (j = 0; j < nr; j++)
+			EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+						     BASE + j * step, &data, 1,
+						     0));
+		for (j = -1; j < 514; j++)
+			EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+						     BASE + SZ_2M + j * PAGE,
+						     &data, 1, 0));
+		ASSERT_EQ(0, mock_query(self->fd, 0, &stats));
+		EXPECT_EQ(0, stats.unsynced);
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	}
+}
+
 /* Units of a driver that can share page tables do (trap M9) */
 TEST_F(driver, units_share_a_table)
 {
