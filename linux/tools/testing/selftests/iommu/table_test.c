@@ -115,29 +115,19 @@ static bool is_gone(struct _test_data_table *self, __u32 hwpt)
 
 /* Of both IOAS, to see that a failure changed nothing of them */
 struct state {
-	struct iommu_iova_range ranges[2][8];
-	__u32 nr[2];
-	__u64 alignment[2];
-	long pinned;
+	struct ioas_state of[2];
 };
 
 static struct state state_of(struct _test_data_table *self)
 {
-	struct state state = { .nr = { 8, 8 } };
-
-	iova_ranges(self->fd, self->ioas, state.ranges[0], &state.nr[0],
-		    &state.alignment[0]);
-	iova_ranges(self->fd, self->other, state.ranges[1], &state.nr[1],
-		    &state.alignment[1]);
-	state.pinned = status_kb("VmPin");
-	return state;
+	return (struct state){ { ioas_state(self->fd, self->ioas),
+				 ioas_state(self->fd, self->other) } };
 }
 
 static bool same_state(struct _test_data_table *self, const struct state *before)
 {
-	struct state now = state_of(self);
-
-	return !memcmp(&now, before, sizeof(now));
+	return is_ioas_state(self->fd, self->ioas, &before->of[0]) &&
+	       is_ioas_state(self->fd, self->other, &before->of[1]);
 }
 
 /*
