@@ -493,9 +493,10 @@ TEST_F(table, coherency_is_kept)
 TEST_F(table, hw_info)
 {
 	static const __u32 sizes[] = { 0, 4, 8, 9, 100 };
+	const __u32 several_mib = 5 * SZ_2M / 2 + 5;
 	struct iommu_test_hw_info *info;
 	__u32 length, type;
-	__u8 data[128];
+	__u8 data[128], *large;
 	struct mock mock;
 	int i;
 
@@ -514,6 +515,16 @@ TEST_F(table, hw_info)
 		EXPECT_EQ(sizes[i] > 8 ? 0 : 0xff, data[8]);
 		EXPECT_EQ(0xff, data[sizes[i] > 8 ? sizes[i] : 8]);
 	}
+	/* All that is left of a buffer is cleared, and nothing behind it */
+	large = memory(2 * SZ_2M + SZ_2M, MAP_PRIVATE);
+	ASSERT_NE(MAP_FAILED, large);
+	memset(large, 0xff, 3 * SZ_2M);
+	length = several_mib;
+	EXPECT_EQ(0, hw_info(self->fd, mock.idev, large, &length, &type));
+	EXPECT_EQ(0, large[8]);
+	EXPECT_EQ(0, memcmp(large + 8, large + 9, several_mib - 9));
+	EXPECT_EQ(0xff, large[several_mib]);
+
 	length = 8;
 	EXPECT_ERRNO(ENOENT, hw_info(self->fd, self->ioas, data, &length,
 				     &type));
