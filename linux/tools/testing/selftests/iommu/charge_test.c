@@ -652,12 +652,57 @@ TEST_F(charge, map_file_beyond_the_end)
 			  START));
 }
 
+/* Ranges that begin and end inside pages, beside a file's end that is in a page too */
+TEST_F(charge, map_file_inside_pages)
+{
+	static const struct {
+		size_t start, length;
+		bool is_inside;
+	} ranges[] = {
+		{ 0, PAGE + MOCK_PAGE, true },
+		{ MOCK_PAGE, PAGE, true },
+		{ MOCK_PAGE, MOCK_PAGE, true },
+		{ PAGE, MOCK_PAGE, true },
+		/* In a page that the file has, and beyond its end */
+		{ 0, 2 * PAGE, false },
+		{ MOCK_PAGE, PAGE + MOCK_PAGE, false },
+		{ PAGE, PAGE, false },
+		{ PAGE + MOCK_PAGE, MOCK_PAGE, false },
+	};
+	unsigned char bytes[PAGE + MOCK_PAGE], data[PAGE + MOCK_PAGE];
+	int file = make_file(sizeof(bytes)), i;
+
+	ASSERT_EQ(0, set_up(self));
+	fill_bytes(bytes, sizeof(bytes), 5);
+	ASSERT_EQ(sizeof(bytes), pwrite(file, bytes, sizeof(bytes), 0));
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		size_t start = ranges[i].start, length = ranges[i].length;
+
+		if (!ranges[i].is_inside) {
+			EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, start,
+						      length));
+			continue;
+		}
+		EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, start, length));
+		EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, START, data,
+				      length, 0));
+		EXPECT_EQ(0, memcmp(data, bytes + start, length));
+		EXPECT_EQ(0, UNMAP_ALL());
+	}
+	/* One byte less is too little */
+	ASSERT_EQ(0, ftruncate(file, sizeof(bytes) - 1));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, sizeof(bytes)));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, MOCK_PAGE, PAGE));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
+}
+
 /* A file that can't be written can be read by devices, and no more */
 TEST_F(charge, map_file_respects_seals)
 {
 	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
 	char path[64];
 	int i, file, read_only;
+	__u32 other;
 
 	ASSERT_EQ(0, set_up(self));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
@@ -710,7 +755,6 @@ TEST_F(charge, map_file_outlives_its_process)
 	ASSERT_LE(0, file);
 	pid = fork();
 	if (!pid) {
-	__u32 other;
 		bytes = mmap(NULL, sizeof(data), PROT_READ | PROT_WRITE,
 			     MAP_SHARED, file, 0);
 		fill_bytes(bytes, sizeof(data), 3);

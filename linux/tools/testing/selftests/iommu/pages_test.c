@@ -343,6 +343,36 @@ TEST_F(pages, overlapping_copies)
 	}
 }
 
+/*
+ * A range that crosses a window of 1 GiB, at which pieces end, and the border of huge
+ * pages, with either inside a page of the other: each table has the right page on both
+ * sides, and so has one that is filled later
+ */
+TEST_F(pages, across_a_window)
+{
+	static const size_t before[] = {
+		MOCK_PAGE, PAGE, PAGE + MOCK_PAGE, 3 * PAGE,
+	};
+	const size_t length = 6 * PAGE;
+	struct mock late;
+	int i;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(before); i++) {
+		size_t offset = self->buf.length / 2 - 3 * PAGE +
+				i % 2 * MOCK_PAGE;
+		__u64 iova = (1UL << 30) - before[i / 2];
+
+		ASSERT_EQ(0, map_buffer(self, offset, length, iova));
+		ASSERT_TRUE(all_map(self, iova, offset, length));
+		ASSERT_EQ(0, add_mock(self, 2, self->ioas, &late));
+		ASSERT_EQ(0, mock_check_map(self->fd, late.hwpt, iova,
+					    self->buf.bytes + offset, length));
+		ASSERT_EQ(0, destroy(self->fd, late.stdev));
+		ASSERT_EQ(0, unmap(self->fd, self->ioas, iova, length, NULL));
+		ASSERT_TRUE(is_pinned(&self->buf, self->pinned, 0, 0));
+	}
+}
+
 /* Large pages are large in a table that has such, if the IOVA is as aligned */
 TEST_F(pages, large_pages_stay_large)
 {
@@ -750,7 +780,6 @@ TEST_F(entries, are_largest_after_small_pages)
 	close(file);
 }
 
-TEST_HARNESS_MAIN
 /*
  * What is dirty
  */
@@ -882,3 +911,4 @@ TEST_F(dirty, file_that_is_written_back)
 	close(file);
 }
 
+TEST_HARNESS_MAIN

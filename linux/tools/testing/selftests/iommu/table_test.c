@@ -767,6 +767,35 @@ TEST_F(table, odd_regions)
 				    PAGE, START));
 }
 
+/*
+ * A window for doorbells stays as long as a table does, but is not needed if a device of
+ * the group has one that its IOMMU does not translate, wherever that is in the list
+ */
+TEST_F(table, window_of_hardware_wins)
+{
+	struct mock mock;
+	__u32 hwpt;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		__u32 type = i < 2 ? MOCK_REGION_MSI : MOCK_REGION_RESERVED;
+		__u64 other = REGION + (i % 2 ? PAGE : -PAGE);
+
+		ASSERT_EQ(0, DEVICE(&mock,
+				    REGIONS({ REGION, PAGE, MOCK_REGION_SW_MSI },
+					    { other, PAGE, type })));
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+		EXPECT_EQ(0, attach(self, &mock, hwpt));
+		EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_EQ(0, detach(self, &mock));
+		EXPECT_EQ(i < 2, is_mappable(self->fd, self->ioas, REGION,
+					     PAGE));
+		EXPECT_EQ(0, destroy(self->fd, hwpt));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	}
+}
+
 /* A mapping, or what the user wants to use, is there already */
 TEST_F(table, regions_that_are_in_the_way)
 {
@@ -1192,6 +1221,31 @@ TEST_F(table, failed_table_leaves_nothing)
 	EXPECT_EQ(mock.idev + 1, hwpt);
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
 	EXPECT_TRUE(same_state(self, &before));
+}
+
+/* All tables are tried in turn, and then one is made */
+TEST_F(table, each_table_is_tried)
+{
+	struct mock mocks[4], last;
+	int i, j;
+
+	ASSERT_EQ(0, DEVICE(&last));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, DEVICE(&mocks[i]));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, i,
+				       EINVAL));
+		ASSERT_EQ(0, attach(self, &mocks[i], self->ioas));
+		for (j = 0; j < i; j++)
+			EXPECT_NE(mocks[j].hwpt, mocks[i].hwpt);
+	}
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, i,
+				       EINVAL));
+		EXPECT_EQ(0, attach(self, &last, self->ioas));
+		EXPECT_EQ(mocks[i].hwpt, last.hwpt);
+		EXPECT_TRUE(reaches(self, &last, self->buf));
+		EXPECT_EQ(0, detach(self, &last));
+	}
 }
 
 /*
