@@ -38,6 +38,10 @@
 
 #define MAX_PINS 1024
 
+static unsigned int fail_open;
+module_param(fail_open, uint, 0644);
+MODULE_PARM_DESC(fail_open, "An errno with which no device can be opened, or 0");
+
 /* Where the configuration space is in the device's file, behind the BAR */
 #define CONFIG_OFFSET MDPIN_BAR_SIZE
 
@@ -608,7 +612,10 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 static int mdpin_open_device(struct vfio_device *vdev)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
+	unsigned int error = READ_ONCE(fail_open);
 
+	if (error)
+		return error <= MAX_ERRNO ? -(int)error : -EINVAL;
 	mdpin->sleep = 0;
 	mdpin->ignore = 0;
 	mdpin->state = (struct mdpin_state) {

@@ -515,8 +515,9 @@ static void evict_all(struct iommufd_access *access)
 	while (ignored < MAX_IGNORED &&
 	       (length = find_pinned(access, &iova, ULONG_MAX))) {
 		access->ops->unpin(access->owner, iova, length);
-		ignored = xa_load(&access->pins, iova >> PAGE_SHIFT) ?
-			ignored + 1 : 0;
+		/* Any page less is progress */
+		ignored = find_pinned(access, &iova, iova + length - 1) ==
+			length ? ignored + 1 : 0;
 		iova = 0;
 		cond_resched();
 	}

@@ -168,6 +168,8 @@ struct iommu_test_mock_region {
  *	bind refuses it
  * @MOCK_DEVICE_DEAF: its IOMMU does not see a page table that was attached before;
  *	bind refuses it
+ * @MOCK_DEVICE_SLOW: a request that has found it by its id, IOMMU_GET_HW_INFO, takes
+ *	MOCK_SLOW_MS
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -179,7 +181,11 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_SHARES = 1 << 6,
 	MOCK_DEVICE_CANNOT_MAP = 1 << 7,
 	MOCK_DEVICE_DEAF = 1 << 8,
+	MOCK_DEVICE_SLOW = 1 << 9,
 };
+
+/* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */
+#define MOCK_SLOW_MS 500
 
 #define MOCK_UNITS 8
 
@@ -245,9 +251,10 @@ struct iommu_test_mock_stats {
 	__aligned_u64 unsynced;
 };
 
-/* @access_set.flags: does not give pages back */
+/* @access_set.flags: does not give pages back; or what was pinned last and no more */
 enum {
 	MOCK_ACCESS_STUBBORN = 1 << 0,
+	MOCK_ACCESS_RELUCTANT = 1 << 1,
 };
 
 /**
@@ -309,7 +316,7 @@ enum {
  * @mock_query: IOMMU_TEST_OP_MOCK_QUERY
  * @mock_query.stats: address of a struct iommu_test_mock_stats
  * @access_set: IOMMU_TEST_OP_ACCESS_SET
- * @access_set.flags: MOCK_ACCESS_STUBBORN or 0
+ * @access_set.flags: MOCK_ACCESS_*, or 0
  * @access_set.delay_ms: how long it takes to give back pages
  * @last: not looked at
  */

@@ -10,7 +10,8 @@
  *
  * What is odd about real IOMMU drivers the mock IOMMU does too: an attach begins
  * with a detach, a table gets to know its limits with the first device, and a map
- * that fails can leave half of what it did.
+ * that fails can leave half of what it did. A device reaches what was mapped only
+ * after iotlb_sync_map(), and what was unmapped until a flush of that IOVA.
  */
 #include <linux/anon_inodes.h>
 #include <linux/bitfield.h>
@@ -86,6 +87,8 @@ unsigned long iommufd_test_limit(unsigned long npages)
 #define ENTRY_READ BIT(1)
 #define ENTRY_WRITE BIT(2)
 #define ENTRY_ORDER GENMASK(8, 3) /* Its size is MOCK_PAGE << this */
+#define ENTRY_NEW BIT(9) /* No device sees it yet */
+#define ENTRY_STALE BIT(10) /* It was unmapped, but devices still see it */
 #define ENTRY_ADDRESS (~(MOCK_PAGE - 1))
 
 struct mock_failure {
@@ -126,7 +129,6 @@ struct mock_unit {
  * @reach: something was mapped in the upper half of what is up to here
  * @growing: @reach is being changed
  * @nr_walkers: who maps or unmaps
- * @unsynced: bytes unmapped and not flushed; protected by mock_unit::lock
  */
 struct mock_table {
 	struct iommu_domain domain;
@@ -143,7 +145,6 @@ struct mock_table {
 	unsigned long reach;
 	bool growing;
 	atomic_t nr_walkers;
-	size_t unsynced;
 };
 
 /**
@@ -201,9 +202,9 @@ static unsigned long size_of(unsigned long entry)
 	return MOCK_PAGE << FIELD_GET(ENTRY_ORDER, entry);
 }
 
-/* The entry for an IOVA, and where its page begins; 0 if there is none */
-static unsigned long lookup(struct mock_table *table, unsigned long iova,
-			    unsigned long *start)
+/* As lookup(), also for an entry that was unmapped and not flushed */
+static unsigned long lookup_any(struct mock_table *table, unsigned long iova,
+				unsigned long *start)
 {
 	unsigned int shift;
 
@@ -218,12 +219,22 @@ static unsigned long lookup(struct mock_table *table, unsigned long iova,
 	return 0;
 }
 
+/* The entry for an IOVA, and where its page begins; 0 if there is none */
+static unsigned long lookup(struct mock_table *table, unsigned long iova,
+			    unsigned long *start)
+{
+	unsigned long entry = lookup_any(table, iova, start);
+
+	return entry & ENTRY_STALE ? 0 : entry;
+}
+
+/* Unmapped and not flushed counts: a device could go on with what was there */
 static bool is_mapped(struct mock_table *table, unsigned long iova,
 		      unsigned long size)
 {
 	unsigned long index = iova >> MOCK_SHIFT;
 
-	return lookup(table, iova, &iova) ||
+	return lookup_any(table, iova, &iova) ||
 	       xa_find(&table->entries, &index, index + (size >> MOCK_SHIFT) - 1,
 		       XA_PRESENT);
 }
@@ -254,7 +265,8 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 {
 	struct mock_table *table = to_table(domain);
 	struct mock_unit *unit = table->unit;
-	unsigned long flags = FIELD_PREP(ENTRY_ORDER, ilog2(pgsize) - MOCK_SHIFT);
+	unsigned long flags = ENTRY_NEW |
+		FIELD_PREP(ENTRY_ORDER, ilog2(pgsize) - MOCK_SHIFT);
 	unsigned long index = iova >> MOCK_SHIFT;
 	size_t i, nr = pgcount;
 	int ret;
@@ -319,6 +331,20 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
+static void mock_iotlb_sync_map(struct iommu_domain *domain,
+				unsigned long iova, size_t size)
+{
+	struct xarray *entries = &to_table(domain)->entries;
+	unsigned long index;
+	void *slot;
+
+	xa_for_each_range(entries, index, slot, iova >> MOCK_SHIFT,
+			  (iova + size - 1) >> MOCK_SHIFT)
+		xa_store(entries, index,
+			 xa_mk_value(xa_to_value(slot) & ~ENTRY_NEW),
+			 GFP_KERNEL);
+}
+
 /*
  * Gather pages that were unmapped. As VT-d does, put what can be freed on the list
  * first; as others do, gather page by page
@@ -376,7 +402,8 @@ static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
 			break;
 		WARN_ON(edges && (!done || done + page == size) &&
 			!(entry & ENTRY_EDGE));
-		xa_erase(&table->entries, start >> MOCK_SHIFT);
+		xa_store(&table->entries, start >> MOCK_SHIFT,
+			 xa_mk_value(entry | ENTRY_STALE), GFP_KERNEL);
 	}
 	if (!done)
 		return 0;
@@ -386,7 +413,6 @@ static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
 	table->unit->stats.unmaps++;
 	table->unit->stats.unmapped += done;
 	table->unit->stats.unsynced += done;
-	table->unsynced += done;
 	spin_unlock(&table->unit->lock);
 	return done;
 }
@@ -404,11 +430,45 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
+/* Memory of a process that was mapped has to be pinned until nobody reaches it */
+static bool was_unpinned(unsigned long entry)
+{
+	unsigned long pfn = PHYS_PFN(entry & ENTRY_ADDRESS);
+
+	return pfn_valid(pfn) && PageAnon(pfn_to_page(pfn)) &&
+	       !page_maybe_dma_pinned(pfn_to_page(pfn));
+}
+
+/* Flush what was unmapped in the range of a gather, and nothing else; how much it was */
+static size_t flush_range(struct mock_table *table,
+			  struct iommu_iotlb_gather *gather)
+{
+	unsigned long index;
+	size_t size = 0;
+	void *slot;
+
+	xa_for_each_range(&table->entries, index, slot,
+			  gather->start >> MOCK_SHIFT,
+			  gather->end >> MOCK_SHIFT) {
+		unsigned long entry = xa_to_value(slot);
+
+		/* Another flush can be at it */
+		if (!(entry & ENTRY_STALE) ||
+		    xa_cmpxchg(&table->entries, index, slot, NULL, 0) != slot)
+			continue;
+		WARN_ON(was_unpinned(entry));
+		size += size_of(entry);
+		cond_resched();
+	}
+	return size;
+}
+
 static void mock_iotlb_sync(struct iommu_domain *domain,
 			    struct iommu_iotlb_gather *gather)
 {
 	struct mock_table *table = to_table(domain);
 	struct page *page;
+	size_t size;
 
 	/* What is on the list but not in the gather would be freed unflushed */
 	list_for_each_entry(page, &gather->freelist, lru)
@@ -417,12 +477,12 @@ static void mock_iotlb_sync(struct iommu_domain *domain,
 
 	/* Wait for devices that use what is not there any more */
 	down_write(&table->lock);
+	size = flush_range(table, gather);
 	up_write(&table->lock);
 
 	spin_lock(&table->unit->lock);
 	table->unit->stats.syncs++;
-	table->unit->stats.unsynced -= table->unsynced;
-	table->unsynced = 0;
+	table->unit->stats.unsynced -= size;
 	spin_unlock(&table->unit->lock);
 }
 
@@ -505,7 +565,6 @@ static void mock_free(struct iommu_domain *domain)
 	struct mock_table *table = to_table(domain);
 
 	WARN_ON(!xa_empty(&table->entries) && !table->stuck);
-	WARN_ON(table->unsynced);
 	xa_destroy(&table->entries);
 	kfree(table);
 }
@@ -515,6 +574,7 @@ static const struct iommu_domain_ops table_ops = {
 	.detach_dev = mock_detach_dev,
 	.map_pages = mock_map_pages,
 	.unmap_pages = mock_unmap_pages,
+	.iotlb_sync_map = mock_iotlb_sync_map,
 	.iotlb_sync = mock_iotlb_sync,
 	.iova_to_phys = mock_iova_to_phys,
 	.enforce_cache_coherency = mock_enforce_cache_coherency,
@@ -685,6 +745,8 @@ void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type)
 
 	if (!is_mock(dev))
 		return NULL;
+	if (to_mock(dev)->config.flags & MOCK_DEVICE_SLOW)
+		msleep(MOCK_SLOW_MS);
 	info = kzalloc(sizeof(*info), GFP_KERNEL);
 	if (!info)
 		return ERR_PTR(-ENOMEM);
@@ -904,7 +966,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_DEAF << 1 &&
+	return config->flags < MOCK_DEVICE_SLOW << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&
@@ -987,8 +1049,8 @@ static int dma_page(struct mock_device *mock, unsigned long iova, void *data,
 	if (!mock->table)
 		goto out_unlock;
 	down_read(&mock->table->lock);
-	entry = lookup(mock->table, iova, &start);
-	if (!entry)
+	entry = lookup_any(mock->table, iova, &start);
+	if (!entry || (entry & ENTRY_NEW))
 		goto out_unlock_table;
 	ret = -EPERM;
 	if (!(entry & (write ? ENTRY_WRITE : ENTRY_READ)))
@@ -1169,7 +1231,8 @@ static int check_map(struct mock_table *table, unsigned long iova,
 		phys = page_to_phys(page) + offset_in_page(uptr);
 		put_page(page);
 		entry = lookup(table, iova, &start);
-		if (!entry || (entry & ENTRY_ADDRESS) + iova - start != phys)
+		if (!entry || (entry & ENTRY_NEW) ||
+		    (entry & ENTRY_ADDRESS) + iova - start != phys)
 			return -EINVAL;
 		cond_resched();
 	}
@@ -1246,7 +1309,7 @@ static int test_memory_limit(struct iommufd_request *req)
  * @ctx: context of the IOAS; @access holds it
  * @ioas_id: the IOAS, 0 for none
  * @pins: it can pin
- * @stubborn: it does not give pages back
+ * @flags: MOCK_ACCESS_*
  * @delay_ms: how long it takes to
  * @lock: protects the rest; held while pages are pinned, so that none is pinned
  *        after they were all given back and before that is known
@@ -1259,7 +1322,7 @@ struct test_access {
 	struct iommufd_ctx *ctx;
 	u32 ioas_id;
 	bool pins;
-	bool stubborn;
+	u32 flags;
 	u32 delay_ms;
 	struct mutex lock; /* see above */
 	struct list_head items;
@@ -1292,17 +1355,21 @@ static void give_back(void *owner, unsigned long iova, unsigned long length)
 {
 	struct test_access *ta = owner;
 	struct test_item *item, *next;
+	u32 flags = READ_ONCE(ta->flags);
 
-	if (READ_ONCE(ta->stubborn))
+	if (flags & MOCK_ACCESS_STUBBORN)
 		return;
 	msleep(READ_ONCE(ta->delay_ms));
 
 	mutex_lock(&ta->lock);
-	list_for_each_entry_safe(item, next, &ta->items, item) {
+	list_for_each_entry_safe_reverse(item, next, &ta->items, item) {
 		unsigned long last = item->iova + item->npages * PAGE_SIZE - 1;
 
-		if (item->iova <= iova + (length - 1) && iova <= last)
-			drop_item(ta, item);
+		if (item->iova > iova + (length - 1) || iova > last)
+			continue;
+		drop_item(ta, item);
+		if (flags & MOCK_ACCESS_RELUCTANT)
+			break;
 	}
 	mutex_unlock(&ta->lock);
 }
@@ -1660,12 +1727,13 @@ static int test_access_set(struct iommufd_request *req)
 	struct iommu_test_cmd *cmd = req->cmd;
 	struct test_access *ta;
 
-	if (cmd->access_set.flags & ~MOCK_ACCESS_STUBBORN)
+	if (cmd->access_set.flags &
+	    ~(MOCK_ACCESS_STUBBORN | MOCK_ACCESS_RELUCTANT))
 		return -EOPNOTSUPP;
 	ta = get_access(req);
 	if (IS_ERR(ta))
 		return PTR_ERR(ta);
-	WRITE_ONCE(ta->stubborn, cmd->access_set.flags & MOCK_ACCESS_STUBBORN);
+	WRITE_ONCE(ta->flags, cmd->access_set.flags);
 	WRITE_ONCE(ta->delay_ms, cmd->access_set.delay_ms);
 	fput(ta->file);
 	return 0;

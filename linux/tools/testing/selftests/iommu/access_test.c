@@ -5,9 +5,12 @@
  * what is to be unmapped they have to give back.
  */
 #define _GNU_SOURCE
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "../kselftest_harness.h"
 #include "mock_util.h"
@@ -677,6 +680,9 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 	ASSERT_EQ(0, pin(self, 5, 2, &item));
 	EXPECT_EQ(0, alloc_ioas(self->fd, &other));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
 	ASSERT_EQ(0, pin(self, 5, 2, &item));
 }
@@ -695,6 +701,15 @@ static void *unmap_in_thread(void *arg)
 
 	me->ret = unmap_all(me->self->fd, me->self->ioas, &me->unmapped);
 	me->done = mock_is_unpinned(me->self->buf, LENGTH);
+	return NULL;
+}
+
+static void *unmap_second_page(void *arg)
+{
+	struct unmapper *me = arg;
+
+	me->ret = unmap(me->self->fd, me->self->ioas, me->self->base + PAGE,
+			PAGE, &me->unmapped);
 	return NULL;
 }
 
@@ -734,6 +749,261 @@ TEST_F(access, slow_access)
 	EXPECT_ERRNO(ENOENT, UNPIN(item));
 	EXPECT_TRUE(only_pinned(self, 0, 0));
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
+/* An access is closed as late as the UNMAP that asks it for pages is done with it */
+TEST_F(access, close_waits_for_a_notice)
+{
+	struct unmapper me = { self };
+	struct timespec before, after;
+	pthread_t thread;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, pin(self, 3, 1, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 1000));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_in_thread, &me));
+	usleep(200000);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	close(self->access);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	self->access = -1;
+	EXPECT_LT(500, (after.tv_sec - before.tv_sec) * 1000 +
+		       (after.tv_nsec - before.tv_nsec) / 1000000);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+}
+
+/*
+ * More notices than an UNMAP or a move waits for from who ignores them: each time
+ * some pages are given back, the next run or the end of the only one, so it goes on
+ */
+TEST_F(access, progress_is_not_ignoring)
+{
+	const int nr = 150;
+	char *mem = memory(2 * nr * PAGE, MAP_SHARED);
+	__u32 items[nr], other;
+	int round, i;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	for (round = 0; round < 4; round++) {
+		size_t step = round % 2 ? PAGE : 2 * PAGE;
+
+		ASSERT_EQ(0, access_set(self->fd, self->access,
+					round % 2 ? MOCK_ACCESS_RELUCTANT : 0,
+					0));
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)mem,
+				    2 * nr * PAGE, self->base));
+		for (i = 0; i < nr; i++)
+			ASSERT_EQ(0, access_pin(self->fd, self->access,
+						self->base + i * step,
+						mem + i * step, PAGE, 0,
+						&items[i]));
+		EXPECT_EQ(0, round / 2 ? access_replace(self->fd, self->access,
+							other) :
+					 UNMAP(0, 2 * nr * PAGE));
+		/* It has given back all, and none was taken from it */
+		for (i = 0; i < nr; i++)
+			ASSERT_ERRNO(ENOENT, UNPIN(items[i]));
+		if (round / 2) {
+			EXPECT_EQ(0, access_replace(self->fd, self->access,
+						    self->ioas));
+			EXPECT_EQ(0, UNMAP(0, 2 * nr * PAGE));
+		}
+		EXPECT_TRUE(mock_is_unpinned(mem, 2 * nr * PAGE));
+	}
+}
+
+/*
+ * UNMAP while a page fault holds up an access
+ */
+
+/* Memory of one page: who touches it waits until let_go() */
+static char *stalled_page(int *faults)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	char *page = memory(PAGE, MAP_PRIVATE);
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	*faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	return ioctl(*faults, UFFDIO_API, &api) ||
+	       ioctl(*faults, UFFDIO_REGISTER, &range) ? NULL : page;
+}
+
+static bool is_touched(int faults)
+{
+	struct uffd_msg msg;
+
+	return read(faults, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+static int let_go(int faults, const char *page)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+	};
+
+	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
+}
+
+static bool ends(pthread_t thread)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += 5;
+	return !pthread_timedjoin_np(thread, NULL, &end);
+}
+
+struct toucher {
+	struct _test_data_access *self;
+	bool copies;
+	int ret;
+	__u32 item;
+};
+
+static void *touch_in_thread(void *arg)
+{
+	struct toucher *me = arg;
+	struct _test_data_access *self = me->self;
+	char data;
+
+	me->ret = me->copies ? RW(0, &data, 1, SLOW) :
+		access_pin(self->fd, self->access, self->base, NULL, PAGE, 0,
+			   &me->item);
+	return NULL;
+}
+
+/*
+ * The UNMAP begins when there is nothing yet that it could ask for: it is woken when
+ * the page is pinned, and asks for it; or when the copy is done
+ */
+TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
+{
+	int copies, faults;
+
+	remove_mocks(self);
+	for (copies = 0; copies < 2; copies++) {
+		struct toucher toucher = { self, copies };
+		struct unmapper me = { self };
+		pthread_t threads[2];
+		char *page = stalled_page(&faults);
+
+		ASSERT_NE(NULL, page);
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+				    self->base));
+		ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
+					    &toucher));
+		ASSERT_TRUE(is_touched(faults));
+		ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_in_thread,
+					    &me));
+		usleep(200000);
+		ASSERT_EQ(0, me.unmapped);
+		ASSERT_EQ(0, let_go(faults, page));
+		ASSERT_TRUE(ends(threads[0]));
+		ASSERT_TRUE(ends(threads[1]));
+		EXPECT_EQ(0, toucher.ret);
+		EXPECT_EQ(0, me.ret);
+		EXPECT_EQ(PAGE, me.unmapped);
+		if (!copies)
+			EXPECT_ERRNO(ENOENT, UNPIN(toucher.item));
+		EXPECT_TRUE(mock_is_unpinned(page, PAGE));
+		close(faults);
+	}
+}
+
+/*
+ * An UNMAP of two areas is killed while it waits for an access to the first: who waits
+ * to unmap the second goes on
+ */
+TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
+{
+	struct toucher toucher = { self };
+	struct unmapper me = { self };
+	int faults, status;
+	pthread_t threads[2];
+	char *page;
+	pid_t pid;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
+				    &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	pid = fork();
+	if (!pid)
+		_exit(UNMAP(0, 2 * PAGE));
+	usleep(200000);
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_second_page, &me));
+	usleep(200000);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	ASSERT_TRUE(ends(threads[1]));
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(PAGE, me.unmapped);
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_TRUE(ends(threads[0]));
+	EXPECT_EQ(0, toucher.ret);
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(faults);
+}
+
+static void *attach_in_thread(void *arg)
+{
+	struct toucher *me = arg;
+	struct mock mock;
+
+	me->ret = mock_domain(me->self->fd, me->self->ioas, &mock);
+	me->item = mock.stdev;
+	return NULL;
+}
+
+/*
+ * Two UNMAP of one area, of which one waits for the tables, and the other for the first:
+ * there is nothing left for it when that is done
+ */
+TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
+{
+	struct unmapper me[2] = { { self }, { self } };
+	struct toucher toucher = { self };
+	pthread_t threads[3];
+	int faults, i;
+	char *page;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
+	/* It has the tables for itself until the first area is pinned */
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, attach_in_thread,
+				    &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
+					    unmap_second_page, &me[i]));
+		usleep(200000);
+	}
+	ASSERT_EQ(0, let_go(faults, page));
+	for (i = 0; i < 3; i++)
+		ASSERT_TRUE(ends(threads[i]));
+	EXPECT_EQ(0, toucher.ret);
+	EXPECT_EQ(0, me[0].ret);
+	EXPECT_EQ(PAGE, me[0].unmapped);
+	EXPECT_EQ(-1, me[1].ret);
+	EXPECT_EQ(0, destroy(self->fd, toucher.item));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(faults);
 }
 
 /*

@@ -386,6 +386,95 @@ TEST_F_TIMEOUT(charge, limit_of_the_user_does_not_drift, 120)
 	check_limit(_metadata, self, false);
 }
 
+static int map_part(struct _test_data_charge *self, int page, int nr)
+{
+	return map_at(self->fd, self->ioas, (uintptr_t)self->buf + page * PAGE,
+		      nr * PAGE, START + page * PAGE);
+}
+
+/* Who maps is charged, whoever the same process was before */
+TEST_F(charge, user_of_the_map_is_charged)
+{
+	struct rlimit limit = { 4 * PAGE, 4 * PAGE };
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	ASSERT_EQ(0, setresuid(NOBODY, NOBODY, 0));
+	EXPECT_EQ(0, map_part(self, 0, 4));
+	EXPECT_ERRNO(ENOMEM, map_part(self, 4, 1));
+	ASSERT_EQ(0, setresuid(-1, 0, 0));
+	ASSERT_EQ(0, setresuid(NOBODY - 1, NOBODY - 1, 0));
+	EXPECT_EQ(0, map_part(self, 4, 4));
+	EXPECT_ERRNO(ENOMEM, map_part(self, 8, 1));
+	/* What is unmapped goes back to who was charged */
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, 4 * PAGE, NULL));
+	EXPECT_ERRNO(ENOMEM, map_part(self, 8, 1));
+	ASSERT_EQ(0, setresuid(-1, 0, 0));
+	ASSERT_EQ(0, setresuid(NOBODY, NOBODY, 0));
+	EXPECT_EQ(0, map_part(self, 8, 4));
+	EXPECT_ERRNO(ENOMEM, map_part(self, 0, 1));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_EQ(0, map_part(self, 0, 4));
+}
+
+/* What this program does if it is executed by the test below, before any test */
+static void __attribute__((constructor)) map_after_exec(void)
+{
+	const char *args = getenv("MAP_AFTER_EXEC");
+	int fd, ioas, stdev;
+	char *page, byte;
+
+	if (!args)
+		return;
+	if (sscanf(args, "%d %d %d", &fd, &ioas, &stdev) != 3)
+		_exit(1);
+	page = memory(PAGE, MAP_SHARED);
+	*page = 77;
+	_exit(map_at(fd, ioas, (uintptr_t)page, PAGE, START + PAGE) ||
+	      mock_dma(fd, stdev, START + PAGE, &byte, 1, 0) || byte != 77);
+}
+
+/* A process that has executed another program maps what it has now */
+TEST_F(charge, memory_of_the_next_program)
+{
+	char args[64];
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, set_up(self));
+	snprintf(args, sizeof(args), "%d %u %u", self->fd, self->ioas,
+		 self->mock.stdev);
+	pid = fork();
+	if (!pid) {
+		setenv("MAP_AFTER_EXEC", args, 1);
+		if (!map_part(self, 0, 1))
+			execl("/proc/self/exe", "charge_test", NULL);
+		_exit(2);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* A child that shares the memory of its parent has a limit of its own */
+TEST_F(charge, limit_of_a_vfork_child_counts)
+{
+	struct rlimit none = {};
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, become_charged(32));
+	EXPECT_EQ(0, map_part(self, 0, 1));
+	pid = vfork();
+	if (!pid)
+		_exit(setrlimit(RLIMIT_MEMLOCK, &none) ? 1 :
+		      map_part(self, 1, 1) ? errno : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(ENOMEM, WEXITSTATUS(status));
+	EXPECT_EQ(0, map_part(self, 1, 2));
+}
+
 TEST_F_TIMEOUT(charge, limit_of_the_address_space_does_not_drift, 120)
 {
 	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
@@ -409,6 +498,11 @@ TEST_F(charge, mode_is_set_first)
 			    IOMMU_OPTION_OP_GET, 0, &value));
 	EXPECT_EQ(1, value);
 	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 0));
+	EXPECT_ERRNO(EINVAL,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
+			    IOMMU_OPTION_OP_GET, 0, &value));
+	EXPECT_EQ(0, value);
 	EXPECT_ERRNO(EOPNOTSUPP,
 		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 1, 0));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
@@ -472,15 +566,20 @@ TEST_F(charge, copies_are_charged_once)
  * Files
  */
 
-static int make_file(size_t length)
+static int make_file_of(unsigned int flags, size_t length)
 {
-	int file = memfd_create("charge", MFD_ALLOW_SEALING);
+	int file = memfd_create("charge", MFD_ALLOW_SEALING | flags);
 
 	if (file >= 0 && ftruncate(file, length)) {
 		close(file);
 		return -1;
 	}
 	return file;
+}
+
+static int make_file(size_t length)
+{
+	return make_file_of(0, length);
 }
 
 #define MAP_FROM(_flags, _file, _start, _length)                               \
@@ -553,16 +652,64 @@ TEST_F(charge, map_file_beyond_the_end)
 			  START));
 }
 
+/* Ranges that begin and end inside pages, beside a file's end that is in a page too */
+TEST_F(charge, map_file_inside_pages)
+{
+	static const struct {
+		size_t start, length;
+		bool is_inside;
+	} ranges[] = {
+		{ 0, PAGE + MOCK_PAGE, true },
+		{ MOCK_PAGE, PAGE, true },
+		{ MOCK_PAGE, MOCK_PAGE, true },
+		{ PAGE, MOCK_PAGE, true },
+		/* In a page that the file has, and beyond its end */
+		{ 0, 2 * PAGE, false },
+		{ MOCK_PAGE, PAGE + MOCK_PAGE, false },
+		{ PAGE, PAGE, false },
+		{ PAGE + MOCK_PAGE, MOCK_PAGE, false },
+	};
+	unsigned char bytes[PAGE + MOCK_PAGE], data[PAGE + MOCK_PAGE];
+	int file = make_file(sizeof(bytes)), i;
+
+	ASSERT_EQ(0, set_up(self));
+	fill_bytes(bytes, sizeof(bytes), 5);
+	ASSERT_EQ(sizeof(bytes), pwrite(file, bytes, sizeof(bytes), 0));
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		size_t start = ranges[i].start, length = ranges[i].length;
+
+		if (!ranges[i].is_inside) {
+			EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, start,
+						      length));
+			continue;
+		}
+		EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, start, length));
+		EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, START, data,
+				      length, 0));
+		EXPECT_EQ(0, memcmp(data, bytes + start, length));
+		EXPECT_EQ(0, UNMAP_ALL());
+	}
+	/* One byte less is too little */
+	ASSERT_EQ(0, ftruncate(file, sizeof(bytes) - 1));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, sizeof(bytes)));
+	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, MOCK_PAGE, PAGE));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
+}
+
 /* A file that can't be written can be read by devices, and no more */
 TEST_F(charge, map_file_respects_seals)
 {
 	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
 	char path[64];
 	int i, file, read_only;
+	__u32 other;
 
 	ASSERT_EQ(0, set_up(self));
-	for (i = 0; i < ARRAY_SIZE(seals); i++) {
-		file = make_file(PAGE);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	for (i = 0; i < 2 * ARRAY_SIZE(seals); i++) {
+		/* On tmpfs, and of huge pages */
+		file = i % 2 ? make_file_of(MFD_HUGETLB, SZ_2M) :
+			       make_file(PAGE);
 		ASSERT_LE(0, file);
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
 		read_only = open(path, O_RDONLY);
@@ -575,7 +722,12 @@ TEST_F(charge, map_file_respects_seals)
 		EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
 		EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
 		EXPECT_EQ(0, UNMAP_ALL());
-		EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, seals[i]));
+		/* Nor while nobody can yet: nothing of it is pinned */
+		EXPECT_EQ(0, map_file_at(self->fd, other, MAP_RW, file, 0, PAGE,
+					 START));
+		EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+		EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
+		EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, seals[i / 2]));
 		EXPECT_ERRNO(EPERM, MAP_FROM(FIXED_RW, file, 0, PAGE));
 		EXPECT_EQ(0, MAP_FROM(READ_ONLY, file, 0, PAGE));
 		EXPECT_EQ(0, UNMAP_ALL());

@@ -411,6 +411,90 @@ TEST_F(container, dma_is_coherent_if_all_tables_are)
 	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
 }
 
+/* What the IOMMU of one device lacks counts, whichever table was made first */
+TEST_F(container, weakest_of_three_tables_counts)
+{
+	struct vfio_iommu_type1_info info;
+	struct iommu_iova_range range;
+	struct mock mocks[3];
+	__u64 alignment;
+	int weak, i;
+
+	for (weak = 0; weak < 3; weak++) {
+		__u32 nr = 1;
+
+		for (i = 0; i < 3; i++) {
+			struct iommu_test_mock_config config =
+				MOCK_CONFIG(.unit = i);
+
+			if (i == weak) {
+				config.page_sizes = PAGE;
+				config.aperture_start *= 2;
+				config.aperture_last /= 2;
+			} else {
+				config.page_sizes = MOCK_PAGE | PAGE | SZ_2M;
+				config.flags = MOCK_DEVICE_ENFORCES;
+			}
+			ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config,
+						 &mocks[i]));
+		}
+		EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
+		EXPECT_EQ(0, get_info(self->fd, &info, sizeof(info)));
+		EXPECT_EQ(PAGE, info.iova_pgsizes);
+		EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, &range, &nr,
+					 &alignment));
+		EXPECT_EQ(MOCK_APERTURE_START * 2, range.start);
+		EXPECT_EQ(MOCK_APERTURE_LAST / 2, range.last);
+		EXPECT_EQ(PAGE, alignment);
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
+	}
+}
+
+/* What each of three accesses has pinned is dirty, in whichever order they came */
+TEST_F(container, dirty_is_what_any_access_has_pinned)
+{
+	const __u32 can_pin = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
+	static const int pages[] = { 5, 1, 7 };
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap cmd;
+		struct vfio_iommu_type1_dirty_bitmap_get get;
+	} dirty = {
+		.cmd.argsz = sizeof(dirty),
+		.cmd.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+	};
+	int i, accesses[3];
+	__u64 bits = 0;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		ASSERT_EQ(0, access_create(self->fd, self->ioas, can_pin,
+					   &accesses[i]));
+		ASSERT_EQ(0, access_pin(self->fd, accesses[i],
+					AT(pages[i]), NULL, PAGE,
+					0, &item));
+	}
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	dirty.cmd.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
+	dirty.get = (struct vfio_iommu_type1_dirty_bitmap_get){
+		.iova = START,
+		.size = NR_PAGES * PAGE,
+		.bitmap = {
+			.pgsize = PAGE,
+			.size = sizeof(bits),
+			.data = (void *)&bits,
+		},
+	};
+	/* And again, as long as it is pinned */
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+		EXPECT_EQ(1 << 5 | 1 << 1 | 1 << 7, bits);
+	}
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		close(accesses[i]);
+}
+
 static __u64 huge_pages(struct _test_data_container *self)
 {
 	__u64 value = 77;

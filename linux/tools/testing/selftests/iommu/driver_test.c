@@ -98,6 +98,22 @@ TEST_F(driver, failed_unmap_keeps_one_piece)
 	EXPECT_EQ(self->pinned + 2048, status_kb("VmPin"));
 }
 
+/* A piece that begins and ends inside pages of memory keeps both */
+TEST_F(driver, failed_unmap_of_parts_of_pages)
+{
+	const __u64 iova = BASE + SZ_2M - PAGE;
+	struct mock mock;
+
+	ASSERT_EQ(0, DEVICE(&mock, .page_sizes = MOCK_PAGE | SZ_2M));
+	ASSERT_EQ(0, MAP_AT(self->buf + MOCK_PAGE, 4 * PAGE, iova));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 1, 1, EIO));
+	EXPECT_EQ(0, UNMAP(iova, 4 * PAGE));
+	EXPECT_EQ(0, REFS(self->buf, PAGE, 0));
+	EXPECT_EQ(0, REFS(self->buf + PAGE, 4 * PAGE, 1));
+	EXPECT_EQ(0, REFS(self->buf + 5 * PAGE, PAGE, 0));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
 /* What is mapped of memory that is shared with another area */
 TEST_F(driver, failed_unmap_of_a_copy)
 {
@@ -197,6 +213,76 @@ TEST_F(driver, neighbours_are_flushed_together)
 	before = syncs(self, 0);
 	EXPECT_EQ(0, UNMAP(BASE, 11 * PAGE));
 	EXPECT_EQ(before + 1, syncs(self, 0));
+}
+
+/*
+ * A map above all that was mapped before is preceded by a map of the zero page in each
+ * table that grows, whichever of three they are, and in no other (trap M1)
+ */
+TEST_F(driver, each_table_that_grows_is_grown)
+{
+	struct iommu_test_mock_stats before[3], after;
+	const __u64 high = 1ULL << 40;
+	struct mock mocks[3];
+	int grows, i;
+
+	for (grows = 0; grows < 8; grows++) {
+		for (i = 0; i < 3; i++) {
+			ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
+					    .aperture_last = ~0ULL,
+					    .flags = grows >> i & 1 ?
+						     MOCK_DEVICE_GROWS : 0));
+			ASSERT_EQ(0, mock_query(self->fd, i, &before[i]));
+		}
+		ASSERT_EQ(0, MAP_AT(self->buf, PAGE, high));
+		for (i = 0; i < 3; i++) {
+			ASSERT_EQ(0, mock_query(self->fd, i, &after));
+			EXPECT_EQ(before[i].maps + 1 + (grows >> i & 1),
+				  after.maps);
+		}
+		ASSERT_EQ(0, UNMAP(high, PAGE));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
+	}
+}
+
+/*
+ * Devices reach what was unmapped until that IOVA is flushed, however many areas and
+ * pieces an UNMAP takes out, with or without gaps between them
+ */
+TEST_F(driver, all_that_is_unmapped_is_flushed)
+{
+	static const __u32 flags[] = { 0, MOCK_DEVICE_FREES_EARLY };
+	struct iommu_test_mock_stats stats;
+	const int nr = 40;
+	struct mock mock;
+	char data;
+	int i, j;
+
+	for (i = 0; i < 4; i++) {
+		__u64 step = (i / 2 + 1) * PAGE;
+
+		ASSERT_EQ(0, DEVICE(&mock, .flags = flags[i % 2],
+				    .page_sizes = PAGE | SZ_2M));
+		/* The last of them has a large page in its middle */
+		for (j = 0; j < nr; j++)
+			ASSERT_EQ(0, MAP_AT(self->buf + j * PAGE, PAGE,
+					    BASE + j * step));
+		ASSERT_EQ(0, MAP_AT(self->buf, SZ_2M + 2 * PAGE,
+				    BASE + SZ_2M - PAGE));
+		ASSERT_EQ(0, UNMAP(BASE, 4 * SZ_2M));
+		for (j = 0; j < nr; j++)
+			EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+						     BASE + j * step, &data, 1,
+						     0));
+		for (j = -1; j < 514; j++)
+			EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+						     BASE + SZ_2M + j * PAGE,
+						     &data, 1, 0));
+		ASSERT_EQ(0, mock_query(self->fd, 0, &stats));
+		EXPECT_EQ(0, stats.unsynced);
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	}
 }
 
 /* Units of a driver that can share page tables do (trap M9) */

@@ -254,6 +254,45 @@ static inline bool is_mappable(int fd, __u32 id, __u64 start, __u64 length)
 }
 
 /*
+ * struct ioas_state - what a program can ask of an IOAS, and what it is charged: to see
+ * that a request that was refused has changed nothing
+ */
+struct ioas_state {
+	struct iommu_iova_range ranges[8];
+	__u64 nr;
+	__u64 alignment;
+	__u64 huge_pages;
+	__u64 charge_mm;
+	__s64 pinned;
+	__s64 locked;
+};
+
+static inline struct ioas_state ioas_state(int fd, __u32 id)
+{
+	struct ioas_state state = { .huge_pages = ~0, .charge_mm = ~0 };
+	__u32 nr = 8;
+
+	if (iova_ranges(fd, id, state.ranges, &nr, &state.alignment))
+		nr = ~0;
+	state.nr = nr;
+	option(fd, IOMMU_OPTION_HUGE_PAGES, IOMMU_OPTION_OP_GET, id,
+	       &state.huge_pages);
+	option(fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_GET, 0,
+	       &state.charge_mm);
+	state.pinned = status_kb("VmPin");
+	state.locked = status_kb("VmLck");
+	return state;
+}
+
+static inline bool is_ioas_state(int fd, __u32 id,
+				 const struct ioas_state *before)
+{
+	struct ioas_state now = ioas_state(fd, id);
+
+	return !memcmp(&now, before, sizeof(now));
+}
+
+/*
  * Memory
  */
 

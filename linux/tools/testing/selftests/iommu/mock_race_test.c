@@ -1257,6 +1257,72 @@ TEST_F_TIMEOUT(race, contexts_come_and_go, ANY_TIME)
 }
 
 /*
+ * A device that goes
+ */
+
+struct asker {
+	int fd;
+	__u32 id;
+	int ret, error;
+	atomic_bool done;
+};
+
+static void *ask(void *arg)
+{
+	struct asker *me = arg;
+	__u32 length = 0, type;
+
+	me->ret = hw_info(me->fd, me->id, NULL, &length, &type);
+	me->error = errno;
+	me->done = true;
+	return NULL;
+}
+
+static void *remove_device(void *arg)
+{
+	struct asker *me = arg;
+
+	me->ret = destroy(me->fd, me->id);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * A request that has found a device by its id holds up its unbinding, and one that
+ * finds it after that began finds no device
+ */
+TEST_F(race, device_is_found_while_it_is_unbound)
+{
+	struct asker first = { self->fd }, second = { self->fd };
+	struct asker gone = { self->fd };
+	pthread_t threads[3];
+	struct mock mock;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0,
+				 &MOCK_CONFIG(.flags = MOCK_DEVICE_SLOW),
+				 &mock));
+	first.id = mock.idev;
+	second.id = mock.idev;
+	gone.id = mock.stdev;
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, ask, &first));
+	usleep(MOCK_SLOW_MS * 1000 / 5);
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, remove_device, &gone));
+	usleep(MOCK_SLOW_MS * 1000 / 5);
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, ask, &second));
+	usleep(MOCK_SLOW_MS * 1000 / 5);
+	EXPECT_FALSE(first.done);
+	EXPECT_FALSE(gone.done);
+	EXPECT_FALSE(second.done);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	pthread_join(threads[2], NULL);
+	EXPECT_EQ(0, first.ret);
+	EXPECT_EQ(0, gone.ret);
+	EXPECT_EQ(-1, second.ret);
+	EXPECT_EQ(ENOENT, second.error);
+}
+
+/*
  * Page tables that grow
  */
 

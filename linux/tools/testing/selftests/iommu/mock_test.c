@@ -440,7 +440,7 @@ TEST_F(mock, device_config_is_checked)
 		.type = MOCK_REGION_SW_MSI + 1,
 	};
 	struct iommu_test_mock_config bad[] = {
-		MOCK_CONFIG(.flags = MOCK_DEVICE_DEAF << 1),
+		MOCK_CONFIG(.flags = MOCK_DEVICE_SLOW << 1),
 		MOCK_CONFIG(.unit = MOCK_UNITS),
 		MOCK_CONFIG(.aperture_start = 1, .aperture_last = 0),
 		MOCK_CONFIG(.page_sizes = 0),
@@ -1092,7 +1092,7 @@ TEST_F(mock, stubborn_access_is_EDEADLOCK)
 	ASSERT_EQ(0, access_set(self->fd, access, 0, 20));
 	EXPECT_EQ(0, UNMAP(BASE, PAGE));
 
-	EXPECT_ERRNO(EOPNOTSUPP, access_set(self->fd, access, 2, 0));
+	EXPECT_ERRNO(EOPNOTSUPP, access_set(self->fd, access, 4, 0));
 	EXPECT_ERRNO(EBADFD, access_set(self->fd, self->fd, 0, 0));
 	EXPECT_EQ(0, close(access));
 }

@@ -4,6 +4,8 @@
  * kind of the mock IOMMU; what is pinned of it, whose it is, and who is charged.
  */
 #define _GNU_SOURCE
+#include <linux/loop.h>
+
 #include "../kselftest_harness.h"
 #include "mock_util.h"
 
@@ -337,6 +339,36 @@ TEST_F(pages, overlapping_copies)
 		}
 		ASSERT_EQ(0, unmap(self->fd, self->ioas, second,
 				   (order ? 3 : 2) * quarter, NULL));
+		ASSERT_TRUE(is_pinned(&self->buf, self->pinned, 0, 0));
+	}
+}
+
+/*
+ * A range that crosses a window of 1 GiB, at which pieces end, and the border of huge
+ * pages, with either inside a page of the other: each table has the right page on both
+ * sides, and so has one that is filled later
+ */
+TEST_F(pages, across_a_window)
+{
+	static const size_t before[] = {
+		MOCK_PAGE, PAGE, PAGE + MOCK_PAGE, 3 * PAGE,
+	};
+	const size_t length = 6 * PAGE;
+	struct mock late;
+	int i;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(before); i++) {
+		size_t offset = self->buf.length / 2 - 3 * PAGE +
+				i % 2 * MOCK_PAGE;
+		__u64 iova = (1UL << 30) - before[i / 2];
+
+		ASSERT_EQ(0, map_buffer(self, offset, length, iova));
+		ASSERT_TRUE(all_map(self, iova, offset, length));
+		ASSERT_EQ(0, add_mock(self, 2, self->ioas, &late));
+		ASSERT_EQ(0, mock_check_map(self->fd, late.hwpt, iova,
+					    self->buf.bytes + offset, length));
+		ASSERT_EQ(0, destroy(self->fd, late.stdev));
+		ASSERT_EQ(0, unmap(self->fd, self->ioas, iova, length, NULL));
 		ASSERT_TRUE(is_pinned(&self->buf, self->pinned, 0, 0));
 	}
 }
@@ -745,6 +777,137 @@ TEST_F(entries, are_largest_after_small_pages)
 					   &largest));
 		ASSERT_EQ(SZ_2M, largest);
 	}
+	close(file);
+}
+
+/*
+ * What is dirty
+ */
+FIXTURE(dirty)
+{
+	int fd;
+	__u32 ioas;
+	struct mock mock;
+};
+
+FIXTURE_SETUP(dirty)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+}
+
+FIXTURE_TEARDOWN(dirty)
+{
+	close(self->fd);
+}
+
+#define DIRTY_PAGES 8
+#define DIRTY_SIZE (DIRTY_PAGES * PAGE)
+
+/* The pages that are dirty, a bit for each */
+static int dirty_pages(const char *view)
+{
+	int i, ret = 0;
+
+	for (i = 0; i < DIRTY_PAGES; i++)
+		ret |= page_is_dirty(view + i * PAGE) << i;
+	return ret;
+}
+
+/*
+ * Clean memory, of which devices read the lower half and write the upper one: that one
+ * is dirty when it is unpinned. @file: map that, and not the @view of it
+ */
+static void check_dirty(struct __test_metadata *_metadata,
+			struct _test_data_dirty *self, char *view, int file)
+{
+	const size_t half = DIRTY_SIZE / 2;
+	char data[half];
+	int i;
+
+	memset(data, 0x5a, half);
+	ASSERT_EQ(0, dirty_pages(view));
+	for (i = 0; i < 2; i++) {
+		__u32 flags = i ? FIXED_RW : READ_ONLY;
+		__u64 iova = START + i * half;
+
+		ASSERT_EQ(0, file < 0 ? map(self->fd, self->ioas, flags,
+					    (uintptr_t)view + i * half, half,
+					    &iova) :
+					map_file(self->fd, self->ioas, flags,
+						 file, i * half, half, &iova));
+	}
+	/* Of a file that is written back, it is clean also after it was pinned */
+	ASSERT_EQ(0, msync(view, DIRTY_SIZE, MS_SYNC));
+	ASSERT_EQ(0, dirty_pages(view));
+	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, START + half, data,
+			      half, MOCK_ACCESS_RW_WRITE));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	EXPECT_EQ(0xf0, dirty_pages(view));
+}
+
+/* Touched by reading, and found empty */
+static bool is_empty(const char *view)
+{
+	int i;
+
+	for (i = 0; i < DIRTY_SIZE; i++)
+		if (view[i])
+			return false;
+	return true;
+}
+
+TEST_F(dirty, private_memory)
+{
+	char *view = mmap(NULL, DIRTY_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, view);
+	memset(view, 1, DIRTY_SIZE);
+	check_dirty(_metadata, self, view, -1);
+}
+
+TEST_F(dirty, shared_memory_as_a_file)
+{
+	int file = memfd_create("dirty", MFD_CLOEXEC);
+	char *view;
+
+	ASSERT_EQ(0, ftruncate(file, DIRTY_SIZE));
+	view = mmap(NULL, DIRTY_SIZE, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	ASSERT_TRUE(is_empty(view));
+	check_dirty(_metadata, self, view, file);
+	close(file);
+}
+
+/* What a device has written to the page cache of a disk is on the disk in the end */
+TEST_F(dirty, file_that_is_written_back)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), disk;
+	int file = memfd_create("disk", MFD_CLOEXEC);
+	char path[32], byte, *view;
+
+	ASSERT_EQ(0, ftruncate(file, DIRTY_SIZE));
+	snprintf(path, sizeof(path), "/dev/loop%d",
+		 ioctl(control, LOOP_CTL_GET_FREE));
+	disk = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, disk);
+	ASSERT_EQ(0, ioctl(disk, LOOP_SET_FD, file));
+	view = mmap(NULL, DIRTY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, disk,
+		    0);
+	ASSERT_NE(MAP_FAILED, view);
+	EXPECT_TRUE(is_empty(view));
+	check_dirty(_metadata, self, view, -1);
+	EXPECT_EQ(0, msync(view, DIRTY_SIZE, MS_SYNC));
+	EXPECT_EQ(0, dirty_pages(view));
+	EXPECT_EQ(1, pread(file, &byte, 1, DIRTY_SIZE - 1));
+	EXPECT_EQ(0x5a, byte);
+	munmap(view, DIRTY_SIZE);
+	EXPECT_EQ(0, ioctl(disk, LOOP_CLR_FD, 0));
+	close(disk);
+	close(control);
 	close(file);
 }
 

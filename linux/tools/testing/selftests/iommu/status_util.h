@@ -5,6 +5,10 @@
 #ifndef STATUS_UTIL_H
 #define STATUS_UTIL_H
 
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/types.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +40,26 @@ static inline long status_kb(const char *field)
 	if (f)
 		fclose(f);
 	return ret;
+}
+
+static inline __u64 read_u64(const char *path, __u64 index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	__u64 ret;
+
+	if (pread(fd, &ret, sizeof(ret), index * sizeof(ret)) != sizeof(ret))
+		ret = ~0ULL;
+	close(fd);
+	return ret;
+}
+
+/* Has a page that the process has mapped to be written back? -1 if it can't be told */
+static inline int page_is_dirty(const void *va)
+{
+	__u64 entry = read_u64("/proc/self/pagemap", (uintptr_t)va / PAGE);
+	__u64 flags = read_u64("/proc/kpageflags", entry & ((1ULL << 55) - 1));
+
+	return flags == ~0ULL ? -1 : flags >> KPF_DIRTY & 1;
 }
 
 #endif

@@ -115,29 +115,19 @@ static bool is_gone(struct _test_data_table *self, __u32 hwpt)
 
 /* Of both IOAS, to see that a failure changed nothing of them */
 struct state {
-	struct iommu_iova_range ranges[2][8];
-	__u32 nr[2];
-	__u64 alignment[2];
-	long pinned;
+	struct ioas_state of[2];
 };
 
 static struct state state_of(struct _test_data_table *self)
 {
-	struct state state = { .nr = { 8, 8 } };
-
-	iova_ranges(self->fd, self->ioas, state.ranges[0], &state.nr[0],
-		    &state.alignment[0]);
-	iova_ranges(self->fd, self->other, state.ranges[1], &state.nr[1],
-		    &state.alignment[1]);
-	state.pinned = status_kb("VmPin");
-	return state;
+	return (struct state){ { ioas_state(self->fd, self->ioas),
+				 ioas_state(self->fd, self->other) } };
 }
 
 static bool same_state(struct _test_data_table *self, const struct state *before)
 {
-	struct state now = state_of(self);
-
-	return !memcmp(&now, before, sizeof(now));
+	return is_ioas_state(self->fd, self->ioas, &before->of[0]) &&
+	       is_ioas_state(self->fd, self->other, &before->of[1]);
 }
 
 /*
@@ -503,9 +493,10 @@ TEST_F(table, coherency_is_kept)
 TEST_F(table, hw_info)
 {
 	static const __u32 sizes[] = { 0, 4, 8, 9, 100 };
+	const __u32 several_mib = 5 * SZ_2M / 2 + 5;
 	struct iommu_test_hw_info *info;
 	__u32 length, type;
-	__u8 data[128];
+	__u8 data[128], *large;
 	struct mock mock;
 	int i;
 
@@ -524,6 +515,16 @@ TEST_F(table, hw_info)
 		EXPECT_EQ(sizes[i] > 8 ? 0 : 0xff, data[8]);
 		EXPECT_EQ(0xff, data[sizes[i] > 8 ? sizes[i] : 8]);
 	}
+	/* All that is left of a buffer is cleared, and nothing behind it */
+	large = memory(2 * SZ_2M + SZ_2M, MAP_PRIVATE);
+	ASSERT_NE(MAP_FAILED, large);
+	memset(large, 0xff, 3 * SZ_2M);
+	length = several_mib;
+	EXPECT_EQ(0, hw_info(self->fd, mock.idev, large, &length, &type));
+	EXPECT_EQ(0, large[8]);
+	EXPECT_EQ(0, memcmp(large + 8, large + 9, several_mib - 9));
+	EXPECT_EQ(0xff, large[several_mib]);
+
 	length = 8;
 	EXPECT_ERRNO(ENOENT, hw_info(self->fd, self->ioas, data, &length,
 				     &type));
@@ -764,6 +765,35 @@ TEST_F(table, odd_regions)
 	EXPECT_EQ(0, nr);
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    PAGE, START));
+}
+
+/*
+ * A window for doorbells stays as long as a table does, but is not needed if a device of
+ * the group has one that its IOMMU does not translate, wherever that is in the list
+ */
+TEST_F(table, window_of_hardware_wins)
+{
+	struct mock mock;
+	__u32 hwpt;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		__u32 type = i < 2 ? MOCK_REGION_MSI : MOCK_REGION_RESERVED;
+		__u64 other = REGION + (i % 2 ? PAGE : -PAGE);
+
+		ASSERT_EQ(0, DEVICE(&mock,
+				    REGIONS({ REGION, PAGE, MOCK_REGION_SW_MSI },
+					    { other, PAGE, type })));
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+		EXPECT_EQ(0, attach(self, &mock, hwpt));
+		EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_EQ(0, detach(self, &mock));
+		EXPECT_EQ(i < 2, is_mappable(self->fd, self->ioas, REGION,
+					     PAGE));
+		EXPECT_EQ(0, destroy(self->fd, hwpt));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	}
 }
 
 /* A mapping, or what the user wants to use, is there already */
@@ -1191,6 +1221,31 @@ TEST_F(table, failed_table_leaves_nothing)
 	EXPECT_EQ(mock.idev + 1, hwpt);
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
 	EXPECT_TRUE(same_state(self, &before));
+}
+
+/* All tables are tried in turn, and then one is made */
+TEST_F(table, each_table_is_tried)
+{
+	struct mock mocks[4], last;
+	int i, j;
+
+	ASSERT_EQ(0, DEVICE(&last));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, DEVICE(&mocks[i]));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, i,
+				       EINVAL));
+		ASSERT_EQ(0, attach(self, &mocks[i], self->ioas));
+		for (j = 0; j < i; j++)
+			EXPECT_NE(mocks[j].hwpt, mocks[i].hwpt);
+	}
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, i,
+				       EINVAL));
+		EXPECT_EQ(0, attach(self, &last, self->ioas));
+		EXPECT_EQ(mocks[i].hwpt, last.hwpt);
+		EXPECT_TRUE(reaches(self, &last, self->buf));
+		EXPECT_EQ(0, detach(self, &last));
+	}
 }
 
 /*

@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kernel-page-flags.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -595,18 +594,6 @@ TEST_F(file, own_files_on_hugetlbfs_are_not_kept)
 	self->iommufd = -1;
 }
 
-/* 0 or 1; -1 if it can't be told */
-static int is_dirty(const void *page)
-{
-	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-	__u64 flags;
-	ssize_t ret = pread(fd, &flags, sizeof(flags),
-			    physical_address(page) / PAGE * sizeof(flags));
-
-	close(fd);
-	return ret == sizeof(flags) ? flags >> KPF_DIRTY & 1 : -1;
-}
-
 /* Memory that is shared is the device's as it is, whoever writes to it later (trap M16) */
 TEST_F(file, shared_memory_for_reading_stays_clean)
 {
@@ -617,12 +604,12 @@ TEST_F(file, shared_memory_for_reading_stays_clean)
 	ASSERT_NE(MAP_FAILED, view);
 	/* A page that the file has, and a hole */
 	EXPECT_EQ(0, get_register(view));
-	EXPECT_EQ(0, is_dirty(view));
+	EXPECT_EQ(0, page_is_dirty(view));
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, view, 2 * PAGE, IOVA,
 			      READ_ONLY));
 	EXPECT_EQ(0, get_register(view + PAGE));
-	EXPECT_EQ(0, is_dirty(view));
-	EXPECT_EQ(0, is_dirty(view + PAGE));
+	EXPECT_EQ(0, page_is_dirty(view));
+	EXPECT_EQ(0, page_is_dirty(view + PAGE));
 	fill_pattern(view, EDU_MAX, 1);
 	fill_pattern(view + PAGE, EDU_MAX, 2);
 	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
@@ -643,7 +630,7 @@ TEST_F(file, private_memory_for_reading_becomes_own)
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, view, 2 * PAGE, IOVA,
 			      READ_ONLY));
 	EXPECT_EQ(0, get_register(view + PAGE));
-	EXPECT_EQ(0, is_dirty(view + PAGE));
+	EXPECT_EQ(0, page_is_dirty(view + PAGE));
 	fill_pattern(view, EDU_MAX, 1);
 	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
 	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));

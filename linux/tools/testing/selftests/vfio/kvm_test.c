@@ -710,6 +710,17 @@ TEST_F(bind, that_fails_keeps_no_machine)
 	munmap(bind, PAGE);
 }
 
+/* It was given to a driver that could not open the device (trap H4) */
+TEST_F(bind, that_the_driver_fails_keeps_no_machine)
+{
+	struct _test_data_life *life = &self->life;
+
+	ASSERT_EQ(0, mdpin_fail_open(EIO));
+	EXPECT_ERRNO(EIO, bind_iommufd(life->file, life->context, NULL));
+	EXPECT_ERRNO(EIO, bind_iommufd(life->file, life->context, NULL));
+	ASSERT_EQ(0, mdpin_fail_open(0));
+}
+
 /* trap H4 */
 TEST_F(bind, of_a_device_in_use_keeps_no_machine)
 {

@@ -561,6 +561,49 @@ TEST_F(mdpin, close_asks_for_nothing)
 	EXPECT_EQ(0, UNMAP_ALL());
 }
 
+/*
+ * The driver can't open the device, which has its access by then: that is gone, and the
+ * device opens when the driver can. By whichever way, nothing else was kept
+ */
+TEST_F(mdpin, open_that_fails_is_undone)
+{
+	struct way *w = &self->way;
+	int i, iommufd = variant->container ? w->legacy.container : w->iommufd;
+	__u32 id, ioas = w->ioas;
+
+	ASSERT_FALSE(variant->container && variant->iommufd &&
+		     vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
+	close(self->device);
+	ASSERT_EQ(0, mdpin_fail_open(ENOSPC));
+	for (i = 0; i < 3; i++) {
+		EXPECT_ERRNO(ENOSPC, reopen_way(w));
+		if (!variant->container)
+			close(w->device);
+	}
+	ASSERT_EQ(0, mdpin_fail_open(0));
+	/* The iommufd has nothing but the IOAS */
+	for (id = 1; variant->iommufd && id < 10; id++) {
+		if (id == ioas)
+			continue;
+		EXPECT_ERRNO(ENOENT, iommufd_destroy(iommufd, id));
+	}
+	if (!variant->container) {
+		struct legacy l;
+
+		/* By its group it can be opened too */
+		EXPECT_EQ(0, legacy_open_in(&l, &w->dev, "/dev/iommu"));
+		EXPECT_EQ(0, legacy_map(l.container, self->mem, PAGE, IOVA,
+					VFIO_DMA_MAP_FLAG_READ));
+		EXPECT_EQ(0, command(l.device, MDPIN_PIN, 0, IOVA, 1));
+		legacy_close(&l);
+	}
+	ASSERT_EQ(0, reopen_way(w));
+	self->device = w->device;
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_EQ(0, PIN(IOVA, 1));
+	EXPECT_TRUE(holds(self->device, IOVA, 0));
+}
+
 /* trap D6: else it would have pages that were unmapped long ago */
 TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 {

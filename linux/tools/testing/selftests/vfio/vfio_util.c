@@ -331,6 +331,15 @@ int mdev_remove(const struct pci_dev *dev)
 	return write_line(path, "1");
 }
 
+/* From now on no device of mdpin can be opened, with this errno; or again, with 0 */
+int mdpin_fail_open(int error)
+{
+	char line[16];
+
+	snprintf(line, sizeof(line), "%d", error);
+	return write_line("/sys/module/mdpin/parameters/fail_open", line);
+}
+
 /* A device that can have virtual functions, a PF */
 int find_sriov(struct pci_dev *pf)
 {

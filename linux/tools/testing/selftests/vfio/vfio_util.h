@@ -76,6 +76,7 @@ int write_pci_file(const struct pci_dev *dev, const char *leaf,
 int rescan_pci(void);
 int mdev_create(struct pci_dev *dev, const char *driver, const char *type);
 int mdev_remove(const struct pci_dev *dev);
+int mdpin_fail_open(int error);
 int find_sriov(struct pci_dev *pf);
 int set_numvfs(const struct pci_dev *pf, int nr);
 int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A request that is refused changes nothing: not the address spaces, not what devices
+ * reach, not who is charged; and nothing of it is left when what was in its way is gone.
+ */
+#define _GNU_SOURCE
+#include "../kselftest_harness.h"
+#include "container_util.h"
+#include "mock_util.h"
+
+#define START MOCK_APERTURE_START
+#define NR_PAGES 8
+#define LENGTH (NR_PAGES * PAGE)
+/* Half a page is mapped here, which many requests can't bear */
+#define HALF (START + 0x100000)
+/* Free, and in the one range that is allowed */
+#define FREE (START + 0x200000)
+#define ALLOWED_LAST (START + 0x3fffff)
+#define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+
+/* What is the same after a refusal */
+struct state {
+	struct ioas_state of[2];
+	__u64 mapped;
+	__u32 container;
+};
+
+FIXTURE(refusal)
+{
+	int fd;
+	/* With a device, memory of the process, and half a page; and the same without */
+	__u32 ioas, other;
+	/* Attached to @ioas, and not attached */
+	struct mock mock, idle;
+	char *buf, *hole;
+	int access, file;
+	struct state before;
+};
+
+static struct state state_of(struct _test_data_refusal *self)
+{
+	struct state state = { { ioas_state(self->fd, self->ioas),
+				 ioas_state(self->fd, self->other) } };
+	struct iommu_test_mock_stats stats;
+
+	if (!mock_query(self->fd, 0, &stats))
+		state.mapped = stats.mapped - stats.unmapped;
+	vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &state.container);
+	return state;
+}
+
+/* All is as before, and the device reaches what it did, byte for byte */
+static bool unchanged(struct _test_data_refusal *self)
+{
+	struct state now = state_of(self);
+	char data[LENGTH];
+
+	return !memcmp(&now, &self->before, sizeof(now)) &&
+	       !mock_dma(self->fd, self->mock.stdev, START, data, LENGTH, 0) &&
+	       !memcmp(data, self->buf, LENGTH) &&
+	       mock_dma(self->fd, self->mock.stdev, FREE, data, 1, 0) &&
+	       mock_dma(self->fd, self->idle.stdev, START, data, 1, 0) &&
+	       !mock_check_refs(self->fd, self->buf, LENGTH, 1);
+}
+
+#define REFUSED(_errno, _call)                                                 \
+	do {                                                                   \
+		EXPECT_ERRNO(_errno, _call);                                   \
+		EXPECT_TRUE(unchanged(self));                                  \
+	} while (0)
+
+FIXTURE_SETUP(refusal)
+{
+	struct iommu_iova_range allowed = { START, ALLOWED_LAST };
+	int i;
+
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	self->buf = memory(LENGTH, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	fill_bytes(self->buf, LENGTH, 1);
+	self->hole = memory(2 * PAGE, MAP_SHARED);
+	ASSERT_EQ(0, munmap(self->hole + PAGE, PAGE));
+	self->file = memfd_create("refusal", MFD_CLOEXEC);
+	ASSERT_EQ(0, ftruncate(self->file, PAGE + 100));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
+	for (i = 0; i < 2; i++) {
+		__u32 id = i ? self->other : self->ioas;
+
+		ASSERT_EQ(0, map_at(self->fd, id, (uintptr_t)self->buf, LENGTH,
+				    START));
+		ASSERT_EQ(0, map_at(self->fd, id, (uintptr_t)self->hole,
+				    MOCK_PAGE, HALF));
+		ASSERT_EQ(0, allow_iovas(self->fd, id, &allowed, 1));
+	}
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->idle));
+	ASSERT_EQ(0, access_create(self->fd, self->other, 0, &self->access));
+	ASSERT_EQ(0, set_container(self->fd, self->other));
+	self->before = state_of(self);
+	ASSERT_TRUE(unchanged(self));
+}
+
+/* What is empty again is as a new one is, and can be destroyed */
+FIXTURE_TEARDOWN(refusal)
+{
+	struct ioas_state fresh;
+	struct mock mock;
+	__u32 id;
+	int i;
+
+	close(self->access);
+	EXPECT_EQ(0, destroy(self->fd, self->mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, self->idle.stdev));
+	EXPECT_EQ(0, alloc_ioas(self->fd, &id));
+	fresh = ioas_state(self->fd, id);
+	EXPECT_EQ(1, fresh.alignment);
+	for (i = 0; i < 2; i++) {
+		id = i ? self->other : self->ioas;
+		EXPECT_EQ(0, unmap_all(self->fd, id, NULL));
+		EXPECT_EQ(0, allow_iovas(self->fd, id, NULL, 0));
+		/* The alignment is found anew when a table goes */
+		EXPECT_EQ(0, mock_domain(self->fd, id, &mock));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+		fresh.pinned = status_kb("VmPin");
+		EXPECT_TRUE(is_ioas_state(self->fd, id, &fresh));
+		EXPECT_EQ(0, destroy(self->fd, id));
+	}
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+#define MAP_AT(_id, _va, _length, _iova)                                       \
+	map_at(self->fd, _id, (uintptr_t)(_va), _length, _iova)
+
+TEST_F(refusal, options)
+{
+	const __u32 huge = IOMMU_OPTION_HUGE_PAGES;
+
+	/* There are areas and tables; or an area of half a page */
+	REFUSED(EINVAL, set_option(self->fd, huge, self->ioas, 0));
+	REFUSED(EADDRINUSE, set_option(self->fd, huge, self->other, 0));
+	REFUSED(EINVAL, set_option(self->fd, huge, self->other, 2));
+	REFUSED(EINVAL, set_option(self->fd, huge, self->ioas, -1));
+	REFUSED(ENOENT, set_option(self->fd, huge, self->mock.idev, 0));
+	REFUSED(EBUSY, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	/* The same by way of the container */
+	REFUSED(EADDRINUSE, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+}
+
+TEST_F(refusal, container)
+{
+	__u32 id;
+
+	id = 99;
+	REFUSED(ENOENT, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_SET, &id));
+	id = self->mock.idev;
+	REFUSED(ENOENT, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_SET, &id));
+	REFUSED(EOPNOTSUPP, vfio_ioas(self->fd, 7, &id));
+	REFUSED(EEXIST, map_dma(self->fd, self->buf, PAGE, START));
+	REFUSED(ENOENT, unmap_dma(self->fd, START, PAGE, NULL));
+}
+
+TEST_F(refusal, lists)
+{
+	struct iommu_iova_range bad[][2] = {
+		{ { START, ALLOWED_LAST }, { ALLOWED_LAST, ALLOWED_LAST + 9 } },
+		{ { START, START + 1 }, { FREE, FREE } },
+		/* Beyond what the device reaches */
+		{ { START, START + 1 }, { FREE, MOCK_APERTURE_LAST + 1 } },
+	};
+	__u64 iova = 0;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		REFUSED(i < 2 ? EINVAL : EADDRINUSE,
+			allow_iovas(self->fd, self->ioas, bad[i], 2));
+	REFUSED(EFAULT, allow_iovas(self->fd, self->ioas, (void *)8, 1));
+	/* Only what is allowed is chosen, as long as there is some */
+	REFUSED(ENOSPC, map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
+			    ALLOWED_LAST + 1 - START, &iova));
+	EXPECT_EQ(0, map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
+			 PAGE, &iova));
+	EXPECT_LE(START, iova);
+	EXPECT_GT(ALLOWED_LAST, iova);
+}
+
+TEST_F(refusal, maps)
+{
+	const __u32 read = IOMMU_IOAS_MAP_READABLE;
+	__u64 iova;
+
+	REFUSED(EEXIST, MAP_AT(self->ioas, self->buf, PAGE, START + PAGE));
+	REFUSED(EEXIST, MAP_AT(self->ioas, self->buf, LENGTH,
+			       START + LENGTH - PAGE));
+	REFUSED(EINVAL, MAP_AT(self->ioas, self->buf, PAGE, FREE + 1));
+	REFUSED(EINVAL, MAP_AT(self->ioas, self->buf, 100, FREE));
+	REFUSED(EINVAL, MAP_AT(self->ioas, self->buf, PAGE,
+			       MOCK_APERTURE_LAST + 1));
+	REFUSED(EFAULT, MAP_AT(self->ioas, self->hole, 2 * PAGE, FREE));
+	REFUSED(EINVAL, map_file_at(self->fd, self->ioas, MAP_RW, self->file, 0,
+				    2 * PAGE, FREE));
+	REFUSED(EINVAL, map_file_at(self->fd, self->ioas, MAP_RW, self->fd, 0,
+				    PAGE, FREE));
+	REFUSED(ENOENT, copy_at(self->fd, self->ioas, self->other, MAP_RW,
+				LENGTH + PAGE, FREE, START));
+	REFUSED(EEXIST, copy_at(self->fd, self->ioas, self->other, MAP_RW, PAGE,
+				START, START));
+	REFUSED(EINVAL, copy_at(self->fd, self->ioas, self->other, MAP_RW, 100,
+				FREE, START));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+	REFUSED(EXDEV, MAP_AT(self->ioas, self->buf, LENGTH, FREE));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+	REFUSED(EXDEV, copy_at(self->fd, self->ioas, self->other, MAP_RW, LENGTH,
+			       FREE, START));
+	REFUSED(ENOENT, unmap(self->fd, self->ioas, START, PAGE, NULL));
+	REFUSED(ENOENT, unmap(self->fd, self->ioas, START + PAGE, LENGTH, NULL));
+	REFUSED(EINVAL, change_process(self->fd));
+
+	/* To write what was mapped to read */
+	iova = FREE;
+	ASSERT_EQ(0, map(self->fd, self->other, read | IOMMU_IOAS_MAP_FIXED_IOVA,
+			 (uintptr_t)self->buf, PAGE, &iova));
+	REFUSED(EPERM, copy_at(self->fd, self->ioas, self->other, MAP_RW, PAGE,
+			       FREE, FREE));
+}
+
+/* A device that can't be there, or whose table can't be filled, or has no memory */
+TEST_F(refusal, tables)
+{
+	struct iommu_test_mock_region region = {
+		START, PAGE, MOCK_REGION_RESERVED,
+	};
+	struct mock *idle = &self->idle, whole, in_the_way;
+	__u32 pt, hwpt;
+	int i;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0,
+				 &MOCK_CONFIG(.unit = 1, .page_sizes = PAGE),
+				 &whole));
+	ASSERT_EQ(0, mock_device(self->fd, 0,
+				 &MOCK_CONFIG(.unit = 1, .nr_regions = 1,
+					      .regions = (uintptr_t)&region),
+				 &in_the_way));
+	for (i = 0; i < 2; i++) {
+		/* Into an IOAS with a table, and into one without */
+		__u32 to = i ? self->other : self->ioas;
+
+		pt = to;
+		REFUSED(EADDRINUSE, mock_attach(self->fd, whole.stdev, &pt));
+		REFUSED(EADDRINUSE, alloc_hwpt(self->fd, whole.idev, to, &hwpt));
+		REFUSED(EADDRINUSE, mock_attach(self->fd, in_the_way.stdev,
+						&pt));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+				       ENOMEM));
+		REFUSED(ENOMEM, mock_attach(self->fd, idle->stdev, &pt));
+	}
+	/* Filling stops at the second area */
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
+	REFUSED(ENOMEM, mock_attach(self->fd, idle->stdev, &pt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
+	REFUSED(ENOMEM, mock_replace(self->fd, self->mock.stdev, &pt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
+	REFUSED(ENOMEM, alloc_hwpt(self->fd, idle->idev, self->other, &hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
+	REFUSED(ENOMEM, mock_replace(self->fd, self->mock.stdev, &pt));
+	REFUSED(EINVAL, alloc_hwpt(self->fd, idle->idev, idle->idev, &hwpt));
+	pt = 99;
+	REFUSED(ENOENT, mock_replace(self->fd, self->mock.stdev, &pt));
+	EXPECT_EQ(0, destroy(self->fd, in_the_way.stdev));
+	EXPECT_EQ(0, destroy(self->fd, whole.stdev));
+}
+
+static int set_max_areas(const char *value, char *old, size_t size)
+{
+	int fd = open("/sys/module/iommufd/parameters/max_areas", O_RDWR);
+	ssize_t len;
+	bool failed = false;
+
+	if (old) {
+		len = read(fd, old, size - 1);
+		failed = len <= 0;
+		if (!failed)
+			old[len] = 0;
+	}
+	failed |= write(fd, value, strlen(value)) <= 0;
+	close(fd);
+	return failed ? -1 : 0;
+}
+
+/* What was refused does not count against a limit, however often that is */
+TEST_F(refusal, limits)
+{
+	char old[32];
+	__u32 hwpt;
+	int i;
+
+	ASSERT_EQ(0, set_max_areas("9", old, sizeof(old)));
+	for (i = 0; i < 70; i++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, i % 2, 1,
+				       EXDEV));
+		ASSERT_ERRNO(EXDEV, alloc_hwpt(self->fd, self->idle.idev,
+					       self->other, &hwpt));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+		ASSERT_ERRNO(EXDEV, MAP_AT(self->ioas, self->buf, PAGE, FREE));
+		ASSERT_ERRNO(EEXIST, MAP_AT(self->ioas, self->buf, PAGE, START));
+	}
+	EXPECT_TRUE(unchanged(self));
+	/* Two and two are there, and there is room for five */
+	EXPECT_EQ(0, alloc_hwpt(self->fd, self->idle.idev, self->other, &hwpt));
+	for (i = 0; i < 5; i++)
+		EXPECT_EQ(0, MAP_AT(self->other, self->buf, PAGE,
+				    FREE + i * PAGE));
+	EXPECT_ERRNO(ENOSPC, MAP_AT(self->other, self->buf, PAGE,
+				    FREE + 5 * PAGE));
+	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+}
+
+/* Who pins needs whole pages */
+TEST_F(refusal, accesses)
+{
+	int access;
+	__u32 item;
+
+	REFUSED(EADDRINUSE, access_create(self->fd, self->other, CAN_PIN,
+					  &access));
+	REFUSED(ENOENT, access_create(self->fd, 99, CAN_PIN, &access));
+	REFUSED(ENOENT, access_attach(self->fd, self->access, 99));
+	REFUSED(EOPNOTSUPP, access_pin(self->fd, self->access, START, NULL, PAGE,
+				       0, &item));
+	/* It is where it was, and can go elsewhere */
+	EXPECT_EQ(0, access_rw(self->fd, self->access, START, self->buf, PAGE,
+			       MOCK_ACCESS_RW_WRITE));
+	EXPECT_EQ(0, access_attach(self->fd, self->access, self->ioas));
+}
+
+/* One that could pin where it is, and can't where it is to go */
+TEST_F(refusal, moves_of_accesses)
+{
+	__u32 third, item;
+	int access;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &third));
+	ASSERT_EQ(0, MAP_AT(third, self->buf, LENGTH, START));
+	ASSERT_EQ(0, access_create(self->fd, third, CAN_PIN, &access));
+	REFUSED(EADDRINUSE, access_replace(self->fd, access, self->other));
+	REFUSED(EADDRINUSE, access_replace(self->fd, access, self->ioas));
+	EXPECT_EQ(0, access_pin(self->fd, access, START, self->buf, PAGE, 0,
+				&item));
+	EXPECT_ERRNO(EINVAL, MAP_AT(third, self->buf, MOCK_PAGE, HALF));
+
+	/* Nor does who does not give back lose anything */
+	EXPECT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN, 0));
+	EXPECT_ERRNO(EDEADLOCK, unmap(self->fd, third, START, LENGTH, NULL));
+	EXPECT_EQ(0, access_unpin(self->fd, access, item));
+	close(access);
+	EXPECT_EQ(0, destroy(self->fd, third));
+}
+
+TEST_HARNESS_MAIN
