@@ -7,6 +7,7 @@
 /* Both headers have one */
 #define vfio_ioas vfio_ioas_too
 #include "../linux/tools/testing/selftests/vfio/vfio_util.h"
+#include "ops.h"
 #include "real.h"
 
 static struct pci_dev devs[3];
@@ -47,7 +48,7 @@ static struct object *opened(__u64 nr)
 }
 
 /* @a: which device */
-void g_open(struct op *op)
+static void g_open(struct op *op)
 {
 	op->proc = 0;
 	op->a = rnd(3);
@@ -56,7 +57,7 @@ void g_open(struct op *op)
 	w->next_slot += 2;
 }
 
-void m_open(const struct op *op, struct outcome *out)
+static void m_open(const struct op *op, struct outcome *out)
 {
 	struct object *sibling = op->a ? opened(3 - op->a) : NULL;
 	struct object *dev, *idev;
@@ -79,7 +80,7 @@ void m_open(const struct op *op, struct outcome *out)
 	idev->group = dev;
 }
 
-void i_open(const struct op *op, struct outcome *out)
+static void i_open(const struct op *op, struct outcome *out)
 {
 	struct object *dev = &w->objects[op->slot];
 	struct edu *edu = calloc(1, sizeof(*edu));
@@ -99,13 +100,13 @@ void i_open(const struct op *op, struct outcome *out)
 }
 
 /* The device itself has no id; it gets one that no object has */
-void b_open(const struct op *op, const struct outcome *got)
+static void b_open(const struct op *op, const struct outcome *got)
 {
 	w->objects[op->slot].id = 0x40000000 + op->slot;
 	w->objects[op->slot + 1].id = got->ids[0];
 }
 
-void p_open(const struct op *op)
+static void p_open(const struct op *op)
 {
 	say("open_cdev(&edu[%llu]), bind_iommufd(dev%d, fd%d, &idev%d)", op->a,
 	    op->slot, op->ctx, op->slot + 1);
@@ -118,9 +119,23 @@ int real_close(struct object *dev)
 	return close(dev->fd);
 }
 
-void i_close_device(const struct op *op, struct outcome *out)
+static void i_close_device(const struct op *op, struct outcome *out)
 {
 	out->ret = real_close(&w->objects[op->obj]) ? -errno : 0;
+}
+
+static void m_close_device(const struct op *op, struct outcome *out)
+{
+	struct object *dev = &w->objects[op->obj];
+
+	out->skip = !dev->live || dev->type != DEVICE;
+	if (!out->skip)
+		m_unbind(dev);
+}
+
+static void p_close_device(const struct op *op)
+{
+	say("close(%s)", name_of(op->obj));
 }
 
 int real_attach(const struct op *op, __u32 *id)
@@ -134,13 +149,9 @@ int real_detach(const struct op *op)
 }
 
 /* A transfer takes a tenth of a second, so most go where something is */
-void g_real_dma(struct op *op)
+static void g_real_dma(struct op *op)
 {
-	const struct op_type *type = op_types;
-
-	while (strcmp(type->name, "DMA"))
-		type++;
-	type->gen(op);
+	g_dma(op);
 	op->proc = 0;
 	if (op->b > EDU_MAX)
 		op->b = EDU_MAX;
@@ -150,7 +161,7 @@ void g_real_dma(struct op *op)
  * A transfer is between memory and the device's buffer. The device is not told what went
  * wrong: what it can't write is in memory nowhere, and what it can't read could be anything
  */
-void m_real_dma(const struct op *op, struct outcome *out)
+static void m_real_dma(const struct op *op, struct outcome *out)
 {
 	struct object *dev = find(op->ctx, op->obj, DEVICE), *table;
 	bool write = op->flags & MOCK_ACCESS_RW_WRITE;
@@ -190,7 +201,7 @@ void m_real_dma(const struct op *op, struct outcome *out)
 	}
 }
 
-void i_real_dma(const struct op *op, struct outcome *out)
+static void i_real_dma(const struct op *op, struct outcome *out)
 {
 	struct object *dev = &w->objects[op->obj];
 
@@ -200,8 +211,17 @@ void i_real_dma(const struct op *op, struct outcome *out)
 		out->ret = edu_dma_from_ram(dev->edu, op->a, op->b) ? -EIO : 0;
 }
 
-void p_real_dma(const struct op *op)
+static void p_real_dma(const struct op *op)
 {
 	say("edu_dma_%s_ram(&edu%d, 0x%llx, %llu)", op->flags ? "to" : "from",
 	    op->obj, op->a, op->b);
 }
+
+const struct op_type real_ops[] = {
+	{ "open", 6, REAL, true, g_open, m_open, i_open, b_open, p_open, ERRNOS(0) },
+	{ "close", 1, REAL, true, g_detach, m_close_device, i_close_device, NULL,
+	  p_close_device, ERRNOS(0) },
+	{ "dma", 12, REAL, true, g_real_dma, m_real_dma, i_real_dma, NULL, p_real_dma,
+	  ERRNOS(0) },
+	{ }
+};

@@ -266,7 +266,7 @@ struct world {
 	struct op op;
 	struct outcome expect, got;
 	struct object objects[MAX_OBJECTS];
-	unsigned long calls;
+	unsigned long calls, good;
 	char call[2048];
 	char failed[1024];
 	int failed_kind;
@@ -299,8 +299,9 @@ struct op_type {
 	const int *errnos;
 };
 
-extern const struct op_type op_types[];
-extern const int nr_op_types;
+/* All of them */
+extern const struct op_type *op_types[];
+extern int nr_op_types;
 
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void run_in(int proc, const struct op *op);

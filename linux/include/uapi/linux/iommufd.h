@@ -187,9 +187,11 @@ enum iommufd_ioas_map_flags {
  * the memory is pinned and charged to the caller's RLIMIT_MEMLOCK; before that
  * it is not touched, and a mapping that can't be pinned fails the attach.
  *
- * An IOVA that the kernel chooses is the lowest that is free, is never 0, keeps
- * the offset of @user_va in its page, and is aligned so that pages of memory
- * that are huge can be huge for the device too.
+ * An IOVA that the kernel chooses is the lowest that is free, but not in the first
+ * or the last page of all. It keeps the offset of @user_va in its page, and is
+ * aligned so that pages of memory that are huge can be huge for the device too: to
+ * the lowest bit set in @user_va, to @length rounded up to a power of two, or to a
+ * huge page, whichever is least.
  *
  * The memory can be registers of a device, if all of it is in one mapping of
  * a BAR, and the device is bound to an iommufd. It is then neither pinned nor
@@ -234,7 +236,8 @@ struct iommu_ioas_map {
  * against it. EINVAL another kind of file, or one that ends before the range;
  * as the file is not looked at while the IOAS has no page table, that can come
  * from an attach, as can ENOSPC the file system is full, ENOMEM there are no huge
- * pages, and EIO a page is broken.
+ * pages, and EIO a page is broken. If the file is shorter than the range, no other
+ * part of the range can be pinned either, also not through a copy or an access.
  *
  * A dma-buf need not stay open. EOPNOTSUPP it has several ranges, or is not
  * VFIO's; EINVAL it ends before the range; ENODEV its device does not answer now,
@@ -297,7 +300,8 @@ struct iommu_ioas_copy {
  *
  * Errors: ENOENT nothing is mapped in the range, or an area is only partly
  * inside (areas below it are gone then), EBUSY another thread is still making
- * an area, EDEADLOCK a driver of the kernel does not let go of the memory.
+ * an area, EDEADLOCK a driver of the kernel does not let go of the memory. After
+ * EDEADLOCK, other drivers may have let go of theirs, and areas may be gone.
  */
 struct iommu_ioas_unmap {
 	__u32 size;
