@@ -126,10 +126,10 @@ static void g_unmap_dma(struct op *op)
 	} else {
 		op->flags = chance(30) ? 1 << 7 : 0;
 	}
-	/* In the middle of something */
-	if (!op->flags && chance(3) && op->b > 2 * PAGE) {
-		op->c += PAGE;
-		op->b -= 2 * PAGE;
+	/* A piece of something, at its beginning, its end, or between */
+	if (!op->flags && chance(2) && op->b > 2 * PAGE && op->b < 1 << 24) {
+		op->c += rnd(2) * PAGE;
+		op->b = chance(2) ? PAGE : op->b - rnd(3) * PAGE;
 	}
 }
 

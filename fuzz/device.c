@@ -287,6 +287,9 @@ void g_dma(struct op *op)
 		op->a = chance(2) ? a->start : a->last - rnd(PAGE);
 		if (chance(3))
 			op->a = a->start + rnd(a->last - a->start + 1);
+		/* Where the kernel goes on with the next chunk of pages */
+		if (a->last - a->start > 512 * PAGE && chance(2))
+			op->a = a->start + (510 + rnd(4)) * PAGE;
 	}
 	op->b = ONE_OF(1, 8, 64, 100, PAGE / 2, PAGE, 5000);
 	op->c = rnd(MAX);

@@ -19,10 +19,13 @@
  * In the environment: SEED to begin with, which also repeats one sequence; FUZZ_SECONDS.
  */
 #define _GNU_SOURCE
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -53,7 +56,10 @@ static void collect_types(void)
 				op_types[nr_op_types++] = type;
 }
 
-/* Ways in which a sequence can fail, beside those of each type of operation */
+/*
+ * Ways in which a sequence can fail. To the first four the type of operation is added, to
+ * the first of all both errnos
+ */
 enum {
 	BAD_RET = 100, BAD_VALUE = 200, BAD_DATA = 300, BAD_CHARGE = 400,
 	BAD_END = 500, SPLAT, CRASH, HANG, RACE,
@@ -167,8 +173,9 @@ static void compare(const struct op *op)
 	size_t i;
 
 	if (g->ret != e->ret && !(e->other && g->ret == e->other))
-		fail(BAD_RET + op->type, "%s: the kernel says %s, the model %s",
-		     what, name(g->ret), name(e->ret));
+		fail((BAD_RET + op->type) | -g->ret << 10 | -e->ret << 18,
+		     "%s: the kernel says %s, the model %s", what,
+		     name(g->ret), name(e->ret));
 	for (i = 0; i < e->nr; i++)
 		if (g->val[i] != e->val[i])
 			fail(BAD_VALUE + op->type,
@@ -300,25 +307,88 @@ again:
 		goto again;
 }
 
-/* So that there is something to begin with */
+/* So that there is something to begin with: one of these, or nothing */
+#define NFIRST 6
+
+static const struct {
+	const char *name;
+	__u64 a;
+} firsts[][NFIRST] = {
+	{ { "IOAS_ALLOC" }, { "device" }, { "IOAS_ALLOC" }, { "ATTACH" },
+	  { "device" }, { "ATTACH" } },
+	/* A container of version 1, which can cut mappings */
+	{ { "IOAS_ALLOC" }, { "VFIO_IOAS", IOMMU_VFIO_IOAS_SET },
+	  { "SET_IOMMU", VFIO_TYPE1_IOMMU }, { "MAP_DMA" }, { "device" },
+	  { "ATTACH" } },
+	{ { "IOAS_ALLOC" }, { "access" }, { "MAP" }, { "access_pin" },
+	  { "device" }, { "ATTACH" } },
+};
+
 static void choose_first(struct op *op, int nr)
 {
-	static const char *const first[] = {
-		"IOAS_ALLOC", "device", "IOAS_ALLOC", "ATTACH", "device",
-	};
-	const char *which = first[nr];
+	int which = w->seed % (ARRAY_SIZE(firsts) + 1);
+	const char *wanted;
 
-	if (w->real && !strcmp(which, "device"))
-		which = "open";
+	if (which == ARRAY_SIZE(firsts) || nr >= NFIRST ||
+	    (w->real && !strncmp(firsts[which][nr].name, "access", 6))) {
+		choose(op);
+		return;
+	}
+	wanted = firsts[which][nr].name;
+	if (w->real && !strcmp(wanted, "device"))
+		wanted = "open";
 	memset(op, 0, sizeof(*op));
-	op->type = type_of(which);
+	op->type = type_of(wanted);
 	op_types[op->type]->gen(op);
 	op->mangle = PLAIN;
+	if (firsts[which][nr].a)
+		op->a = firsts[which][nr].a;
 }
 
 /*
  * One sequence
  */
+
+/*
+ * Be a user of whom nothing is locked, since what a sequence leaks of that must not be seen
+ * in the next one. With all that root may, but to lock more than the limit
+ */
+static int become_user(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+	uid_t uid = 100000 + getpid();
+
+	if (prctl(PR_SET_KEEPCAPS, 1) || setresuid(uid, uid, uid) ||
+	    syscall(SYS_capget, &header, data))
+		return -1;
+	data[0].effective = data[0].permitted & ~(1U << CAP_IPC_LOCK);
+	data[1].effective = data[1].permitted;
+	return syscall(SYS_capset, &header, data);
+}
+
+/*
+ * Write to some pages from the last to the first, or those that are faulted one after the
+ * other would be contiguous. Most are where a chunk ends
+ */
+static void scatter(void)
+{
+	int page, i;
+
+	for (page = 560; page >= 0; page--) {
+		if (page == 480)
+			page = 32;
+		*(volatile char *)(BUF + page * PAGE) = 0;
+		look(&w->procs[0], page, true);
+		for (i = 0; i < NFILES; i++) {
+			if (pwrite(w->files[i].fd, "", 1, page * PAGE) != 1)
+				fail(CRASH, "no memory for a memfd");
+			w->files[i].frames[page] = new_frame(NULL);
+		}
+	}
+}
 
 static void set_up(void)
 {
@@ -352,6 +422,8 @@ static void set_up(void)
 		if (ftruncate(w->files[i].fd, NPAGES * PAGE))
 			fail(CRASH, "no memfd");
 	}
+	if (!w->huge && chance(2))
+		scatter();
 	for (i = 0; i < NCTX; i++)
 		w->ctx[i] = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	w->spare = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -362,7 +434,7 @@ static void set_up(void)
 	if (!w->real)
 		mock_memory_limit(w->spare, i);
 	limit.rlim_cur = w->limit ? w->limit * PAGE : RLIM_INFINITY;
-	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (w->limit && drop_ipc_lock()))
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (w->limit && become_user()))
 		fail(CRASH, "no limit");
 }
 
@@ -424,7 +496,7 @@ static void check_limit(void)
 	if (mmap((void *)BUF, NPAGES * PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		fail(CRASH, "no memory: %s", name(-errno));
-	if (!w->limit && drop_ipc_lock())
+	if (!w->limit && become_user())
 		fail(CRASH, "no capset: %s", name(-errno));
 	if (alloc_ioas(w->spare, &ioas))
 		fail(CRASH, "no ioas: %s", name(-errno));
@@ -519,10 +591,7 @@ static void run(int nr)
 		wanted = 20 + rnd(40);
 	for (i = 0; nr ? i < nr : i < wanted; i++) {
 		if (!nr) {
-			if (i < 5 && w->seed % 4)
-				choose_first(&w->ops[i], i);
-			else
-				choose(&w->ops[i]);
+			choose_first(&w->ops[i], i);
 			w->nr_ops = i + 1;
 		}
 		step(&w->ops[i]);
@@ -749,6 +818,8 @@ int main(int argc, char **argv)
 	end = now() + atof(seconds);
 	printf("TAP version 13\n1..1\n# note: SEED=%llu, for %s s\n", first, seconds);
 	for (at = first; nr_reported < MAX_REPORTS && now() < end; at++) {
+		/* If the machine is lost, the host tells where that was */
+		printf("#  RUN           SEED=%llu\n", at);
 		kind = try(at, NULL, 0, false);
 		nr++;
 		calls += w->calls;

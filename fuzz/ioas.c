@@ -518,8 +518,8 @@ static void m_huge(const struct op *op, struct outcome *out)
 
 	if (spoiled(op, out))
 		return;
-	out->ret = op->b == 7 ? -EOPNOTSUPP : -ENOENT;
-	if (op->b == 7 || !ioas)
+	out->ret = op->b > IOMMU_OPTION_OP_GET ? -EOPNOTSUPP : -ENOENT;
+	if (op->b > IOMMU_OPTION_OP_GET || !ioas)
 		return;
 	out->ret = op->b == IOMMU_OPTION_OP_SET ? m_set_huge(ioas, op->a) : 0;
 	if (!out->ret && op->mangle == UNWRITABLE)

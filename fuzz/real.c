@@ -31,11 +31,6 @@ int real_prepare(void)
 	return 0;
 }
 
-int drop_ipc_lock(void)
-{
-	return drop_cap(14);
-}
-
 static struct object *opened(__u64 nr)
 {
 	int i;

@@ -5,7 +5,6 @@
 #include "world.h"
 
 int real_prepare(void);
-int drop_ipc_lock(void);
 
 int real_close(struct object *dev);
 int real_attach(const struct op *op, __u32 *id);
