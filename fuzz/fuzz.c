@@ -280,6 +280,12 @@ static void step(const struct op *op)
 		check_charges(op);
 }
 
+/* Memory of files alone: only then CHANGE_PROCESS has something to do */
+static bool is_unwanted(const char *which)
+{
+	return w->only_files && (!strcmp(which, "MAP") || !strcmp(which, "MAP_DMA"));
+}
+
 static void choose(struct op *op)
 {
 	int total = 0, i, at, next_slot = w->next_slot;
@@ -292,7 +298,8 @@ again:
 		at = rnd(total);
 		for (i = 0; at >= op_types[i]->weight; i++)
 			at -= op_types[i]->weight;
-	} while (w->racing && op_types[i]->alone);
+	} while ((w->racing && op_types[i]->alone) ||
+		 is_unwanted(op_types[i]->name));
 	memset(op, 0, sizeof(*op));
 	op->type = i;
 	op->ctx = chance(5);
@@ -312,7 +319,7 @@ again:
 
 static const struct {
 	const char *name;
-	__u64 a;
+	__u64 a, b;
 } firsts[][NFIRST] = {
 	{ { "IOAS_ALLOC" }, { "device" }, { "IOAS_ALLOC" }, { "ATTACH" },
 	  { "device" }, { "ATTACH" } },
@@ -322,6 +329,9 @@ static const struct {
 	  { "ATTACH" } },
 	{ { "IOAS_ALLOC" }, { "access" }, { "MAP" }, { "access_pin" },
 	  { "device" }, { "ATTACH" } },
+	/* More than a chunk */
+	{ { "IOAS_ALLOC" }, { "device" }, { "ATTACH" },
+	  { "MAP", BUF + 5 * PAGE, 600 * PAGE }, { "DMA" }, { "DMA" } },
 };
 
 static void choose_first(struct op *op, int nr)
@@ -330,6 +340,7 @@ static void choose_first(struct op *op, int nr)
 	const char *wanted;
 
 	if (which == ARRAY_SIZE(firsts) || nr >= NFIRST ||
+	    is_unwanted(firsts[which][nr].name) ||
 	    (w->real && !strncmp(firsts[which][nr].name, "access", 6))) {
 		choose(op);
 		return;
@@ -337,12 +348,16 @@ static void choose_first(struct op *op, int nr)
 	wanted = firsts[which][nr].name;
 	if (w->real && !strcmp(wanted, "device"))
 		wanted = "open";
+	if (w->real && !strcmp(wanted, "DMA"))
+		wanted = "dma";
 	memset(op, 0, sizeof(*op));
 	op->type = type_of(wanted);
 	op_types[op->type]->gen(op);
 	op->mangle = PLAIN;
 	if (firsts[which][nr].a)
 		op->a = firsts[which][nr].a;
+	if (firsts[which][nr].b)
+		op->b = firsts[which][nr].b;
 }
 
 /*
@@ -398,6 +413,7 @@ static void set_up(void)
 
 	state = w->seed;
 	w->huge = chance(4);
+	w->only_files = chance(5);
 	w->limit = chance(2) ? 0 : chance(3) ? 600 + rnd(500) : 2 + rnd(30);
 	buf = mmap((void *)BUF, NPAGES * PAGE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);

@@ -250,7 +250,7 @@ struct outcome {
 struct world {
 	__u64 seed;
 	bool real;
-	bool huge;
+	bool huge, only_files;
 	bool trace, racing, ending;
 	int spare;
 	long limit;
