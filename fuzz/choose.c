@@ -262,6 +262,7 @@ int fuzz_ioctl(int fd, unsigned long word, ...)
 	errno = i;
 	return ret;
 }
+
 /* @reserved: it has such a field. @answers: something is written back */
 void some_mangle(struct op *op, bool reserved, bool answers)
 {

@@ -120,9 +120,8 @@ static void g_unmap_dma(struct op *op)
 	g_container(op);
 	if (chance(10)) {
 		op->flags = VFIO_DMA_UNMAP_FLAG_ALL;
-		op->b = op->c = 0;
-		if (chance(4))
-			op->b = PAGE;
+		op->c = 0;
+		op->b = chance(4) ? PAGE : 0;
 	} else {
 		op->flags = chance(30) ? 1 << 7 : 0;
 	}
