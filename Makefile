@@ -5,6 +5,7 @@
 #	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
 #		@amd for all with that IOMMU, using for what docs/using.md tells a reader to do (V=stock)
 #	TIMES=	how many times as long as in `make test` threads race
+#	S= SEED= how many seconds to fuzz for, and with which random numbers to begin
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
 #	PEER=	another peer: tarball of a later kernel that has both ways
@@ -15,6 +16,9 @@ V ?= plain
 ARCH ?= x86
 T ?=
 TIMES ?= 25
+S ?= 600
+SEED ?=
+FUZZ_V := $(if $(filter file,$(origin V)),mock,$(V))
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,p2p-race,p2p-threads,mock-race
 export KSRC A PEER ARCH KERNEL
 ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
@@ -28,6 +32,7 @@ help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
 	@echo "make test            build, boot, run all tests    [T=name] [V=debug] [ARCH=arm64]"
 	@echo "make race            the tests in which threads race, for minutes each    [V=debug] [TIMES=25] [T=name]"
+	@echo "make fuzz            random calls against a model of what each should do    [S=600] [SEED=] [V=mock] [T=fuzz-mock]"
 	@echo "make machines        the tests with each IOMMU: AMD's, virtio's, other forms of VT-d; a table    [V=] [T=@amd]"
 	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
 	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
@@ -97,6 +102,11 @@ machines: guest
 race: guest
 	@vm/run $(V) --times $(TIMES) --tests $(if $(T),$(T),$(RACES))
 
+# Half of the time on the mock IOMMU, half on real devices, unless T= names one
+fuzz:
+	@$(MAKE) --no-print-directory guest V=$(FUZZ_V)
+	@vm/run $(FUZZ_V) --tests $(if $(T),$(T),fuzz-mock,fuzz-real) --fuzz $$(( $(S) / $(if $(T),1,2) )) $(if $(SEED),--seed $(SEED))
+
 demo: guest
 	@vm/run $(V) --demo
 
@@ -156,6 +166,6 @@ budget: guest
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series rebase docs kernel guest inner test machines race demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
+.PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

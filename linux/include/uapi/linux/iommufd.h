@@ -196,9 +196,11 @@ enum iommufd_ioas_map_flags {
  * memory is pinned and charged to RLIMIT_MEMLOCK of the caller. Before that
  * nothing is pinned, and a bad address is not noticed; the attach fails later.
  *
- * If the kernel chooses the IOVA, it is the lowest one that fits. It is not 0,
- * has the same offset in a page as @user_va, and is aligned so that huge pages
- * of the memory can be huge pages of the IOMMU.
+ * If the kernel chooses the IOVA, it is the lowest one that fits, but not in the
+ * first or the last page of the address space. It has the same offset in a page as
+ * @user_va. It is aligned so that huge pages of the memory can be huge pages of the
+ * IOMMU: to the lowest bit set in @user_va, to @length rounded up to a power of two,
+ * or to a huge page, whichever is least.
  *
  * The memory can be a BAR of a device that is bound to an iommufd, if the range
  * is inside one mmap() of it. Then nothing is pinned or charged, and DMA does
@@ -246,6 +248,8 @@ struct iommu_ioas_map {
  * are unmapped.
  *
  * A mapping of a dma-buf holds no reference to the file.
+ * If the file is shorter than the range, no other part of the range can be pinned
+ * either, also not through a copy or an access.
  *
  * Errors, in addition to those of IOMMU_IOAS_MAP:
  *  - EBADF: @fd is not open
@@ -326,7 +330,8 @@ struct iommu_ioas_copy {
  *    areas below that one have been unmapped
  *  - EINVAL: @length is 0
  *  - EBUSY: another thread is still mapping an area
- *  - EDEADLOCK: the driver of an emulated device does not unpin the memory
+ *  - EDEADLOCK: the driver of an emulated device does not unpin the memory; other
+ *    drivers may have unpinned theirs, and some areas may have been unmapped
  *  - EINTR: a fatal signal; some areas may have been unmapped
  */
 struct iommu_ioas_unmap {
