@@ -132,7 +132,7 @@ class Guest:
             raise HarnessError(f'{self.arch.qemu} is missing; run: {self.arch.setup}')
 
     def boot(self, append, seconds, progress=lambda text: None):
-        """Boot and wait for the guest's end; False if it took too long."""
+        """Boot and wait for the guest's end; False if it took too long. If progress() is true that is the end, too."""
         serial = ['-serial', f'file:{self.console}', *self.arch.verdict,
                   '-chardev', 'file,id=verdict,path=' + self.verdict.replace(',', ',,')]
         with open(self.said, 'w') as said:
@@ -143,7 +143,10 @@ class Guest:
                 qemu.kill()
                 qemu.wait()
                 return False
-            progress(read(self.verdict))
+            if progress(read(self.verdict)):
+                qemu.kill()
+                qemu.wait()
+                return True
             time.sleep(0.5)
         progress(read(self.verdict))
         if qemu.returncode:

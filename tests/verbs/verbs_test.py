@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup arm64, bench, cross, deb or debian'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup arm64, bench, coverage, cross, deb or debian'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
