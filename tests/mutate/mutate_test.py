@@ -16,7 +16,7 @@ static const int table[] = { 1, 2 };
 
 static int f(int a, int b)
 {
-	int n = a ? b : 1, ret = n;
+	int n, ret = a ? b * 16 : 16;
 
 	if (a < b ||
 	    b == 3)		/* } nor its end */
@@ -25,19 +25,19 @@ static int f(int a, int b)
 	g(a);
 #endif
 	for (n = 0; n < a + 1; n++) {
-		ret |= g(n);
+		ret |= g(5 - n);
 		lock();
 		g(a);
 		unlock();
 	}
-	if (b > 3)
-		ret = g(b);
+	if (b > 4)
+		ret -= g(b);
 	else if (!a)
 		ret = -EINVAL;
 	return min(ret, MAX);
 }
 '''
-RUN = '''enum { EINVAL = 22, MAX = 2 };
+RUN = '''enum { EINVAL = 22, MAX = 50 };
 static int mutant, calls, locked;
 #define MUTANT(n) (mutant == (n))
 #define min(a, b) ((a) < (b) ? (a) : (b))
@@ -123,7 +123,7 @@ class Plant(unittest.TestCase):
 #include <stdio.h>
 #include <stdlib.h>
 int main(int n, char **v) { mutant = atoi(v[1]);
-for (int a = 0; a < 4; a++) for (int b = 0; b < 5; b++) { calls = 0; printf("%d ", f(a, b)); printf("%d %d;", calls, locked); } return 0; }
+for (int a = 0; a < 7; a++) for (int b = 0; b < 7; b++) { calls = 0; printf("%d ", f(a, b)); printf("%d %d;", calls, locked); } return 0; }
 '''
         said = self.run_all(RUN + text + main, [0, *(n for n in chosen if n not in left_out)])
         self.assertEqual(said[0], self.run_all(RUN + C + main, [0])[0])
