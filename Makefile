@@ -9,13 +9,14 @@
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
 #	PEER=	another peer: tarball of a later kernel that has both ways
 #	KERNEL=	which of Debian's kernels V=stock is: 6.1.0-47-amd64, for example
-#	N= SEED= FILES= M=	how many mutants, which sample of them, of which files; or their numbers
+#	N= SEED= FILES= M=	how many mutants (0: all), which sample of them, of which files; or their numbers
 #	SAVE=	1: write the committed figures anew
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
 ARCH ?= x86
 T ?=
 TIMES ?= 25
+N ?= 100
 SEED ?= 1
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,p2p-race,p2p-threads,mock-race
 export KSRC A PEER ARCH KERNEL
@@ -49,7 +50,7 @@ help:
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
 	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
 	@echo "make coverage        which of our lines and branches the tests execute: a table, and build/coverage/html    [T=name]"
-	@echo "make mutate          plant small faults, and list those that no test catches    [N=200] [SEED=1] [FILES=areas.c,hwpt.c] [M=12,13] [T=name]"
+	@echo "make mutate          plant small faults, and list those that no test catches    [N=100] [SEED=1] [FILES=areas.c,hwpt.c] [M=12,13] [T=name]"
 	@echo "make shell           the test machine, with a shell    [V=] [ARCH=]"
 	@echo "make clean           remove build/"
 
@@ -154,7 +155,7 @@ coverage: tree
 	@tools/coverage $(if $(T),--tests $(T))
 
 mutate: tree
-	@tools/mutate --seed $(SEED) $(if $(N),--count $(N)) $(if $(FILES),--files $(FILES)) $(if $(M),--only $(M)) $(if $(T),--tests $(T))
+	@tools/mutate --seed $(SEED) --count $(N) $(if $(FILES),--files $(FILES)) $(if $(M),--only $(M)) $(if $(T),--tests $(T))
 
 clean:
 	rm -rf build

@@ -389,6 +389,25 @@ class Verbs(unittest.TestCase):
             self.put('tools/debian', f.read().replace("CONFIG = '/usr", "CONFIG = '/nowhere"), 0o755)
         self.refused(['config.amd64_none_amd64.xz is missing', 'tools/setup debian'], 'tools/debian')
 
+    # coverage, mutate
+
+    def test_coverage_without_a_kernel(self):
+        self.refused(['no kernel is built for gcov', 'make coverage'], 'tools/coverage')
+
+    def test_coverage_of_unknown_test(self):
+        self.kernel('gcov')
+        self.refused(['no test is called speed'], 'vm/run', 'gcov', '--tests', 'speed', status=5)
+
+    def test_mutate_of_unknown_file(self):
+        self.refused(['no file is called speed.c', 'iommu/iommufd/areas.c'], 'tools/mutate', '--files', 'areas.c,speed.c')
+
+    def test_mutate_without_coverage(self):
+        self.refused(['make coverage', 'T='], 'tools/mutate')
+
+    def test_kernel_with_mutants_without_mutants(self):
+        self.put('build/linux/Makefile')
+        self.refused(['build/mutant is missing', 'make mutate'], 'vm/kernel', 'mutant')
+
     # run
 
     def test_run_without_a_kernel(self):
