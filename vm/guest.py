@@ -138,16 +138,17 @@ class Guest:
         with open(self.said, 'w') as said:
             qemu = self.spawn(append, serial, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         deadline = time.monotonic() + seconds
-        while qemu.poll() is None:
-            if time.monotonic() > deadline:
+        try:
+            while qemu.poll() is None:
+                if time.monotonic() > deadline:
+                    return False
+                if progress(read(self.verdict)):
+                    return True
+                time.sleep(0.5)
+        finally:
+            if qemu.poll() is None:
                 qemu.kill()
                 qemu.wait()
-                return False
-            if progress(read(self.verdict)):
-                qemu.kill()
-                qemu.wait()
-                return True
-            time.sleep(0.5)
         progress(read(self.verdict))
         if qemu.returncode:
             raise HarnessError('QEMU failed: ' + (read(self.said).strip() or f'status {qemu.returncode}'))

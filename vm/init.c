@@ -4,7 +4,7 @@
  * and tell the host, on a channel of its own, how each of them ended.
  *
  *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these, with SECONDS in their environment
- *	vm.mutate=SECONDS:PROGRAM:N[,...]	run this with each of these mutants of tools/mutate
+ *	vm.mutate				run what /mutants of tools/mutate says
  *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
  *	vm.shell				give a shell on the console
  *
@@ -50,6 +50,7 @@ enum { LATE = -1, FAILED = -2, STUCK = -3 };
 
 static const char *counted;	/* the program whose counts are sent */
 static int hasty;		/* a program is over with its first failure */
+static unsigned int results;	/* lines of results of the program that runs */
 
 static void put(const char *buf, size_t len)
 {
@@ -193,12 +194,13 @@ static double now(void)
 /* Pass on what the program prints, each line indented, until it ends or is late */
 static int copy_output(int fd, unsigned int seconds, const char *indent)
 {
-	static const char failed[] = "not ok ";
+	static const char failed[] = "not ok ";	/* and well behind "not " */
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	double deadline = now() + seconds;
-	size_t column = 0, same = 0;
+	size_t column = 0, same = 0, well = 0;
 	char buf[4096];
 
+	results = 0;
 	for (;;) {
 		double left = deadline - now();
 		ssize_t n, i;
@@ -219,13 +221,18 @@ static int copy_output(int fd, unsigned int seconds, const char *indent)
 			if (same == column && column < strlen(failed) &&
 			    buf[i] == failed[column])
 				same++;
+			if (well == column && column < strlen(failed + 4) &&
+			    buf[i] == failed[4 + column])
+				well++;
 			column++;
 			if (buf[i] != '\n')
 				continue;
+			results += same == strlen(failed) || well == strlen(failed + 4);
 			if (hasty && same == strlen(failed))
 				return FAILED;
 			column = 0;
 			same = 0;
+			well = 0;
 		}
 	}
 }
@@ -390,53 +397,77 @@ static void run_plan(char *plan)
 	say("1..%d\n", nr);
 }
 
-/* Run a program with one mutant, and let no process of it be there when the next one is chosen */
-static int run_mutant(int nr, const char *mutant, const char *seconds, char *program)
+/*
+ * Run some cases of a program with one mutant, and let no process of it be there when the next
+ * one is chosen
+ */
+static int run_mutant(int nr, const char *mutant, const char *name, const char *seconds,
+		      char *program, const char *cases)
 {
 	char *const argv[] = { program, NULL };
-	char note[64];
+	char full[64], note[96];
 	int status;
 
-	snprintf(note, sizeof(note), "vm: run %s\n", mutant);
+	snprintf(full, sizeof(full), "%s/%s", mutant, name);
+	snprintf(note, sizeof(note), "vm: run %s\n", full);
 	write_file("/dev/kmsg", note);
-	say("# run %s\n", mutant);
+	say("# run %s\n", full);
 	write_file("/sys/kernel/debug/clear_warn_once", "1");
+	setenv("SECONDS", seconds, 1);
+	if (*cases == '*')
+		unsetenv("CASES");
+	else
+		setenv("CASES", cases, 1);
+	/* Mutant -1 is none, and notes which ones are reached */
+	if (*mutant == '-')
+		setenv("REACHED", "1", 1);
+	else
+		unsetenv("REACHED");
 	write_file(MUTANT, mutant);
 	status = run_program(argv, atoi(seconds), "  ");
 	if (status == STUCK) {
-		say("not ok %d %s # stuck\n", nr, mutant);
+		say("not ok %d %s # stuck\n", nr, full);
 		return status;
 	}
 	write_file(MUTANT, "0");
-	report(nr, mutant, seconds, status);
+	report(nr, full, seconds, status);
 	return status;
 }
 
 /*
- * A mutant that was caught can leave something behind that the next one is caught for. So after
- * some that were caught, one after the other, mutant 0, which is none, has to pass. A mutant that
- * passes proves the same
+ * Each line: the mutant, the name of the program, seconds for a case, the program, the cases. The
+ * lines of a mutant that was caught end there.
+ *
+ * It can leave something behind for which the next one is caught. So the case that has caught it
+ * has to pass with none, or this boot is over
  */
-static void run_mutants(char *plan)
+static void run_mutants(void)
 {
-	char *seconds = strsep(&plan, ":"), *program = strsep(&plan, ":");
-	int nr = 0, caught = 0, status = 0;
-	char *mutant;
+	char line[4096], caught[16] = "", *word[5], *at, number[16];
+	FILE *f = fopen("/mutants", "r");
+	int nr = 0, status, i;
 
-	if (access(MUTANT, W_OK)) {
-		say("# this kernel has no mutants\n");
+	if (!f || access(MUTANT, W_OK)) {
+		say("# there are no mutants\n");
 		return;
 	}
 	hasty = 1;
-	while (status != STUCK && (mutant = strsep(&plan, ","))) {
-		status = run_mutant(++nr, mutant, seconds, program);
-		caught = status ? caught + 1 : 0;
-		if (caught > 1 && (caught == 6 || !plan)) {
-			caught = 0;
-			if (run_mutant(++nr, "0", seconds, program))
-				return;
-		}
+	while (fgets(line, sizeof(line), f)) {
+		for (i = 0, at = line; i < 5 && (word[i] = strsep(&at, " \n")); i++)
+			;
+		if (i < 5 || !strcmp(word[0], caught))
+			continue;
+		status = run_mutant(++nr, word[0], word[1], word[2], word[3], word[4]);
+		if (status == STUCK)
+			break;
+		if (!status)
+			continue;
+		snprintf(caught, sizeof(caught), "%s", word[0]);
+		snprintf(number, sizeof(number), "%u", results + (status != FAILED));
+		if (run_mutant(++nr, "0", word[1], word[2], word[3], number))
+			break;
 	}
+	fclose(f);
 }
 
 static void run_one(char *command)
@@ -485,8 +516,8 @@ int main(void)
 	plan = option(strcpy(copy, cmdline), "vm.run");
 	if (plan)
 		run_plan(plan);
-	else if ((plan = option(strcpy(copy, cmdline), "vm.mutate")))
-		run_mutants(plan);
+	else if (option(strcpy(copy, cmdline), "vm.mutate"))
+		run_mutants();
 	else if ((plan = option(strcpy(copy, cmdline), "vm.exec")))
 		run_one(plan);
 	say("# end\n");

@@ -43,27 +43,26 @@ class Coverage(unittest.TestCase):
 
     def test_counts_of_programs_add_up(self):
         c = coverage.Counts({'drivers/a.c': None})
-        for program, count in (('one', 0), ('two', 3)):
-            c.add(program, 'a.gcda', told('/x/build/linux/drivers/a.c', (5, count, count, 0), (6, 1)))
+        for count in (0, 3):
+            c.add('a.gcda', told('/x/build/linux/drivers/a.c', (5, count, count, 0), (6, 1)))
         self.assertEqual([('drivers/a.c', 2, 2, 1, 2)], c.table())
-        self.assertEqual({'two'}, c.programs['drivers/a.c'][5])
-        self.assertEqual({'one', 'two'}, c.programs['drivers/a.c'][6])
+        self.assertEqual({5: 3, 6: 2}, c.lines['drivers/a.c'])
 
     def test_lines_of_others_do_not_count(self):
         c = coverage.Counts({'drivers/a.c': {6}})
-        c.add('one', 'a.gcda', told('/x/build/linux/drivers/a.c', (5, 1), (6, 1)))
-        c.add('one', 'a.gcda', told('/x/build/linux/include/b.h', (1, 1)))
+        c.add('a.gcda', told('/x/build/linux/drivers/a.c', (5, 1), (6, 1)))
+        c.add('a.gcda', told('/x/build/linux/include/b.h', (1, 1)))
         self.assertEqual([('drivers/a.c', 1, 1, 0, 0)], c.table())
 
     def test_inline_function_of_several_objects(self):
         c = coverage.Counts({'drivers/a.h': None})
-        c.add('one', 'a.gcda', told('/x/build/linux/drivers/a.h', (5, 1, 1, 0)))
-        c.add('one', 'b.gcda', told('/x/build/linux/drivers/a.h', (5, 2, 0, 2)))
+        c.add('a.gcda', told('/x/build/linux/drivers/a.h', (5, 1, 1, 0)))
+        c.add('b.gcda', told('/x/build/linux/drivers/a.h', (5, 2, 0, 2)))
         self.assertEqual([('drivers/a.h', 1, 1, 2, 4)], c.table())
 
     def test_tracefile(self):
         c = coverage.Counts({'drivers/a.c': None})
-        c.add('one', 'a.gcda', told('/x/build/linux/drivers/a.c', (5, 2, 2, 0), (6, 0, 0, 0)))
+        c.add('a.gcda', told('/x/build/linux/drivers/a.c', (5, 2, 2, 0), (6, 0, 0, 0)))
         text = c.tracefile()
         for line in ('DA:5,2', 'DA:6,0', 'BRDA:5,0,0,2', 'BRDA:5,0,1,0', 'BRDA:6,1,0,-', 'end_of_record'):
             self.assertIn(line + '\n', text)

@@ -153,31 +153,78 @@ class Judge(unittest.TestCase):
         """Each step is a mutant and how it ended: '' well, None not at all."""
         text = 'boot\n'
         for i, (n, how) in enumerate(steps, 1):
-            text += f'# run {n}\n  #  RUN           a.case{n} ...\n'
+            text += f'# run {n}/p\n  #  RUN           a.case{n} ...\n'
             if how is not None:
-                text += f'not ok {i} {n} # {how}\n' if how else f'ok {i} {n}\n'
-        return mutate.Boot(text, console, self.SPLATS).judge()
+                text += f'not ok {i} {n}/p # {how}\n' if how else f'ok {i} {n}/p\n'
+        return {n: how for (n, _), how in mutate.Boot(text, console, self.SPLATS).judge().items()}
 
     def test_survivor_and_caught(self):
-        self.assertEqual({1: '', 2: 'case a.case2', 3: ''}, self.judge((0, ''), (1, ''), (2, 'case'), (3, '')))
+        self.assertEqual({1: '', 2: 'case: a.case2', 3: ''}, self.judge((1, ''), (2, 'case'), (0, ''), (3, '')))
 
-    def test_program_that_fails_by_itself(self):
-        self.assertIsNone(self.judge((0, 'case')))
+    def test_several_are_caught_if_nothing_is_left_behind(self):
+        self.assertEqual({1: 'case: a.case1', 2: 'signal 9: a.case2'}, self.judge((1, 'case'), (0, ''), (2, 'signal 9'), (0, '')))
 
-    def test_streak_is_proved_by_no_mutant(self):
-        self.assertEqual({1: 'case a.case1', 2: 'signal 9 a.case2'}, self.judge((0, ''), (1, 'case'), (2, 'signal 9'), (0, '')))
-
-    def test_streak_without_proof_counts_once(self):
-        self.assertEqual({1: 'case a.case1'}, self.judge((0, ''), (1, 'case'), (2, 'case'), (0, 'case')))
-        self.assertEqual({1: 'case a.case1'}, self.judge((0, ''), (1, 'case'), (2, 'case')))
+    def test_what_is_left_behind_is_taken_for_no_catch(self):
+        self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, ''), (2, 'case'), (0, 'case')))
+        self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, 'case')))
 
     def test_dead_machine(self):
-        self.assertEqual({1: '', 2: 'died a.case2'}, self.judge((1, ''), (2, None)))
-        self.assertEqual({1: 'case a.case1'}, self.judge((1, 'case'), (2, None)))
+        self.assertEqual({1: '', 2: 'died: a.case2'}, self.judge((1, ''), (2, None)))
+        self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, ''), (2, None)))
+        self.assertEqual({1: 'stuck: a.case1'}, self.judge((1, 'stuck')))
+        self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, ''), (2, 'stuck')))
 
     def test_splat(self):
-        console = '[ 1.0] vm: run 1\n[ 1.1] WARNING: CPU: 0\n[ 1.2] Call Trace:\n[ 1.3] vm: run 2\n'
-        self.assertEqual({1: 'splat [ 1.1] WARNING: CPU: 0', 2: ''}, self.judge((0, ''), (1, ''), (2, ''), console=console))
+        console = '[ 1.0] vm: run 1/p\n[ 1.1] WARNING: CPU: 0\n[ 1.2] Call Trace:\n[ 1.3] vm: run 2/p\n'
+        self.assertEqual({1: 'WARNING: CPU: 0', 2: ''}, self.judge((1, ''), (2, ''), console=console))
+
+
+HARNESS = """
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+	for (int i = 1; i <= 4; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			pid = fork();
+			if (!pid)
+				_exit(0);
+			waitpid(pid, NULL, 0);
+			dprintf(1, "%d", i);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+}
+"""
+
+
+class Cases(unittest.TestCase):
+    def test_cases_are_the_forks_of_the_harness(self):
+        with tempfile.TemporaryDirectory() as d:
+            with open(d + '/a.c', 'w') as f:
+                f.write(HARNESS)
+            subprocess.run(['gcc', '-static', '-Wl,--wrap=fork', os.path.join(TOP, 'vm/cases.c'), '-o', d + '/a', d + '/a.c'], check=True)
+            env = {k: v for k, v in os.environ.items() if k != 'CASES'}
+            for cases, ran in ((None, '1234'), ('2', '2'), ('1,3-4', '134'), ('2-3,9', '23'), ('', '')):
+                own = env if cases is None else dict(env, CASES=cases)
+                self.assertEqual(ran, subprocess.run([d + '/a'], env=own, stdout=subprocess.PIPE, text=True).stdout, cases)
+
+
+class Reach(unittest.TestCase):
+    def test_ranges(self):
+        self.assertEqual('3,7-9,11', mutate.compact({7, 3, 9, 8, 11}))
+        self.assertEqual({7, 3, 9, 8, 11}, mutate.ranges('3,7-9,11'))
+        self.assertEqual(set(), mutate.ranges(''))
+        self.assertLess(len(mutate.compact(range(0, 9000, 2))), 3500)
+
+    def test_cases_of_programs(self):
+        text = ('# run -1/p\n  # reached 1 5,7-8\n  ok 1 a.x\n  # reached 2 \n  ok 2 a.y\nok 1 -1/p\n'
+                '# run -1/q\n  # reached 1 8\nok 2 -1/q\n')
+        self.assertEqual({5: {'p': {1}}, 7: {'p': {1}}, 8: {'p': {1}, 'q': {1}}}, mutate.reached(text))
 
 
 if __name__ == '__main__':

@@ -401,9 +401,6 @@ class Verbs(unittest.TestCase):
     def test_mutate_of_unknown_file(self):
         self.refused(['no file is called speed.c', 'iommu/iommufd/areas.c'], 'tools/mutate', '--files', 'areas.c,speed.c')
 
-    def test_mutate_without_coverage(self):
-        self.refused(['make coverage', 'T='], 'tools/mutate')
-
     def test_kernel_with_mutants_without_mutants(self):
         self.put('build/linux/Makefile')
         self.refused(['build/mutant is missing', 'make mutate'], 'vm/kernel', 'mutant')
