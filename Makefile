@@ -10,6 +10,7 @@
 #	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
 #	PEER=	another peer: tarball of a later kernel that has both ways
 #	KERNEL=	which of Debian's kernels V=stock is: 6.1.0-47-amd64, for example
+#	N= SEED= FILES= M=	how many mutants (0: all), which sample of them, of which files; or their numbers
 #	SAVE=	1: write the committed figures anew
 #	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
 V ?= plain
@@ -19,6 +20,7 @@ TIMES ?= 25
 S ?= 600
 SEED ?=
 FUZZ_V := $(if $(filter file,$(origin V)),mock,$(V))
+N ?= 100
 RACES := race,cdev-race,reset-race,table-race,mdev-race,kvm-race,p2p-race,p2p-threads,mock-race
 export KSRC A PEER ARCH KERNEL
 ifeq ($(filter x86 x86_64 arm64,$(ARCH)),)
@@ -53,6 +55,8 @@ help:
 	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
 	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
 	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
+	@echo "make coverage        which of our lines and branches the tests execute: a table, and build/coverage/html    [T=name]"
+	@echo "make mutate          plant small faults, and list those that no test catches    [N=100] [SEED=1] [FILES=areas.c,hwpt.c] [M=12,13] [T=name]"
 	@echo "make shell           the test machine, with a shell    [V=] [ARCH=]"
 	@echo "make clean           remove build/"
 
@@ -163,9 +167,17 @@ budget: guest
 	@$(if $(SAVE),,tests/bench/boot)
 	@bench/budget $(if $(SAVE),--save)
 
+coverage: tree
+	@tools/setup coverage
+	@vm/kernel gcov && vm/initrd gcov
+	@tools/coverage $(if $(T),--tests $(T))
+
+mutate: tree
+	@tools/mutate --seed $(or $(SEED),1) --count $(N) $(if $(FILES),--files $(FILES)) $(if $(M),--only $(M)) $(if $(T),--tests $(T))
+
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget clean
+.PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget coverage mutate clean
 # One step at a time; the steps themselves use all processors
 .NOTPARALLEL:

@@ -132,19 +132,23 @@ class Guest:
             raise HarnessError(f'{self.arch.qemu} is missing; run: {self.arch.setup}')
 
     def boot(self, append, seconds, progress=lambda text: None):
-        """Boot and wait for the guest's end; False if it took too long."""
+        """Boot and wait for the guest's end; False if it took too long. If progress() is true that is the end, too."""
         serial = ['-serial', f'file:{self.console}', *self.arch.verdict,
                   '-chardev', 'file,id=verdict,path=' + self.verdict.replace(',', ',,')]
         with open(self.said, 'w') as said:
             qemu = self.spawn(append, serial, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         deadline = time.monotonic() + seconds
-        while qemu.poll() is None:
-            if time.monotonic() > deadline:
+        try:
+            while qemu.poll() is None:
+                if time.monotonic() > deadline:
+                    return False
+                if progress(read(self.verdict)):
+                    return True
+                time.sleep(0.5)
+        finally:
+            if qemu.poll() is None:
                 qemu.kill()
                 qemu.wait()
-                return False
-            progress(read(self.verdict))
-            time.sleep(0.5)
         progress(read(self.verdict))
         if qemu.returncode:
             raise HarnessError('QEMU failed: ' + (read(self.said).strip() or f'status {qemu.returncode}'))

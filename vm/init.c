@@ -4,16 +4,20 @@
  * and tell the host, on a channel of its own, how each of them ended.
  *
  *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these, with SECONDS in their environment
+ *	vm.mutate				run what /mutants of tools/mutate says
  *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
  *	vm.shell				give a shell on the console
  *
  * The channel is a serial port of its own: KTAP, with what a program prints as its
  * subtest, and "# end" as the last line. The console is for the kernel alone; the
  * host finds in it which program it was at, since its name is written there first.
- * vm/run is the host's side.
+ * vm/run is the host's side. A kernel that counts what is executed (V=gcov) has its counts
+ * read after each program; they go to the host through I/O port 0xe9.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <glob.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,7 +41,16 @@
 #define VERDICT "/dev/ttyS1"
 #endif
 
+/* Which mutant is on: written to, and 0 for none */
+#define MUTANT "/sys/module/kernel/parameters/mutant"
+
 static int verdict;
+/* How a program ended, beside wait statuses: late, killed with its first failure, not to be killed */
+enum { LATE = -1, FAILED = -2, STUCK = -3 };
+
+static const char *counted;	/* the program whose counts are sent */
+static int hasty;		/* a program is over with its first failure */
+static unsigned int results;	/* lines of results of the program that runs */
 
 static void put(const char *buf, size_t len)
 {
@@ -179,36 +192,75 @@ static double now(void)
 }
 
 /* Pass on what the program prints, each line indented, until it ends or is late */
-static int copy_output(int fd, double deadline, const char *indent)
+static int copy_output(int fd, unsigned int seconds, const char *indent)
 {
+	static const char failed[] = "not ok ";	/* and well behind "not " */
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	double deadline = now() + seconds;
+	size_t column = 0, same = 0, well = 0;
 	char buf[4096];
-	int start = 1;
 
+	results = 0;
 	for (;;) {
 		double left = deadline - now();
 		ssize_t n, i;
 
 		if (left <= 0)
-			return -1;
+			return LATE;
 		if (poll(&pfd, 1, left * 1000 + 1) <= 0)
 			continue;
 		n = read(fd, buf, sizeof(buf));
 		if (n <= 0)
 			return 0;
+		if (hasty)	/* then the time is that of one case */
+			deadline = now() + seconds;
 		for (i = 0; i < n; i++) {
-			if (start)
+			if (!column)
 				put(indent, strlen(indent));
 			put(buf + i, 1);
-			start = buf[i] == '\n';
+			if (same == column && column < strlen(failed) &&
+			    buf[i] == failed[column])
+				same++;
+			if (well == column && column < strlen(failed + 4) &&
+			    buf[i] == failed[4 + column])
+				well++;
+			column++;
+			if (buf[i] != '\n')
+				continue;
+			results += same == strlen(failed) || well == strlen(failed + 4);
+			if (hasty && same == strlen(failed))
+				return FAILED;
+			column = 0;
+			same = 0;
+			well = 0;
 		}
 	}
 }
 
-/* Return the wait status, or -1 if the program was killed for being late */
+/* Kill all that a program has left, in whatever session; -1 if it does not die */
+static int reap(pid_t program, int *status)
+{
+	double deadline = now() + 10;
+	int ignored;
+	pid_t pid;
+
+	while (now() < deadline) {
+		kill(-1, SIGKILL);
+		pid = waitpid(-1, &ignored, WNOHANG);
+		if (pid == program)
+			*status = ignored;
+		if (pid < 0)
+			return 0;
+		if (!pid)
+			usleep(10000);
+	}
+	return -1;
+}
+
+/* Return the wait status; LATE or FAILED if the program was killed for that */
 static int run_program(char *const argv[], unsigned int seconds, const char *indent)
 {
-	int out[2], status, late;
+	int out[2], status, killed;
 	pid_t pid;
 
 	if (pipe(out))
@@ -225,11 +277,13 @@ static int run_program(char *const argv[], unsigned int seconds, const char *ind
 		_exit(127);
 	}
 	close(out[1]);
-	late = copy_output(out[0], now() + seconds, indent);
+	killed = copy_output(out[0], seconds, indent);
 	kill(-pid, SIGKILL);
 	close(out[0]);
+	if (hasty)
+		return reap(pid, &status) ? STUCK : killed ? killed : status;
 	waitpid(pid, &status, 0);
-	return late ? -1 : status;
+	return killed ? killed : status;
 }
 
 /* What leaked is reported as the program's, so look after each of them */
@@ -253,11 +307,72 @@ static void scan_for_leaks(const char *name)
 	write_file(file, "clear");
 }
 
+/*
+ * Counts of one object file. The header is a line: the program, the path, and how many bytes
+ * follow. A byte for each call, since /dev/port takes the position for the port
+ */
+static int send_counts(const char *path, const struct stat *st, int type,
+		       struct FTW *at)
+{
+	static char buf[1 << 20];
+	size_t len = strlen(path), n, i, total = 0;
+	char header[512];
+	int port;
+	FILE *f;
+
+	if (type != FTW_F || len < 5 || strcmp(path + len - 5, ".gcda"))
+		return 0;
+	f = fopen(path, "r");
+	port = open("/dev/port", O_WRONLY);
+	if (!f || port < 0) {
+		say("# cannot read %s or write to /dev/port\n", path);
+		exit(1);
+	}
+	while ((n = fread(buf + total, 1, sizeof(buf) - total, f)))
+		total += n;
+	fclose(f);
+	n = snprintf(header, sizeof(header), "%s %s %zu\n", counted, path, total);
+	for (i = 0; i < n; i++)
+		pwrite(port, header + i, 1, 0xe9);
+	for (i = 0; i < total; i++)
+		pwrite(port, buf + i, 1, 0xe9);
+	close(port);
+	return 0;
+}
+
+/* Counts begin anew, so that each program has its own */
+static void count_for(const char *name)
+{
+	static const char dir[] = "/sys/kernel/debug/gcov";
+	static const char reset[] = "/sys/kernel/debug/gcov/reset";
+
+	if (access(reset, F_OK))
+		return;
+	counted = name;
+	nftw(dir, send_counts, 16, FTW_PHYS);
+	write_file(reset, "0");
+}
+
+static void report(int nr, const char *name, const char *seconds, int status)
+{
+	if (!status)
+		say("ok %d %s\n", nr, name);
+	else if (status == LATE)
+		say("not ok %d %s # timeout after %s s\n", nr, name, seconds);
+	else if (status == FAILED)
+		say("not ok %d %s # case\n", nr, name);
+	else if (WIFSIGNALED(status))
+		say("not ok %d %s # signal %d\n", nr, name, WTERMSIG(status));
+	else
+		say("not ok %d %s # exit %d\n", nr, name, WEXITSTATUS(status));
+}
+
 static void run_plan(char *plan)
 {
 	char *item, *next = plan;
 	int nr = 0;
 
+	count_for("boot");
 	say("KTAP version 1\n");
 	while ((item = strsep(&next, ","))) {
 		char *name = strsep(&item, ":");
@@ -274,18 +389,85 @@ static void run_plan(char *plan)
 		setenv("SECONDS", seconds, 1);
 		status = run_program(argv, atoi(seconds), "  ");
 		scan_for_leaks(name);
+		count_for(name);
 
 		nr++;
-		if (!status)
-			say("ok %d %s\n", nr, name);
-		else if (status == -1)
-			say("not ok %d %s # timeout after %s s\n", nr, name, seconds);
-		else if (WIFSIGNALED(status))
-			say("not ok %d %s # signal %d\n", nr, name, WTERMSIG(status));
-		else
-			say("not ok %d %s # exit %d\n", nr, name, WEXITSTATUS(status));
+		report(nr, name, seconds, status);
 	}
 	say("1..%d\n", nr);
+}
+
+/*
+ * Run some cases of a program with one mutant, and let no process of it be there when the next
+ * one is chosen
+ */
+static int run_mutant(int nr, const char *mutant, const char *name, const char *seconds,
+		      char *program, const char *cases)
+{
+	char *const argv[] = { program, NULL };
+	char full[64], note[96];
+	int status;
+
+	snprintf(full, sizeof(full), "%s/%s", mutant, name);
+	snprintf(note, sizeof(note), "vm: run %s\n", full);
+	write_file("/dev/kmsg", note);
+	say("# run %s\n", full);
+	write_file("/sys/kernel/debug/clear_warn_once", "1");
+	setenv("SECONDS", seconds, 1);
+	if (*cases == '*')
+		unsetenv("CASES");
+	else
+		setenv("CASES", cases, 1);
+	/* Mutant -1 is none, and notes which ones are reached */
+	if (*mutant == '-')
+		setenv("REACHED", "1", 1);
+	else
+		unsetenv("REACHED");
+	write_file(MUTANT, mutant);
+	status = run_program(argv, atoi(seconds), "  ");
+	if (status == STUCK) {
+		say("not ok %d %s # stuck\n", nr, full);
+		return status;
+	}
+	write_file(MUTANT, "0");
+	report(nr, full, seconds, status);
+	return status;
+}
+
+/*
+ * Each line: the mutant, the name of the program, seconds for a case, the program, the cases. The
+ * lines of a mutant that was caught end there.
+ *
+ * It can leave something behind for which the next one is caught. So the case that has caught it
+ * has to pass with none, or this boot is over
+ */
+static void run_mutants(void)
+{
+	char line[4096], caught[16] = "", *word[5], *at, number[16];
+	FILE *f = fopen("/mutants", "r");
+	int nr = 0, status, i;
+
+	if (!f || access(MUTANT, W_OK)) {
+		say("# there are no mutants\n");
+		return;
+	}
+	hasty = 1;
+	while (fgets(line, sizeof(line), f)) {
+		for (i = 0, at = line; i < 5 && (word[i] = strsep(&at, " \n")); i++)
+			;
+		if (i < 5 || !strcmp(word[0], caught))
+			continue;
+		status = run_mutant(++nr, word[0], word[1], word[2], word[3], word[4]);
+		if (status == STUCK)
+			break;
+		if (!status)
+			continue;
+		snprintf(caught, sizeof(caught), "%s", word[0]);
+		snprintf(number, sizeof(number), "%u", results + (status != FAILED));
+		if (run_mutant(++nr, "0", word[1], word[2], word[3], number))
+			break;
+	}
+	fclose(f);
 }
 
 static void run_one(char *command)
@@ -334,6 +516,8 @@ int main(void)
 	plan = option(strcpy(copy, cmdline), "vm.run");
 	if (plan)
 		run_plan(plan);
+	else if (option(strcpy(copy, cmdline), "vm.mutate"))
+		run_mutants();
 	else if ((plan = option(strcpy(copy, cmdline), "vm.exec")))
 		run_one(plan);
 	say("# end\n");

@@ -74,7 +74,7 @@ class Verbs(unittest.TestCase):
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
     def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup arm64, bench, cross, deb, debian or docs'], 'tools/setup', 'speed')
+        self.refused(['no set speed', 'tools/setup arm64, bench, coverage, cross, deb, debian or docs'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -469,6 +469,22 @@ class Verbs(unittest.TestCase):
     def test_docs_of_a_file_that_nobody_maintains(self):
         self.toy_docs(maintainers='linux-kernel@vger.kernel.org')
         self.refused(['3 problems'], 'tools/docs')     # one for each directory
+
+    # coverage, mutate
+
+    def test_coverage_without_a_kernel(self):
+        self.refused(['no kernel is built for gcov', 'make coverage'], 'tools/coverage')
+
+    def test_coverage_of_unknown_test(self):
+        self.kernel('gcov')
+        self.refused(['no test is called speed'], 'vm/run', 'gcov', '--tests', 'speed', status=5)
+
+    def test_mutate_of_unknown_file(self):
+        self.refused(['no file is called speed.c', 'iommu/iommufd/areas.c'], 'tools/mutate', '--files', 'areas.c,speed.c')
+
+    def test_kernel_with_mutants_without_mutants(self):
+        self.put('build/linux/Makefile')
+        self.refused(['build/mutant is missing', 'make mutate'], 'vm/kernel', 'mutant')
 
     # run
 
