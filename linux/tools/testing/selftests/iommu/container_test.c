@@ -459,6 +459,8 @@ TEST_F(container, dirty_is_what_any_access_has_pinned)
 	struct {
 		struct vfio_iommu_type1_dirty_bitmap cmd;
 		struct vfio_iommu_type1_dirty_bitmap_get get;
+		/* The kernel's half of the pointer at the end of a 32-bit program's */
+		__u32 high;
 	} dirty = {
 		.cmd.argsz = sizeof(dirty),
 		.cmd.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
