@@ -331,28 +331,18 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
-static void let_others_run(struct xa_state *xas)
-{
-	if (!need_resched())
-		return;
-	xas_pause(xas);
-	xas_unlock(xas);
-	cond_resched();
-	xas_lock(xas);
-}
-
 static void mock_iotlb_sync_map(struct iommu_domain *domain,
 				unsigned long iova, size_t size)
 {
-	XA_STATE(xas, &to_table(domain)->entries, iova >> MOCK_SHIFT);
+	struct xarray *entries = &to_table(domain)->entries;
+	unsigned long index;
 	void *slot;
 
-	xas_lock(&xas);
-	xas_for_each(&xas, slot, (iova + size - 1) >> MOCK_SHIFT) {
-		xas_store(&xas, xa_mk_value(xa_to_value(slot) & ~ENTRY_NEW));
-		let_others_run(&xas);
-	}
-	xas_unlock(&xas);
+	xa_for_each_range(entries, index, slot, iova >> MOCK_SHIFT,
+			  (iova + size - 1) >> MOCK_SHIFT)
+		xa_store(entries, index,
+			 xa_mk_value(xa_to_value(slot) & ~ENTRY_NEW),
+			 GFP_KERNEL);
 }
 
 /*
@@ -453,22 +443,23 @@ static bool was_unpinned(unsigned long entry)
 static size_t flush_range(struct mock_table *table,
 			  struct iommu_iotlb_gather *gather)
 {
-	XA_STATE(xas, &table->entries, gather->start >> MOCK_SHIFT);
+	unsigned long index;
 	size_t size = 0;
 	void *slot;
 
-	xas_lock(&xas);
-	xas_for_each(&xas, slot, gather->end >> MOCK_SHIFT) {
+	xa_for_each_range(&table->entries, index, slot,
+			  gather->start >> MOCK_SHIFT,
+			  gather->end >> MOCK_SHIFT) {
 		unsigned long entry = xa_to_value(slot);
 
-		if (!(entry & ENTRY_STALE))
+		/* Another flush can be at it */
+		if (!(entry & ENTRY_STALE) ||
+		    xa_cmpxchg(&table->entries, index, slot, NULL, 0) != slot)
 			continue;
 		WARN_ON(was_unpinned(entry));
 		size += size_of(entry);
-		xas_store(&xas, NULL);
-		let_others_run(&xas);
+		cond_resched();
 	}
-	xas_unlock(&xas);
 	return size;
 }
 
