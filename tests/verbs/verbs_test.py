@@ -154,7 +154,7 @@ class Verbs(unittest.TestCase):
 
     def test_kernel_with_a_symbol_that_is_not_to_be_had(self):
         self.put('build/linux/Makefile', '%config:\n\t@: >$(O)/.config\n')
-        self.refused(['asked for "CONFIG_IOMMUFD=y"', 'selftests/vfio/config', 'got "nothing"'], 'vm/kernel', 'plain')
+        self.refused(['asked for "CONFIG_BLK_DEV=y"', 'selftests/iommu/config', 'got "nothing"'], 'vm/kernel', 'plain')
 
     def test_kernel_that_does_not_build(self):
         self.put('build/linux/Makefile', '%config:\n\t@cp $(O)/wanted $(O)/.config\nbzImage:\n\t@cc -c nothing.c\n')
