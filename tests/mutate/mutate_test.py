@@ -179,6 +179,18 @@ class Judge(unittest.TestCase):
         self.assertEqual({1: 'WARNING: CPU: 0', 2: ''}, self.judge((1, ''), (2, ''), console=console))
 
 
+class Silence(unittest.TestCase):
+    def test_end_without_a_word_has_to_be_seen_twice(self):
+        known = mutate.candidates()
+        session = mutate.Session({1: known[1]}, {}, '')
+        for said, caught in (('died: a.b', {}), ('died: a.b', {1: 'p: died: a.b'})):
+            with self.subTest(caught):
+                boot = mutate.Boot('# run 1/p\n  #  RUN           a.b ...\n', '', session.splats)
+                session.boot = lambda *args: ('', boot, None)
+                self.assertEqual(set() if caught else {1}, session.try_them('default', [(1, 'p', '1')]))
+                self.assertEqual(caught, session.caught)
+
+
 HARNESS = """
 #include <stdio.h>
 #include <sys/wait.h>
