@@ -1,5 +1,5 @@
 """Mutants: what is found, that it compiles where C does, and how a boot with them is judged. No machine is booted."""
-import importlib.machinery, importlib.util, os, re, subprocess, sys, tempfile, unittest
+import contextlib, importlib.machinery, importlib.util, io, os, re, subprocess, sys, tempfile, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
@@ -187,7 +187,8 @@ class Silence(unittest.TestCase):
             with self.subTest(caught):
                 boot = mutate.Boot('# run 1/p\n  #  RUN           a.b ...\n', '', session.splats)
                 session.boot = lambda *args: ('', boot, None)
-                self.assertEqual(set() if caught else {1}, session.try_them('default', [(1, 'p', '1')]))
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self.assertEqual(set() if caught else {1}, session.try_them('default', [(1, 'p', '1')]))
                 self.assertEqual(caught, session.caught)
 
 
