@@ -239,6 +239,24 @@ class Reach(unittest.TestCase):
                 '# run -1/q\n  # reached 1 8\nok 2 -1/q\n')
         self.assertEqual({5: {'p': {1}}, 7: {'p': {1}}, 8: {'p': {1}, 'q': {1}}}, mutate.reached(text))
 
+    def test_cases_that_fail_with_no_mutant_are_left_out(self):
+        text = ('# run -1/p\n  # reached 1 1\n  not ok 1 a.x\n  # reached 2 1-2\n  ok 2 a.y\nnot ok 1 -1/p # exit 1\n'
+                '# run -1/q\n  # reached 1 1\n  not ok 1 a.x\n%s\nnot ok 2 -1/q # exit 1\n')
+        known = mutate.candidates()
+        session = mutate.Session({1: known[1], 2: known[2], 3: known[3]}, {}, '')
+        for last, good in (('  ok 2 a.y', True), ('', False)):
+            boot = mutate.Boot(text % last, '', session.splats)
+            watch = mutate.Watch()
+            watch(text % last)
+            session.boot = lambda *args: (text % last, boot, watch)
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                if good:
+                    session.reach('default', ['p', 'q'])
+                    self.assertIn('p: 1 of 2 cases fail', said.getvalue())
+                else:
+                    self.assertRaisesRegex(mutate.HarnessError, 'q fails without a mutant', session.reach, 'default', ['p', 'q'])
+        self.assertEqual({1: {'p': {2}}, 2: {'p': {2}}, 3: {}}, session.cases)
+
 
 if __name__ == '__main__':
     unittest.main()
