@@ -49,7 +49,7 @@ static int verdict;
 enum { LATE = -1, FAILED = -2, STUCK = -3 };
 
 static const char *counted;	/* the program whose counts are sent */
-static int hasty;		/* a program is over with its first failure */
+static int hasty;		/* 1: the time is that of one case; 2: one failure is enough */
 static unsigned int results;	/* lines of results of the program that runs */
 
 static void put(const char *buf, size_t len)
@@ -212,7 +212,7 @@ static int copy_output(int fd, unsigned int seconds, const char *indent)
 		n = read(fd, buf, sizeof(buf));
 		if (n <= 0)
 			return 0;
-		if (hasty)	/* then the time is that of one case */
+		if (hasty)
 			deadline = now() + seconds;
 		for (i = 0; i < n; i++) {
 			if (!column)
@@ -228,7 +228,7 @@ static int copy_output(int fd, unsigned int seconds, const char *indent)
 			if (buf[i] != '\n')
 				continue;
 			results += same == strlen(failed) || well == strlen(failed + 4);
-			if (hasty && same == strlen(failed))
+			if (hasty > 1 && same == strlen(failed))
 				return FAILED;
 			column = 0;
 			same = 0;
@@ -418,8 +418,9 @@ static int run_mutant(int nr, const char *mutant, const char *name, const char *
 		unsetenv("CASES");
 	else
 		setenv("CASES", cases, 1);
-	/* Mutant -1 is none, and notes which ones are reached */
-	if (*mutant == '-')
+	/* Mutant -1 is none, and notes which ones are reached; then all cases run */
+	hasty = *mutant == '-' ? 1 : 2;
+	if (hasty == 1)
 		setenv("REACHED", "1", 1);
 	else
 		unsetenv("REACHED");
@@ -451,16 +452,15 @@ static void run_mutants(void)
 		say("# there are no mutants\n");
 		return;
 	}
-	hasty = 1;
 	while (fgets(line, sizeof(line), f)) {
 		for (i = 0, at = line; i < 5 && (word[i] = strsep(&at, " \n")); i++)
 			;
 		if (i < 5 || !strcmp(word[0], caught))
-			continue;
+			continue;	/* an incomplete line, or one more of what was caught */
 		status = run_mutant(++nr, word[0], word[1], word[2], word[3], word[4]);
 		if (status == STUCK)
 			break;
-		if (!status)
+		if (!status || *word[0] == '-')
 			continue;
 		snprintf(caught, sizeof(caught), "%s", word[0]);
 		snprintf(number, sizeof(number), "%u", results + (status != FAILED));

@@ -1,5 +1,5 @@
 """Mutants: what is found, that it compiles where C does, and how a boot with them is judged. No machine is booted."""
-import importlib.machinery, importlib.util, os, re, subprocess, sys, tempfile, unittest
+import contextlib, importlib.machinery, importlib.util, io, os, re, subprocess, sys, tempfile, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
@@ -179,6 +179,19 @@ class Judge(unittest.TestCase):
         self.assertEqual({1: 'WARNING: CPU: 0', 2: ''}, self.judge((1, ''), (2, ''), console=console))
 
 
+class Silence(unittest.TestCase):
+    def test_end_without_a_word_has_to_be_seen_twice(self):
+        known = mutate.candidates()
+        session = mutate.Session({1: known[1]}, {}, '')
+        for said, caught in (('died: a.b', {}), ('died: a.b', {1: 'p: died: a.b'})):
+            with self.subTest(caught):
+                boot = mutate.Boot('# run 1/p\n  #  RUN           a.b ...\n', '', session.splats)
+                session.boot = lambda *args: ('', boot, None)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self.assertEqual(set() if caught else {1}, session.try_them('default', [(1, 'p', '1')]))
+                self.assertEqual(caught, session.caught)
+
+
 HARNESS = """
 #include <stdio.h>
 #include <sys/wait.h>
@@ -225,6 +238,24 @@ class Reach(unittest.TestCase):
         text = ('# run -1/p\n  # reached 1 5,7-8\n  ok 1 a.x\n  # reached 2 \n  ok 2 a.y\nok 1 -1/p\n'
                 '# run -1/q\n  # reached 1 8\nok 2 -1/q\n')
         self.assertEqual({5: {'p': {1}}, 7: {'p': {1}}, 8: {'p': {1}, 'q': {1}}}, mutate.reached(text))
+
+    def test_cases_that_fail_with_no_mutant_are_left_out(self):
+        text = ('# run -1/p\n  # reached 1 1\n  not ok 1 a.x\n  # reached 2 1-2\n  ok 2 a.y\nnot ok 1 -1/p # exit 1\n'
+                '# run -1/q\n  # reached 1 1\n  not ok 1 a.x\n%s\nnot ok 2 -1/q # exit 1\n')
+        known = mutate.candidates()
+        session = mutate.Session({1: known[1], 2: known[2], 3: known[3]}, {}, '')
+        for last, good in (('  ok 2 a.y', True), ('', False)):
+            boot = mutate.Boot(text % last, '', session.splats)
+            watch = mutate.Watch()
+            watch(text % last)
+            session.boot = lambda *args: (text % last, boot, watch)
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                if good:
+                    session.reach('default', ['p', 'q'])
+                    self.assertIn('p: 1 of 2 cases fail', said.getvalue())
+                else:
+                    self.assertRaisesRegex(mutate.HarnessError, 'q fails without a mutant', session.reach, 'default', ['p', 'q'])
+        self.assertEqual({1: {'p': {2}}, 2: {'p': {2}}, 3: {}}, session.cases)
 
 
 if __name__ == '__main__':
