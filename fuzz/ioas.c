@@ -112,6 +112,19 @@ static void g_map(struct op *op)
 	some_mangle(op, true, true);
 }
 
+/* What was mapped stays, whether its IOVA can be told or not */
+static void answer_iova(const struct op *op, struct outcome *out, __u64 iova)
+{
+	if (out->ret)
+		return;
+	if (op->mangle == UNWRITABLE) {
+		out->ret = -EFAULT;
+		return;
+	}
+	out->nr = 1;
+	out->val[0] = iova;
+}
+
 /* @file: -1 for memory of the process */
 static void map_memory(const struct op *op, struct outcome *out, int file,
 		       bool unmappable, bool bad)
@@ -141,15 +154,7 @@ static void map_memory(const struct op *op, struct outcome *out, int file,
 	out->ret = m_map(ioas, store, op->flags, op->a, op->b, &iova,
 			 &out->other);
 	m_drop(store);
-	if (out->ret)
-		return;
-	/* The mapping stays */
-	if (op->mangle == UNWRITABLE) {
-		out->ret = -EFAULT;
-		return;
-	}
-	out->nr = 1;
-	out->val[0] = iova;
+	answer_iova(op, out, iova);
 }
 
 static void m_map_va(const struct op *op, struct outcome *out)
@@ -268,14 +273,7 @@ static void m_copy_areas(const struct op *op, struct outcome *out)
 	if (out->skip)
 		return;
 	out->ret = m_copy(dst, src, op->flags, op->b, &iova, op->a, &out->other);
-	if (out->ret)
-		return;
-	if (op->mangle == UNWRITABLE) {
-		out->ret = -EFAULT;
-		return;
-	}
-	out->nr = 1;
-	out->val[0] = iova;
+	answer_iova(op, out, iova);
 }
 
 static void i_copy(const struct op *op, struct outcome *out)

@@ -339,10 +339,12 @@ static void mock_iotlb_sync_map(struct iommu_domain *domain,
 	void *slot;
 
 	xa_for_each_range(entries, index, slot, iova >> MOCK_SHIFT,
-			  (iova + size - 1) >> MOCK_SHIFT)
+			  (iova + size - 1) >> MOCK_SHIFT) {
 		xa_store(entries, index,
 			 xa_mk_value(xa_to_value(slot) & ~ENTRY_NEW),
 			 GFP_KERNEL);
+		cond_resched();
+	}
 }
 
 /*
@@ -452,13 +454,13 @@ static size_t flush_range(struct mock_table *table,
 			  gather->end >> MOCK_SHIFT) {
 		unsigned long entry = xa_to_value(slot);
 
+		cond_resched();
 		/* Another flush can be at it */
 		if (!(entry & ENTRY_STALE) ||
 		    xa_cmpxchg(&table->entries, index, slot, NULL, 0) != slot)
 			continue;
 		WARN_ON(was_unpinned(entry));
 		size += size_of(entry);
-		cond_resched();
 	}
 	return size;
 }

@@ -248,8 +248,9 @@ struct iommu_ioas_map {
  * are unmapped.
  *
  * A mapping of a dma-buf holds no reference to the file.
- * If the file is shorter than the range, no other part of the range can be pinned
- * either, also not through a copy or an access.
+ *
+ * If the file is shorter than the range, no part of the range can be pinned, also
+ * not through a copy or an access.
  *
  * Errors, in addition to those of IOMMU_IOAS_MAP:
  *  - EBADF: @fd is not open

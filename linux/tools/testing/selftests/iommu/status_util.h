@@ -53,11 +53,19 @@ static inline __u64 read_u64(const char *path, __u64 index)
 	return ret;
 }
 
-/* Has a page that the process has mapped to be written back? -1 if it can't be told */
-static inline int page_is_dirty(const void *va)
+/* Of a page that the process has mapped and that is there; 0 if it can't be told */
+static inline __u64 pfn_of(const void *va)
 {
 	__u64 entry = read_u64("/proc/self/pagemap", (uintptr_t)va / PAGE);
-	__u64 flags = read_u64("/proc/kpageflags", entry & ((1ULL << 55) - 1));
+
+	return entry == ~0ULL ? 0 : entry & ((1ULL << 55) - 1);
+}
+
+/* Has such a page to be written back? -1 if it can't be told */
+static inline int page_is_dirty(const void *va)
+{
+	__u64 pfn = pfn_of(va);
+	__u64 flags = pfn ? read_u64("/proc/kpageflags", pfn) : ~0ULL;
 
 	return flags == ~0ULL ? -1 : flags >> KPF_DIRTY & 1;
 }

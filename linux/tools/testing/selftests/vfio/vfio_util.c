@@ -773,7 +773,7 @@ int legacy_unmap(int container, __u64 iova, __u64 length)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
-/* @container: what to give to the group; NULL to use the node */
+/* By the node, with an IOAS to attach it to */
 int open_unattached(struct opened *o, const struct pci_dev *dev)
 {
 	o->device = open_cdev(dev);
@@ -782,6 +782,7 @@ int open_unattached(struct opened *o, const struct pci_dev *dev)
 	       ioas_alloc(o->iommufd, &o->ioas) ? -1 : 0;
 }
 
+/* @container: what to give to the group; NULL to use the node */
 int open_device(struct opened *o, const struct pci_dev *dev,
 		const char *container)
 {
@@ -1150,15 +1151,7 @@ void *map_huge(void)
 /* Of a page that is there, and that is kept from being moved */
 __u64 physical_address(const void *va)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-	__u64 entry = 0;
-
-	if (fd < 0)
-		return 0;
-	if (pread(fd, &entry, 8, (uintptr_t)va / PAGE * 8) != 8)
-		entry = 0;
-	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * PAGE;
+	return pfn_of(va) * PAGE;
 }
 
 static unsigned char pattern(size_t i, unsigned int seed)
