@@ -48,6 +48,7 @@
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
@@ -481,8 +482,19 @@ int iommufd_pin_list(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list);
 void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
 			unsigned long npages);
-void iommufd_unpin_run(struct iommufd_pages *pages, unsigned long pfn,
-		       unsigned long npages);
+void iommufd_put_file_run(struct iommufd_pages *pages, unsigned long pfn,
+			  unsigned long npages);
+
+/* Unpin contiguous pages that devices may have written; inline since it is per run */
+static inline void iommufd_unpin_run(struct iommufd_pages *pages,
+				     unsigned long pfn, unsigned long npages)
+{
+	if (pages->file)
+		iommufd_put_file_run(pages, pfn, npages);
+	else
+		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages,
+						 pages->writable);
+}
 
 /*
  * iova.c: the IOVA space

@@ -281,8 +281,15 @@ void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
 		unpin_user_pages(list, npages);
 }
 
-static void put_file_run(struct iommufd_pages *pages, unsigned long pfn,
-			 unsigned long npages)
+/**
+ * iommufd_put_file_run - undo iommufd_pin_list() for pages of a file that devices may
+ *                        have written
+ * @pages: the pages, which are a file's
+ * @pfn: the first, contiguous with the others
+ * @npages: how many
+ */
+void iommufd_put_file_run(struct iommufd_pages *pages, unsigned long pfn,
+			  unsigned long npages)
 {
 	while (npages) {
 		struct page *page = pfn_to_page(pfn);
@@ -299,22 +306,6 @@ static void put_file_run(struct iommufd_pages *pages, unsigned long pfn,
 		pfn += nr;
 		npages -= nr;
 	}
-}
-
-/**
- * iommufd_unpin_run - unpin contiguous pages that devices may have written
- * @pages: the pages
- * @pfn: the first
- * @npages: how many
- */
-void iommufd_unpin_run(struct iommufd_pages *pages, unsigned long pfn,
-		       unsigned long npages)
-{
-	if (pages->file)
-		put_file_run(pages, pfn, npages);
-	else
-		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages,
-						 pages->writable);
 }
 
 /**
