@@ -236,7 +236,7 @@ static void m_get_info(const struct op *op, struct outcome *out)
 	for (i = 0; i <= w->next_slot; i++)
 		if (w->objects[i].live && w->objects[i].type == HWPT &&
 		    w->objects[i].ioas == ioas)
-			sizes &= w->objects[i].unit->sizes | PAGE;
+			sizes &= (w->objects[i].known ? w->objects[i].unit->sizes : 0) | PAGE;
 	free_ranges(ioas, &list);
 	out->val[0] = sizes;
 	out->nr = 1;

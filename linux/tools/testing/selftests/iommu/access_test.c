@@ -479,6 +479,40 @@ TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
+/* Over the borders of areas that are not neighbours in memory, forth and back */
+TEST_F(access, copies_cross_areas)
+{
+	static const __u32 ways[] = { 0, SLOW };
+	char data[LENGTH], *at[4];
+	int i, part;
+
+	for (i = 0; i < 4; i++) {
+		at[i] = self->buf + (3 - i) * 4 * PAGE;
+		ASSERT_EQ(0, MAP(at[i] - self->buf, 4 * PAGE, i * 4 * PAGE));
+	}
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		memset(data, 0, LENGTH);
+		EXPECT_EQ(0, RW(0, data, LENGTH, ways[i]));
+		for (part = 0; part < 4; part++)
+			EXPECT_EQ(0, memcmp(data + part * 4 * PAGE, at[part],
+					    4 * PAGE));
+
+		/* All of two areas, and a few bytes of those beside them */
+		memset(data, 0x55 + i, LENGTH);
+		EXPECT_EQ(0, RW(4 * PAGE - 10, data, 8 * PAGE + 20,
+				ways[i] | WRITE));
+		EXPECT_EQ(0, memcmp(at[0] + 4 * PAGE - 10, data, 10));
+		EXPECT_EQ(0, memcmp(at[1], data, 4 * PAGE));
+		EXPECT_EQ(0, memcmp(at[2], data, 4 * PAGE));
+		EXPECT_EQ(0, memcmp(at[3], data, 10));
+		EXPECT_TRUE(is_at(at[0], at[0] - self->buf, 4 * PAGE - 10));
+		EXPECT_TRUE(is_at(at[3] + 10, at[3] + 10 - self->buf,
+				  4 * PAGE - 10));
+		fill_bytes(self->buf, LENGTH, 0);
+	}
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+}
+
 /* An area that is not of whole pages, which only accesses that can't pin reach */
 TEST_F_TIMEOUT(access, copies_of_unaligned_areas, 240)
 {
@@ -613,7 +647,7 @@ TEST_F(access, unmap_asks_for_pages)
 	ASSERT_EQ(0, MAP(8 * PAGE, 8 * PAGE, 8 * PAGE));
 	ASSERT_EQ(0, pin(self, 0, 1, &items[0]));
 	ASSERT_EQ(0, pin(self, 6, 4, &items[1]));
-	ASSERT_EQ(0, pin(self, 12, 2, &items[2]));
+	ASSERT_EQ(0, pin(self, 10, 2, &items[2]));
 	ASSERT_EQ(0, access_pin(self->fd, second, self->base + 7 * PAGE,
 				self->buf + 7 * PAGE, PAGE, 0, &items[3]));
 	EXPECT_EQ(0, UNMAP(0, 8 * PAGE));
@@ -621,7 +655,7 @@ TEST_F(access, unmap_asks_for_pages)
 	EXPECT_ERRNO(ENOENT, UNPIN(items[1]));
 	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, second, items[3]));
 	EXPECT_TRUE(mock_is_unpinned(self->buf, 8 * PAGE));
-	/* The other area was not asked for */
+	/* The other area was not asked for, though its pins go on without a gap */
 	EXPECT_EQ(0, UNPIN(items[2]));
 
 	for (i = 0; i < 3; i++)
@@ -630,6 +664,31 @@ TEST_F(access, unmap_asks_for_pages)
 	for (i = 0; i < 3; i++)
 		EXPECT_ERRNO(ENOENT, UNPIN(items[i]));
 	close(second);
+}
+
+/* More than is asked for at once, in one pin and in many */
+TEST_F_TIMEOUT(access, unmap_asks_for_many_pages, 120)
+{
+	enum { MANY = 1100, SINGLE = 20 };
+	char *buf = memory(MANY * PAGE, MAP_PRIVATE | MAP_POPULATE);
+	__u64 iova = self->base + LENGTH;
+	__u32 items[1 + SINGLE];
+	int i;
+
+	ASSERT_NE(MAP_FAILED, buf);
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)buf, MANY * PAGE,
+			    iova));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, iova + SINGLE * PAGE,
+				buf + SINGLE * PAGE, (MANY - SINGLE) * PAGE, 0,
+				&items[0]));
+	for (i = 0; i < SINGLE; i++)
+		ASSERT_EQ(0, access_pin(self->fd, self->access, iova + i * PAGE,
+					buf + i * PAGE, PAGE, 0, &items[1 + i]));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, iova, MANY * PAGE, NULL));
+	for (i = 0; i <= SINGLE; i++)
+		EXPECT_ERRNO(ENOENT, UNPIN(items[i]));
+	EXPECT_TRUE(mock_is_unpinned(buf, MANY * PAGE));
+	munmap(buf, MANY * PAGE);
 }
 
 /* An area that others copied stays pinned for them only as far as they need it */
@@ -1148,6 +1207,7 @@ TEST_F(access, no_two_moves_at_once)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move_away, &me));
 	usleep(200000);
 	EXPECT_ERRNO(EBUSY, access_replace(self->fd, self->access, third));
+	EXPECT_ERRNO(EBUSY, access_detach(self->fd, self->access));
 	EXPECT_ERRNO(ENOENT, pin(self, 4, 1, &items[1]));
 	EXPECT_EQ(0, UNPIN(items[0]));
 	pthread_join(thread, NULL);
