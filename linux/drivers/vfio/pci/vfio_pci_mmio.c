@@ -18,6 +18,15 @@ static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
 	return private ? &private->mmio : NULL;
 }
 
+/*
+ * Whether the CPU could reach the BARs, as vfio_pci_mmap_fault() decides: a device in
+ * low power is awake for a moment at each ioctl
+ */
+static bool is_reachable(struct vfio_pci_core_device *vdev)
+{
+	return !vdev->pm_runtime_engaged && __vfio_pci_memory_enabled(vdev);
+}
+
 /**
  * vfio_pci_get_mmio - get the iommufd_mmio of a device
  * @vdev: device that is open
@@ -38,7 +47,7 @@ struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
 	down_write(&vdev->memory_lock);
 	mmio = *slot;
 	if (!mmio) {
-		mmio = iommufd_mmio_create(!__vfio_pci_memory_enabled(vdev));
+		mmio = iommufd_mmio_create(!is_reachable(vdev));
 		if (!IS_ERR(mmio))
 			*slot = mmio;
 	}
@@ -68,13 +77,13 @@ void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
  * vfio_pci_up_write_memory_lock - release memory_lock, and restore the BARs
  * @vdev: the device
  *
- * They stay revoked if memory is not enabled.
+ * They stay revoked if memory is not enabled, or the device is in low power.
  */
 void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 {
 	struct iommufd_mmio **slot = mmio_of(vdev);
 
-	if (slot && *slot && __vfio_pci_memory_enabled(vdev))
+	if (slot && *slot && is_reachable(vdev))
 		iommufd_mmio_restore(*slot);
 	up_write(&vdev->memory_lock);
 }

@@ -262,6 +262,7 @@ static bool is_refused(struct storm *s, __u64 iova)
 		    reads_value(&s->edu, s->ram, iova, s->value)) {
 			printf("# note: DMA was done at 0x%llx\n",
 			       (unsigned long long)iova);
+			fflush(stdout);
 			reported = false;
 			break;
 		}

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/udmabuf.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
@@ -806,6 +807,31 @@ static bool reads_register(struct edu *edu, char *ram, struct target *target)
 
 #define READS_REGISTER() reads_register(&self->edu, self->ram, &self->target)
 
+/* A device in low power sleeps, if the kernel can do that, and an ioctl wakes it */
+static int wake_for_a_moment(struct target *target)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	char path[PATH_MAX], status[16] = {};
+	int fd, tries;
+
+	snprintf(path, sizeof(path),
+		 "/sys/bus/pci/devices/%s/power/runtime_status",
+		 target->dev.bdf);
+	for (tries = 0; tries < 500 && strncmp(status, "suspended", 9);
+	     tries++) {
+		usleep(10000);
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			break;
+		if (read(fd, status, sizeof(status) - 1) < 0)
+			tries = 500;
+		close(fd);
+	}
+	if (tries == 500)
+		return -1;
+	return ioctl(target->device, VFIO_DEVICE_GET_INFO, &info);
+}
+
 /* Is a transfer refused that begins some time from now? */
 static bool begins_refused(int kmsg, const struct pci_dev *dev)
 {
@@ -822,6 +848,8 @@ TEST_F(registers, go_and_come_back)
 		kmsg = kmsg_open();
 		if (variant->give) {
 			ASSERT_EQ(0, variant->take(&self->target));
+			if (variant->take == enter_low_power)
+				ASSERT_EQ(0, wake_for_a_moment(&self->target));
 			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
 			ASSERT_EQ(0, edu_wait(&self->edu));
 		} else {
