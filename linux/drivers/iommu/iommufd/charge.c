@@ -12,7 +12,7 @@
 #include "iommufd_private.h"
 
 /**
- * iommufd_owner_put - give back a reference to an owner
+ * iommufd_owner_put - drop a reference to an owner
  * @owner: the owner
  */
 void iommufd_owner_put(struct iommufd_owner *owner)
@@ -26,8 +26,8 @@ void iommufd_owner_put(struct iommufd_owner *owner)
 }
 
 /**
- * iommufd_owner_get - find or make the owner that the calling process is
- * @ctx: context that remembers the last one
+ * iommufd_owner_get - find or make the owner for the calling process
+ * @ctx: context, which remembers the last owner
  *
  * Return: the owner or an ERR_PTR of -ENOMEM.
  */
@@ -87,7 +87,7 @@ static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
 	return ret;
 }
 
-/* -ENOMEM does not tell a user which of the limits it was, or how far it is */
+/* -ENOMEM does not tell users which limit was reached, and by how much */
 static void report_limit(struct iommufd_owner *owner,
 			 enum iommufd_charge charge, unsigned long npages)
 {
@@ -110,12 +110,12 @@ static void report_limit(struct iommufd_owner *owner,
  * iommufd_owner_charge - charge an owner for pinned pages
  * @owner: the owner
  * @charge: how the limit applies
- * @npages: pages
- * @force: whatever the limit says
+ * @npages: number of pages
+ * @force: ignore the limit
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
- * Return: 0, or -ENOMEM beyond RLIMIT_MEMLOCK.
+ * Return: 0, or -ENOMEM if that exceeds RLIMIT_MEMLOCK.
  */
 int iommufd_owner_charge(struct iommufd_owner *owner,
 			 enum iommufd_charge charge, unsigned long npages,
@@ -138,7 +138,7 @@ int iommufd_owner_charge(struct iommufd_owner *owner,
  * iommufd_owner_uncharge - undo iommufd_owner_charge()
  * @owner: the owner
  * @charge: how the limit applied
- * @npages: pages
+ * @npages: number of pages
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  */
@@ -153,12 +153,12 @@ void iommufd_owner_uncharge(struct iommufd_owner *owner,
 }
 
 /**
- * iommufd_owner_move_charge - charge an owner in place of another
+ * iommufd_owner_move_charge - charge an owner instead of another
  * @from: who is charged now
  * @to: who is to be charged
  * @charge: how the limit applies
- * @npages: pages
- * @force: whatever the limit of @to says
+ * @npages: number of pages
+ * @force: ignore the limit of @to
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
@@ -171,7 +171,7 @@ int iommufd_owner_move_charge(struct iommufd_owner *from,
 {
 	int ret;
 
-	/* A limit that is reached must not hinder what changes nothing of it */
+	/* If the count does not change, its limit does not apply */
 	if ((charge == IOMMUFD_CHARGE_USER &&
 	     to->cred->user == from->cred->user) ||
 	    (charge == IOMMUFD_CHARGE_MM && to->mm == from->mm))
