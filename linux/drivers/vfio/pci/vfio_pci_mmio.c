@@ -2,8 +2,8 @@
 /*
  * BARs as targets of DMA of other devices.
  *
- * iommufd maps them. This file tells it where they are, and revokes and restores
- * them where memory_lock is held for write.
+ * iommufd maps them. This file tells iommufd where they are, and revokes and
+ * restores them with memory_lock held for write.
  */
 #include <linux/iommufd.h>
 
@@ -20,7 +20,7 @@ static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
 
 /**
  * vfio_pci_get_mmio - get the iommufd_mmio of a device
- * @vdev: device that is open
+ * @vdev: open device
  *
  * It is allocated on first use, since most devices never need it.
  * Context: takes memory_lock; mmap_lock may be held.
@@ -65,10 +65,10 @@ void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_up_write_memory_lock - release memory_lock, and restore the BARs
+ * vfio_pci_up_write_memory_lock - restore the BARs and release memory_lock
  * @vdev: the device
  *
- * They stay revoked if memory is not enabled.
+ * The BARs stay revoked if memory is not enabled.
  */
 void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 {
@@ -83,7 +83,7 @@ void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
  * vfio_pci_end_mmio - revoke the BARs of a device for good
  * @vdev: device that is being closed
  *
- * Context: takes memory_lock against a runtime resume, which restores.
+ * Context: takes memory_lock, since a runtime resume may restore the BARs.
  */
 void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
 {
@@ -105,7 +105,7 @@ static struct iommufd_mmio *mmio_of_vma(struct vm_area_struct *vma)
 {
 	struct vfio_pci_core_device *vdev = vma->vm_private_data;
 
-	/* The VMA holds the file open, and the file the device */
+	/* The VMA holds a reference to the file, which keeps the device open */
 	if (vma->vm_ops != &vfio_pci_mmap_ops ||
 	    !vfio_device_is_bound(&vdev->vdev))
 		return NULL;
