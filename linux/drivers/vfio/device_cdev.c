@@ -227,7 +227,9 @@ static int open_device(struct vfio_device *device, struct kvm *kvm)
 	return ret;
 }
 
-/* Unbind a device that the driver has closed or failed to open */
+/*
+ * After a close or a failed open: unbind the device, so that others can bind it
+ */
 static void release_device(struct vfio_device *device,
 			   struct vfio_iommufd_binding binding)
 {

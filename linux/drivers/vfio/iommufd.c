@@ -193,8 +193,7 @@ bool vfio_device_cdev_opened(struct vfio_device *device)
 EXPORT_SYMBOL_GPL(vfio_device_cdev_opened);
 
 /**
- * vfio_iommufd_devid_of - get the id of a device of a dev_set for the user of
- * another one
+ * vfio_iommufd_devid_of - get the id of a device for the user of another one
  * @device: device of the same dev_set, open or not
  * @asker: physical device that was opened through its cdev
  *

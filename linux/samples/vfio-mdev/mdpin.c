@@ -51,7 +51,7 @@ struct mdpin_pin {
 	struct page *page;
 };
 
-/* What is transferred when the device migrates */
+/* Data that is transferred when the device migrates */
 struct mdpin_image {
 	__le32 magic;
 	u8 data[MDPIN_DATA_SIZE];

@@ -186,9 +186,7 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 	if (ret)
 		goto out_free;
 	list_for_each_entry(area, batch, batch) {
-		/*
-		 * If the pages are pinned already, fill_area() ignores signals
-		 */
+		/* If all pages are pinned, fill_area() may not see a signal */
 		ret = fatal_signal_pending(current) ? -EINTR :
 						      fill_area(ioas, area);
 		if (ret)

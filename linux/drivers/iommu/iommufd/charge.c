@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Owners: whose memory is mapped, and who is charged for what is pinned of it.
+ * Owners: processes whose memory is mapped, and who are charged for pinned
+ * pages.
  */
 #include <linux/cred.h>
 #include <linux/mm.h>

@@ -315,7 +315,7 @@ u32 iommufd_device_to_id(struct iommufd_device *idev,
 EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, IOMMUFD);
 
 /**
- * iommufd_has_group_of - is a device of this group bound to the same context?
+ * iommufd_has_group_of - does the context of a device own the group of another?
  * @asker: bound device, whose context is searched
  * @dev: device whose group is searched for; need not be bound
  *

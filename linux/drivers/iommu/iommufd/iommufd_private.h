@@ -34,8 +34,8 @@
  *
  * When memory is pinned and page faults are taken, the innermost lock that may
  * be held is domains_lock. To charge by address space, mmap_lock is taken under
- * iommufd_pages::lock. A driver revokes its memory with its own locks held, so a
- * revocation takes only the locks after them.
+ * iommufd_pages::lock. A driver revokes its memory with its own locks held, so
+ * a revocation takes only the locks after them.
  *
  * iommufd_ctx::groups_lock is taken under locks that other users need too, so
  * nothing is done under it that waits for the memory of a user.
@@ -185,7 +185,7 @@ static inline bool iommufd_object_use(struct iommufd_object *obj)
 }
 
 /**
- * iommufd_object_unuse - end what iommufd_object_use() began
+ * iommufd_object_unuse - undo iommufd_object_use()
  * @obj: the object
  */
 static inline void iommufd_object_unuse(struct iommufd_object *obj)
@@ -218,8 +218,8 @@ enum iommufd_area_owner {
  * @owner: the MAP or UNMAP that owns the area
  * @filled: the area is complete: every HWPT of the IOAS, if any, maps it
  * @pinned: the area has pinned @part of @pages
- * @accessed: number of pages that accesses have pinned in the area, plus running
- *            pins and copies
+ * @accessed: number of pages that accesses have pinned in the area, plus
+ *            running pins and copies
  * @batch: list of areas that a request maps or unmaps together
  *
  * @owner decides who may write a field. Fields that are not in the table are
@@ -236,8 +236,8 @@ enum iommufd_area_owner {
  *  @accessed   nobody, it is 0   space lock         space lock, and only down
  *  @batch      the MAP           nobody             the UNMAP
  *
- * [1] with domains_lock held for read, so @filled does not change while the lock
- * is held for write to add or remove an HWPT
+ * [1] with domains_lock held for read, so @filled does not change while the
+ * lock is held for write to add or remove an HWPT
  * [2] held for write: the first HWPT pins, the last one unpins. Both skip areas
  * that are not @filled
  *
@@ -331,11 +331,12 @@ int iommufd_owner_move_charge(struct iommufd_owner *from,
 
 /**
  * struct iommufd_mmio - the memory of one device
- * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in it
+ * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in
+ *        it
  * @lock: protects the members below, and what page tables map of the memory
  * @revoked: no page table maps any of it
  * @missing: the last restore could not map all of it
- * @uses: struct mmio_use, sorted by page table and IOVA, so that one flush per table
+ * @uses: struct mmio_use, sorted by HWPT and IOVA, so that one flush per HWPT
  *        is enough
  */
 struct iommufd_mmio {
@@ -615,8 +616,8 @@ struct iommufd_dirty {
  * @nr_pinners: number of accesses that can pin, which need areas of whole CPU
  *              pages; protected by domains_lock
  * @space: the areas
- * @accesses: struct iommufd_access that are attached; protected by
- *            iova_space::lock
+ * @accesses: struct iommufd_access that are attached and not stopped; protected
+ *            by iova_space::lock
  * @test_reserved: ranges that tests reserve; protected by iova_space::lock
  * @held: list of IOAS that are locked for a request on all areas; protected by
  *        iommufd_ctx::held_lock
@@ -807,7 +808,7 @@ void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			 struct iommu_iotlb_gather *gather);
 
 /*
- * revoke.c: memory of devices in page tables
+ * revoke.c: memory of devices in HWPTs
  */
 int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
@@ -855,8 +856,8 @@ int iommufd_hwpt_align(struct iommufd_ioas *ioas);
  * @regions: struct iommu_resv_region: what the IOMMU does not translate
  * @hwpt: HWPT that the attached devices share, used, or NULL
  * @reserved: @regions as they are reserved in the IOAS of @hwpt
- * @live: HWPT whose domain the group is attached to: @hwpt, except during an
- *        attach; NULL if DMA is blocked
+ * @live: HWPT whose domain the group is attached to: @hwpt, or during an attach
+ *        another one; NULL if DMA is blocked
  * @nr_attached: number of attached devices
  */
 struct iommufd_group {
@@ -914,7 +915,8 @@ int iommufd_hw_info(struct iommufd_request *req);
  * @ctx: the context, referenced
  * @ops: callbacks of the driver
  * @owner: argument for @ops
- * @lock: held to pin and unpin; protects @ioas, @changing and the values of @pins
+ * @lock: held to pin and unpin; protects @ioas, @changing and the values of
+ *        @pins
  * @ioas: the IOAS that it is attached to, used, or NULL
  * @changing: another thread attaches, detaches or has stopped the access;
  *            nothing can be pinned

@@ -201,8 +201,8 @@ enum iommu_test_mock_flags {
  * @unit: number of the IOMMU that translates its DMA, below MOCK_UNITS. Devices
  *	of IOMMU_TEST_OP_MOCK_DOMAIN are at unit 0
  * @join: -1 for an IOMMU group of its own; else @mock_device.out_number of a
- *	mock device, of any context, whose group it joins. Both are at the same
- *	unit, and MOCK_DEVICE_LATE or not
+ *	mock device, of any context, whose group it joins. Both must have the
+ *	same unit, and both or none MOCK_DEVICE_LATE
  * @nr_regions: number of regions that it reserves, at most 16
  * @regions: address of an array of struct iommu_test_mock_region
  * @aperture_start: first IOVA that its IOMMU reaches

@@ -250,7 +250,7 @@ static unsigned long erase_areas(struct iova_space *space,
 
 	list_for_each_entry_safe(area, next, batch, batch) {
 		/*
-		 * Start of the gap that will be left, unless it is the lowest
+		 * Start of the gap that will be left; the lowest area has none
 		 */
 		if (area != above) {
 			lowest = space->areas.rb_leftmost == &area->node;
@@ -465,7 +465,7 @@ static int check_iova(struct iova_space *space, unsigned long iova,
 	return is_reserved(space, iova, last) ? -EINVAL : 0;
 }
 
-/* Insert all areas or none. Their IOVA are relative to @iova before */
+/* Insert all areas or none. Before that their IOVA are relative to @iova */
 static int insert_batch(struct iova_space *space, struct list_head *batch,
 			unsigned long iova)
 {

@@ -550,7 +550,7 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 	}
 
 	/*
-	 * Unpinning can't fail, so this must not: a page at most, and rarely
+	 * Unpinning can't fail, so neither can this: a page at most, rarely
 	 * needed
 	 */
 	pfns = kmalloc_array(size, sizeof(*pfns), GFP_KERNEL | __GFP_NOFAIL);
@@ -695,7 +695,7 @@ static void drop_need(struct iommufd_pages *pages,
  * @part: which of them, by index, or NULL for all; used until
  *        iommufd_pages_unpin()
  *
- * Memory of a process can be pinned by any other, as long as its process lives.
+ * A process can pin the memory of another one, as long as that one lives.
  * Context: takes @lock of the pages and mmap_lock, and sleeps as long as page
  * faults take.
  *

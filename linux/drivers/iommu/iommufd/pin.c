@@ -211,7 +211,7 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 	page = find_get_page(file->f_mapping, index >> order);
 	if (!page) {
 		/*
-		 * As a page fault does, also if the file is not open for
+		 * As a page fault does, even if the file is not open for
 		 * writing
 		 */
 		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
@@ -220,7 +220,7 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 		/* Any signal interrupts this: restart after it was handled */
 		if (ret == -EINTR)
 			ret = -ERESTARTNOINTR;
-		/* The pool of huge pages is empty, and no disk is full */
+		/* The pool of huge pages is empty: no lack of disk space */
 		if (ret == -ENOSPC)
 			ret = -ENOMEM;
 		if (ret)

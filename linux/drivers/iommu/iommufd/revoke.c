@@ -218,7 +218,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_mmio_revoke, IOMMUFD);
  * iommufd_mmio_restore - undo iommufd_mmio_revoke()
  * @mmio: the memory; it need not be revoked
  *
- * If there is no memory to map it, the next call tries again.
+ * If a map fails, the next call tries it again.
  * Context: as for iommufd_mmio_revoke().
  */
 void iommufd_mmio_restore(struct iommufd_mmio *mmio)
