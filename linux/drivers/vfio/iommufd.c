@@ -339,8 +339,8 @@ int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
  *
  * Context: group_lock is held.
  *
- * Return: 0, or an errno:
- *
+ * Return:
+ * * 0 - the iommufd is the container
  * * -EINVAL - the file is something else, or groups with and without an IOMMU
  *   are mixed
  * * -EPERM - the group has no IOMMU, and the caller no CAP_SYS_RAWIO

@@ -219,11 +219,12 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
  * @list: set to the pinned pages
  *
  * The pages stay pinned until iommufd_access_unpin() was called for them as
- * often. The owner must do that when ops->unpin() asks for it.
+ * often. The owner must do that when ops->unpin() asks for it. On error nothing
+ * is pinned.
  * Context: sleeps as long as page faults take.
  *
- * Return: 0, or an errno with nothing pinned:
- *
+ * Return:
+ * * 0 - all pages are pinned
  * * -EINVAL - @iova or @npages is invalid, the access can't pin, the area is
  *   being unmapped, or it is memory of a device
  * * -EOVERFLOW - the range wraps
@@ -640,10 +641,11 @@ static void end_change(struct iommufd_access *access, struct iommufd_ioas *ioas)
  * @ioas_id: id from the user
  * @out_ioas_id: user memory to write the id of the IOAS to, or NULL
  *
+ * On error nothing is changed.
  * Context: calls ops->unpin(); writes to user memory.
  *
- * Return: 0, or an errno with nothing changed:
- *
+ * Return:
+ * * 0 - the access is attached
  * * -ENOENT - no such IOAS
  * * -EADDRINUSE - the access can pin, and an area does not consist of whole
  *   pages

@@ -528,8 +528,8 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  *
  * Context: calls ops->unpin() of accesses, and waits for other UNMAPs.
  *
- * Return: 0, also if there is no area, or an errno:
- *
+ * Return:
+ * * 0 - all areas were removed, or there was none
  * * -ENOENT - the range cuts an area
  * * -EBUSY - a MAP is not done with an area
  * * -EDEADLOCK - an access does not unpin
@@ -661,9 +661,10 @@ static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area
  * @ioas: the IOAS
  * @at: first IOVA of the upper half
  *
- * Return: 0, also if no area contains both @at - 1 and @at, or an errno with
- * nothing changed:
+ * On error nothing is changed.
  *
+ * Return:
+ * * 0 - the area was split, or no area contains both @at - 1 and @at
  * * -EBUSY - the area is being mapped or unmapped
  * * -EINVAL - @at is not aligned, an access uses the area, or HWPTs may map it
  *   with large pages

@@ -195,14 +195,14 @@ out_put:
  * nobody else can use it.
  * Context: sleeps. The caller makes sure that @dev stays.
  *
- * Return: the bound device, or an ERR_PTR:
- *
- * * -EINVAL - DMA of the device can bypass the CPU caches
- * * -ENODEV - the device has no IOMMU group, or its IOMMU can't protect memory
- * * -EPERM - its interrupts are not isolated, or the DMA of the group has
- *   another owner or is used by a kernel driver
- * * -EBUSY - the group is attached to another domain
- * * -ENOMEM - no memory
+ * Return:
+ * * the bound device
+ * * ERR_PTR(-EINVAL) - DMA of the device can bypass the CPU caches
+ * * ERR_PTR(-ENODEV) - it has no IOMMU group, or its IOMMU can't protect memory
+ * * ERR_PTR(-EPERM) - its interrupts are not isolated, or the DMA of the group
+ *   has another owner or is used by a kernel driver
+ * * ERR_PTR(-EBUSY) - the group is attached to another domain
+ * * ERR_PTR(-ENOMEM) - no memory
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 				    struct device *dev, u32 *id)
@@ -613,14 +613,14 @@ static int attach_object(struct iommufd_device *idev,
  * too, DMA of the group stays blocked.
  * Context: sleeps; writes to user memory.
  *
- * Return: 0, or an errno:
- *
+ * Return:
+ * * 0 - the device is attached
  * * -ENOENT - no such id
  * * -EINVAL - the id is of another type, the group has another HWPT, or the
  *   HWPT does not suit the device
  * * -EADDRINUSE - an area is where the device can't have one
  * * -EFAULT - @out_pt_id can't be written, or memory can't be pinned
- * * -ENOMEM, -EINTR, or from the IOMMU driver
+ * * -ENOMEM, -EINTR, or an errno from the IOMMU driver
  */
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id)

@@ -304,12 +304,9 @@ static void release_hwpt(struct iommufd_object *obj)
  * The id is reserved, and the caller uses the HWPT. It must publish the HWPT
  * after iommufd_hwpt_settle() has succeeded, or else abort it.
  *
- * Return: the HWPT, or an ERR_PTR:
- *
- * * -ENOENT - the IOAS is being destroyed
- * * -ENOSPC - the user has made too many HWPTs for the device, or for the
- *   number of areas
- * * -ENOMEM - no memory
+ * Return: the HWPT, or an ERR_PTR: -ENOENT if the IOAS is being destroyed,
+ * -ENOSPC if the user has made too many HWPTs for the device or for the number
+ * of areas, or -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 const struct iommufd_unit *unit,
@@ -528,14 +525,15 @@ int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
  * @hwpt: the HWPT, which the caller uses; its limits are known
  *
  * If another group was attached, the limits can be narrower, also for an HWPT
- * that is filled. The first call fills the HWPT.
+ * that is filled. The first call fills the HWPT. On error the HWPT is as it
+ * was.
  *
- * Return: 0, or an errno with the HWPT as it was:
- *
+ * Return:
+ * * 0 - the limits apply, and the HWPT is filled
  * * -EADDRINUSE - an area is outside the limits or not aligned
  * * -EINVAL - the IOMMU has only pages larger than those of the CPU
  * * -EINTR - a fatal signal
- * * or from iommufd_pages_pin() or iommufd_hwpt_map()
+ * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map()
  */
 int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
 {

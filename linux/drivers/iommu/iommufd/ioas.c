@@ -390,8 +390,10 @@ static int set_rlimit_mode(struct iommufd_ctx *ctx, u64 mode)
  * @ioas: the IOAS
  * @huge: 0 or 1
  *
- * Return: 0, or an errno with nothing changed:
+ * On error nothing is changed.
  *
+ * Return:
+ * * 0 - the option is set
  * * -EINVAL - another value, or large pages are to end while the IOAS has both
  *   areas and HWPTs
  * * -EADDRINUSE - an area does not consist of whole pages

@@ -695,12 +695,13 @@ static void drop_need(struct iommufd_pages *pages,
  * @part: which of them, by index, or NULL for all; used until
  *        iommufd_pages_unpin()
  *
- * A process can pin the memory of another one, as long as that one lives.
+ * A process can pin the memory of another one, as long as that one lives. On
+ * error nothing is changed.
  * Context: takes @lock of the pages and mmap_lock, and sleeps as long as page
  * faults take.
  *
- * Return: 0, or an errno with nothing changed:
- *
+ * Return:
+ * * 0 - all of them are pinned
  * * -EFAULT - some of it can't be pinned
  * * -ENOMEM - RLIMIT_MEMLOCK is exceeded, or there is no memory or no huge page
  * * -EINTR - a fatal signal
