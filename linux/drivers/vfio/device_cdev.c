@@ -19,7 +19,7 @@
 
 /**
  * struct vfio_cdev - the cdev of a vfio device
- * @dev: the directory in sysfs
+ * @dev: the device in sysfs
  * @cdev: the cdev, which references @dev. An open file references @cdev, hence this
  *        structure, and nothing else until it binds
  * @lock: protects @device
@@ -41,7 +41,7 @@ static void vfio_cdev_release(struct device *dev)
 	kfree(container_of(dev, struct vfio_cdev, dev));
 }
 
-/* From here on BIND fails with -ENODEV */
+/* After this BIND fails with -ENODEV */
 static void cut_off(struct vfio_cdev *cdev)
 {
 	spin_lock(&cdev->lock);
@@ -114,7 +114,10 @@ int vfio_cdev_open(struct inode *inode, struct file *file)
 
 	cdev = container_of(inode->i_cdev, struct vfio_cdev, cdev);
 
-	/* An inode that is still in use leads here after the cdev was deleted */
+	/*
+	 * An inode that is still in use can be opened after the cdev was
+	 * deleted
+	 */
 	if (!READ_ONCE(cdev->device))
 		return -ENODEV;
 
@@ -224,7 +227,9 @@ static int open_device(struct vfio_device *device, struct kvm *kvm)
 	return ret;
 }
 
-/* Let others bind a device that the driver has closed, or could not open */
+/*
+ * After a close or a failed open: unbind the device, so that others can bind it
+ */
 static void release_device(struct vfio_device *device,
 			   struct vfio_iommufd_binding binding)
 {
@@ -285,8 +290,8 @@ static int copy_bind(struct vfio_device_bind_iommufd *bind, void __user *arg,
 }
 
 /*
- * The order of the checks is ABI. If open_device() fails, *taken is the binding, which
- * the caller has to undo without the lock.
+ * The order of the checks is ABI. If open_device() fails, *taken is set to the
+ * binding, and the caller undoes it without the lock.
  */
 static int bind_locked(struct vfio_device *device,
 		       const struct vfio_device_bind_iommufd *bind,
@@ -347,8 +352,8 @@ static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
 	}
 
 	/*
-	 * A page fault can take any time, and other users need the lock of the
-	 * set. The device is open, so nobody else can bind it.
+	 * A page fault can take any time, and other users need dev_set->lock.
+	 * The device is open, so nobody else can bind it.
 	 */
 	if (put_user(id, out_devid)) {
 		close_device(device);
@@ -360,12 +365,13 @@ static int bind_device(struct vfio_device_file *df, struct vfio_device *device,
 
 /**
  * vfio_cdev_bind - VFIO_DEVICE_BIND_IOMMUFD
- * @df: file of any kind
+ * @df: any device file
  * @arg: struct vfio_device_bind_iommufd
  *
- * Return: 0, -ENODEV if the device is being or was unregistered, or an errno with
- * everything undone, so that the caller can try again. Exception: a VF token that a
- * PF's driver has accepted stays in force, as in the group path.
+ * Return: 0, -ENODEV if the device is being unregistered or is gone, or an
+ * errno with everything undone, so that the caller can try again. Exception: a
+ * VF token that the driver of a PF has accepted stays in force, as in the group
+ * path.
  */
 int vfio_cdev_bind(struct vfio_device_file *df,
 		   struct vfio_device_bind_iommufd __user *arg)
@@ -393,7 +399,7 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 }
 
 /**
- * vfio_cdev_close - close the device of a file, if it was bound
+ * vfio_cdev_close - close the device of a file if it was bound
  * @df: file of the cdev that is being released
  */
 void vfio_cdev_close(struct vfio_device_file *df)
@@ -454,12 +460,12 @@ static int detach(struct vfio_device *device, void __user *arg)
 }
 
 /**
- * vfio_cdev_ioctl - ioctls that only files of the cdev have
+ * vfio_cdev_ioctl - handle the ioctls that only files of the cdev have
  * @df: file whose access is granted
  * @cmd: ioctl
  * @arg: its argument
  *
- * Return: -ENOIOCTLCMD if the ioctl is the driver's, else its result.
+ * Return: -ENOIOCTLCMD if the driver has to handle the ioctl, else its result.
  */
 int vfio_cdev_ioctl(struct vfio_device_file *df, unsigned int cmd,
 		    void __user *arg)

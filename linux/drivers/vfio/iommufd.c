@@ -2,11 +2,11 @@
 /*
  * The binding of a vfio device to an iommufd.
  *
- * A physical device is bound with iommufd_bind(). An emulated one gets an access,
- * through which its driver pins and copies memory. The binding lasts from the first
- * open to the last close. A device that was opened through its cdev is attached by
- * ATTACH_IOMMUFD_PT. A device that was opened through its group is attached, when
- * it is opened, to the IOAS that stands for the container.
+ * A physical device is bound with iommufd_bind(). An emulated device gets an
+ * access, through which its driver pins and copies memory. The binding lasts
+ * from the first open to the last close. If a device was opened through its
+ * cdev, it is attached by ATTACH_IOMMUFD_PT. If it was opened through its
+ * group, it is attached when it is opened, to the IOAS of the container.
  */
 #include <linux/capability.h>
 #include <linux/iommufd.h>
@@ -36,7 +36,7 @@ static void unpin(void *owner, unsigned long iova, unsigned long length)
 
 	if (!device->ops->dma_unmap)
 		return;
-	/* Drivers may rely on one call at a time, as type1 makes them */
+	/* Drivers may expect one call at a time, as from type1 */
 	mutex_lock(&vfio_device_private(device)->dma_unmap_lock);
 	device->ops->dma_unmap(device, iova, length);
 	mutex_unlock(&vfio_device_private(device)->dma_unmap_lock);
@@ -79,11 +79,11 @@ void vfio_iommufd_cleanup(struct vfio_device *device)
  * vfio_iommufd_bind - bind a device to an iommufd
  * @device: device that is not bound
  * @ctx: the iommufd
- * @id: the device's id in there
+ * @id: set to the id of the device in the iommufd
  *
- * Context: dev_set->lock is held, which protects the binding.
+ * Context: dev_set->lock is held. It protects the binding.
  *
- * Return: 0 or the errno of iommufd_bind() or iommufd_access_create().
+ * Return: 0, or the errno of iommufd_bind() or iommufd_access_create().
  */
 int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 		      u32 *id)
@@ -108,12 +108,12 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 }
 
 /**
- * vfio_iommufd_clear - clear what vfio_iommufd_bind() has set, and return it
+ * vfio_iommufd_clear - clear and return what vfio_iommufd_bind() has set
  * @device: device that its driver has closed, bound or not
  *
  * Context: dev_set->lock is held.
  *
- * Return: for vfio_iommufd_unbind().
+ * Return: the binding, for vfio_iommufd_unbind().
  */
 struct vfio_iommufd_binding vfio_iommufd_clear(struct vfio_device *device)
 {
@@ -131,8 +131,8 @@ struct vfio_iommufd_binding vfio_iommufd_clear(struct vfio_device *device)
  * vfio_iommufd_unbind - undo vfio_iommufd_bind()
  * @binding: what vfio_iommufd_clear() returned
  *
- * Context: waits for requests on the device, which can take as long as page faults
- * do. Must not be called with dev_set->lock held, since other users need it.
+ * Context: waits for requests on the device, which may wait for page faults.
+ * Must not be called with dev_set->lock held, since other users need it.
  */
 void vfio_iommufd_unbind(struct vfio_iommufd_binding binding)
 {
@@ -144,13 +144,13 @@ void vfio_iommufd_unbind(struct vfio_iommufd_binding binding)
 
 /**
  * vfio_iommufd_attach - attach a bound device, or move it
- * @device: bound device; the caller's file keeps it so
- * @pt_id: id of an IOAS, or for a physical device of a page table
- * @out_pt_id: where userspace wants the id of what is used, or NULL
+ * @device: bound device; the caller's file keeps it bound
+ * @pt_id: id of an IOAS, or, for a physical device, of an HWPT
+ * @out_pt_id: user memory to write the id of the HWPT or IOAS to, or NULL
  *
- * Context: may call the driver's dma_unmap.
+ * Context: may call dma_unmap() of the driver.
  *
- * Return: 0 or the errno of iommufd_attach() or iommufd_access_attach().
+ * Return: 0, or the errno of iommufd_attach() or iommufd_access_attach().
  */
 int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 			u32 __user *out_pt_id)
@@ -163,12 +163,12 @@ int vfio_iommufd_attach(struct vfio_device *device, u32 pt_id,
 
 /**
  * vfio_iommufd_detach - detach a bound device
- * @device: bound device; the caller's file keeps it so
+ * @device: bound device; the caller's file keeps it bound
  *
- * Context: may call the driver's dma_unmap.
+ * Context: may call dma_unmap() of the driver.
  *
- * Return: 0; -EINTR; or -EBUSY for an emulated device that another thread attaches
- * or detaches.
+ * Return: 0, -EINTR, or -EBUSY if another thread attaches or detaches an
+ * emulated device.
  */
 int vfio_iommufd_detach(struct vfio_device *device)
 {
@@ -178,13 +178,13 @@ int vfio_iommufd_detach(struct vfio_device *device)
 }
 
 /**
- * vfio_device_cdev_opened - was an open device opened by its node?
+ * vfio_device_cdev_opened - was an open device opened through its cdev?
  * @device: device that the caller has open
  *
- * A device that was opened by its group is bound only if an iommufd is the group's
- * container, and neither changes while the device is open.
+ * If a device was opened through its group, it is bound only if the container
+ * of the group is an iommufd. Neither changes while the device is open.
  *
- * Return: false if it was opened by its group.
+ * Return: false if it was opened through its group.
  */
 bool vfio_device_cdev_opened(struct vfio_device *device)
 {
@@ -193,14 +193,15 @@ bool vfio_device_cdev_opened(struct vfio_device *device)
 EXPORT_SYMBOL_GPL(vfio_device_cdev_opened);
 
 /**
- * vfio_iommufd_devid_of - what the user of a device has of another in its set
- * @device: device of the same set, open or not
- * @asker: physical device that was opened by its node
+ * vfio_iommufd_devid_of - get the id of a device for the user of another one
+ * @device: device of the same dev_set, open or not
+ * @asker: physical device that was opened through its cdev
  *
  * Context: dev_set->lock is held.
  *
- * Return: the id of @device in the iommufd of @asker; VFIO_PCI_DEVID_OWNED if it has
- * none, but others of its group do; else VFIO_PCI_DEVID_NOT_OWNED.
+ * Return: the id of @device in the iommufd of @asker. If it has none:
+ * VFIO_PCI_DEVID_OWNED if a device of its group is bound there, else
+ * VFIO_PCI_DEVID_NOT_OWNED.
  */
 int vfio_iommufd_devid_of(struct vfio_device *device, struct vfio_device *asker)
 {
@@ -221,8 +222,8 @@ EXPORT_SYMBOL_GPL(vfio_iommufd_devid_of);
  * vfio_device_enforces_coherency - does the IOMMU keep DMA of a device coherent?
  * @device: device, bound or not
  *
- * Return: false if DMA can bypass the CPU caches; also for an emulated device, since
- * its driver may let any hardware do DMA.
+ * Return: false if DMA can bypass the CPU caches. Also false for an emulated
+ * device, since its driver may let any hardware do DMA.
  */
 bool vfio_device_enforces_coherency(struct vfio_device *device)
 {
@@ -233,7 +234,8 @@ bool vfio_device_enforces_coherency(struct vfio_device *device)
  * vfio_group_enforces_coherency - does the IOMMU keep DMA of a group coherent?
  * @group: the group
  *
- * Return: true if it does for each registered device, and there is at least one.
+ * Return: true if the group has a registered device, and it does for each of
+ * them.
  */
 bool vfio_group_enforces_coherency(struct vfio_group *group)
 {
@@ -241,7 +243,7 @@ bool vfio_group_enforces_coherency(struct vfio_group *group)
 	bool ret;
 
 	mutex_lock(&group->device_lock);
-	/* A device that is being unregistered may still be open, but is not here */
+	/* A device that is being unregistered is not listed, but may be open */
 	ret = !list_empty(&group->device_list);
 	list_for_each_entry(device, &group->device_list, group_next)
 		ret = ret && vfio_device_enforces_coherency(device);
@@ -251,10 +253,10 @@ bool vfio_group_enforces_coherency(struct vfio_group *group)
 
 /**
  * vfio_iommufd_stop - stop the access of an emulated device
- * @device: device about to be closed for the last time
+ * @device: device that is about to be closed for the last time
  *
- * From here on its driver can pin nothing and is not asked to unpin. Pinned pages
- * stay until the driver has closed the device, which may use them until then.
+ * After this its driver can't pin and is not asked to unpin. Pinned pages stay
+ * until the driver has closed the device, since it may use them until then.
  */
 void vfio_iommufd_stop(struct vfio_device *device)
 {
@@ -270,14 +272,14 @@ static bool can_be_mapped(dma_addr_t iova)
 
 /**
  * vfio_iommufd_pin - vfio_pin_pages() for a device that is bound
- * @device: open device that has an access
- * @iova: first IOVA, in any place of a page
- * @npages: pages
+ * @device: open device with an access
+ * @iova: first IOVA, anywhere in a page
+ * @npages: number of pages
  * @prot: IOMMU_READ, IOMMU_WRITE
- * @pages: the pages found
+ * @pages: set to the pinned pages
  *
- * Return: @npages, or the errno of iommufd_access_pin(); -EINVAL also for a driver
- * that could not be asked to unpin.
+ * Return: @npages, or the errno of iommufd_access_pin(). -EINVAL also if the
+ * driver can't be asked to unpin.
  */
 int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 		     int prot, struct page **pages)
@@ -300,9 +302,9 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 
 /**
  * vfio_iommufd_unpin - vfio_unpin_pages() for a device that is bound
- * @device: open device that has an access
- * @iova: first IOVA, in any place of a page
- * @npages: pages
+ * @device: open device with an access
+ * @iova: first IOVA, anywhere in a page
+ * @npages: number of pages
  */
 void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
 {
@@ -313,13 +315,13 @@ void vfio_iommufd_unpin(struct vfio_device *device, dma_addr_t iova, int npages)
 
 /**
  * vfio_iommufd_rw - vfio_dma_rw() for a device that is bound
- * @device: open device that has an access
+ * @device: open device with an access
  * @iova: first IOVA
- * @data: the kernel's memory
- * @length: bytes
- * @write: from there to the user's
+ * @data: buffer to read to or write from
+ * @length: number of bytes
+ * @write: write to the IOVA; otherwise read
  *
- * Return: 0 or the errno of iommufd_access_rw().
+ * Return: 0, or the errno of iommufd_access_rw().
  */
 int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
 		    size_t length, bool write)
@@ -331,14 +333,18 @@ int vfio_iommufd_rw(struct vfio_device *device, dma_addr_t iova, void *data,
 }
 
 /**
- * vfio_group_set_iommufd - give a group an iommufd as its container
+ * vfio_group_set_iommufd - make an iommufd the container of a group
  * @group: group without a container
- * @file: file of any kind
+ * @file: any file
  *
  * Context: group_lock is held.
  *
- * Return: 0, -EINVAL another kind of file, or groups with and without an IOMMU
- * don't mix; -EPERM, -ENOMEM.
+ * Return:
+ * * 0 - the iommufd is the container
+ * * -EINVAL - the file is something else, or groups with and without an IOMMU
+ *   are mixed
+ * * -EPERM - the group has no IOMMU, and the caller no CAP_SYS_RAWIO
+ * * -ENOMEM - no memory
  */
 int vfio_group_set_iommufd(struct vfio_group *group, struct file *file)
 {
@@ -366,7 +372,7 @@ int vfio_group_set_iommufd(struct vfio_group *group, struct file *file)
 
 /**
  * vfio_group_unset_iommufd - undo vfio_group_set_iommufd()
- * @group: group none of whose devices is open
+ * @group: the group; none of its devices is open
  *
  * Context: group_lock is held.
  */
@@ -381,13 +387,13 @@ void vfio_group_unset_iommufd(struct vfio_group *group)
 }
 
 /**
- * vfio_group_bind_device - bind a device that is opened by its group
+ * vfio_group_bind_device - bind a device that is opened through its group
  * @device: device that is opened for the first time
  *
  * Context: dev_set->lock and group_lock are held.
  *
- * Return: 0, or the errno of vfio_iommufd_bind(). Nothing happens if the group has
- * a container of VFIO, or no IOMMU.
+ * Return: 0, or the errno of vfio_iommufd_bind(). Nothing is done if the group
+ * has a VFIO container or no IOMMU.
  */
 int vfio_group_bind_device(struct vfio_device *device)
 {
@@ -400,15 +406,15 @@ int vfio_group_bind_device(struct vfio_device *device)
 }
 
 /**
- * vfio_group_attach_device - attach a device that is opened by its group
+ * vfio_group_attach_device - attach a device that is opened through its group
  * @device: device that the caller has opened
  *
- * If several processes open it at the same time, each waits until it is attached,
- * and tries itself if the attach before has failed.
+ * If several processes open the device at the same time, each waits until it is
+ * attached. If the attach of one fails, the next one tries.
  * Context: sleeps as long as page faults take, so no other lock is held.
  *
- * Return: 0, -ENODEV the iommufd has no IOAS for a container any more, -EINTR, or the
- * errno of vfio_iommufd_attach().
+ * Return: 0, -ENODEV if the iommufd has no IOAS for a container any more,
+ * -EINTR, or the errno of vfio_iommufd_attach().
  */
 int vfio_group_attach_device(struct vfio_device *device)
 {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The virtual machine that a device works for.
+ * The VM that a device is assigned to.
  *
- * KVM names it on a group or on a file of a device, under locks of its own, and
- * takes the name back before the machine goes. A device that is opened takes a
- * reference that its driver can rely on until the device is closed. VFIO does not
- * depend on KVM's module, which is there as long as there is a machine.
+ * KVM sets the VM of a group or of a device file with its own locks held, and
+ * clears it before the VM is destroyed. When a device is opened, VFIO takes a
+ * reference to the VM, which the driver can rely on until the device is closed.
+ * VFIO does not depend on the KVM module, which is loaded as long as there is a
+ * VM.
  */
 #include <linux/kvm_host.h>
 #include <linux/module.h>
@@ -14,15 +15,15 @@
 #include "vfio.h"
 
 /*
- * Protects the pointers in all groups and files. KVM holds locks of its own when it
- * takes this one, so nothing is locked inside
+ * Protects the pointers in all groups and files. KVM takes this lock with its
+ * own locks held, so no lock is taken under it.
  */
 static DEFINE_SPINLOCK(vm_lock);
 
 /**
- * vfio_vm_set - say which virtual machine there is
- * @where: of a group or of a file
- * @kvm: the machine, which exists until it is replaced here; or NULL
+ * vfio_vm_set - set the VM of a group or of a device file
+ * @where: pointer in the group or the file
+ * @kvm: the VM, which exists until it is replaced here; or NULL
  */
 void vfio_vm_set(struct kvm **where, struct kvm *kvm)
 {
@@ -32,11 +33,11 @@ void vfio_vm_set(struct kvm **where, struct kvm *kvm)
 }
 
 /**
- * vfio_vm_get - take a reference to the virtual machine
- * @where: of a group or of a file
+ * vfio_vm_get - take a reference to the VM
+ * @where: pointer in a group or a file
  *
- * Return: the machine, for vfio_vm_put(), or NULL if there is none, or none any
- * more.
+ * Return: the VM, for vfio_vm_put(), or NULL if there is none or it is being
+ * destroyed.
  */
 struct kvm *vfio_vm_get(struct kvm **where)
 {
@@ -55,17 +56,17 @@ struct kvm *vfio_vm_get(struct kvm **where)
 		kvm = NULL;
 	spin_unlock(&vm_lock);
 
-	/* With the reference to the machine stays one to the module */
+	/* Keep the module referenced as long as the VM */
 	if (!kvm)
 		symbol_put(kvm_get_kvm_safe);
 	return kvm;
 }
 
 /**
- * vfio_vm_put - let a virtual machine go
- * @kvm: what vfio_vm_get() gave
+ * vfio_vm_put - drop a reference to a VM
+ * @kvm: what vfio_vm_get() has returned
  *
- * Context: the machine can end here, so no lock is held.
+ * Context: no lock may be held, since this may destroy the VM.
  */
 void vfio_vm_put(struct kvm *kvm)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What iommufd offers to the kernel code that drives devices for userspace.
+ * The interface of iommufd to kernel code that drives devices for userspace.
  *
- * A driver turns the file that the user gave it into a context. Whose device does
- * DMA of its own, through the IOMMU, binds it to the context, and then attaches
- * and detaches it as the user asks. Who emulates a device makes an access, and
- * reaches the user's memory through that.
+ * A driver gets a context from a file or an fd of the user. If a device does
+ * DMA through an IOMMU, its driver binds it to the context, and attaches and
+ * detaches it as the user asks. If a device is emulated, its driver makes an
+ * access, and reads and writes the memory of the user through it.
  */
 #ifndef _LINUX_IOMMUFD_H
 #define _LINUX_IOMMUFD_H
@@ -39,14 +39,14 @@ bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev);
 bool iommufd_enforces_coherency(struct device *dev);
 
 /**
- * struct iommufd_access_ops - what the owner of an access does
- * @unpin: the pages from @iova on, every one of which was pinned when it was
- *         looked for, are wanted back. The owner stops using them and unpins them
- *         before it returns. No lock of iommufd is held that pinning or unpinning
- *         takes, so the owner can hold its own lock here and around both; but not
- *         around attaching, detaching and stopping the access, which call this or
- *         wait for it. Not called any more once the access is stopped. NULL if the
- *         owner never pins
+ * struct iommufd_access_ops - callbacks of the owner of an access
+ * @unpin: asks for pages from @iova on, all of which were pinned when they were
+ *         found. The owner stops using them and unpins them before it returns.
+ *         No lock of iommufd is held that pinning or unpinning takes. So the
+ *         owner can hold a lock of its own here and around both, but not to
+ *         attach, detach or stop the access, which call this or wait for it.
+ *         Not called any more once the access is stopped. NULL if the owner
+ *         never pins
  */
 struct iommufd_access_ops {
 	void (*unpin)(void *owner, unsigned long iova, unsigned long length);
@@ -54,9 +54,10 @@ struct iommufd_access_ops {
 
 /**
  * enum iommufd_access_flags - how an access reaches memory
- * @IOMMUFD_ACCESS_WRITE: to write it; else to read it
- * @IOMMUFD_ACCESS_READ: with the other: to read it too
- * @IOMMUFD_ACCESS_PINNED: iommufd_access_rw() only, for tests: always by pinning
+ * @IOMMUFD_ACCESS_WRITE: write; without it, read
+ * @IOMMUFD_ACCESS_READ: with IOMMUFD_ACCESS_WRITE: read, too
+ * @IOMMUFD_ACCESS_PINNED: iommufd_access_rw() only, for tests: always copy by
+ *                         pinning
  */
 enum iommufd_access_flags {
 	IOMMUFD_ACCESS_WRITE = BIT(0),
@@ -85,10 +86,11 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
  * struct iommufd_mmio_finder - callbacks that find memory of devices
  * @of_vma: return the memory that @vma maps, linearly from the PFN vm_pgoff on;
  *          mmap_lock is held for read
- * @of_file: return the memory behind a dma-buf, and its physical address and length
+ * @of_file: return the memory behind a dma-buf, and set its physical address
+ *           and length
  *
- * Both return the memory with a reference, NULL if it is not the driver's, or an
- * ERR_PTR: -ENOMEM, or -EOPNOTSUPP for a dma-buf of several ranges.
+ * Both return the memory with a reference, NULL if it is not the driver's, or
+ * an ERR_PTR: -ENOMEM, or -EOPNOTSUPP for a dma-buf with several ranges.
  */
 struct iommufd_mmio_finder {
 	struct iommufd_mmio *(*of_vma)(struct vm_area_struct *vma);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A mediated device for tests, which pins and copies the memory that is mapped for
- * it as a program tells it to, see mdpin.h. It also does what a driver should not:
- * ignore that memory is unmapped, or forget what it has pinned.
+ * A mediated device for tests. It pins and copies memory as a program tells it
+ * to, see mdpin.h. It can also do what a driver must not do: ignore
+ * dma_unmap(), or forget what it has pinned.
  *
- * Three types of it:
+ * Types:
  *
- *	mdpin-hearing	unpins memory that is unmapped, with a mutex held that is held
- *			around pinning too
- *	mdpin-deaf	has not asked to be told
- *	mdpin-bare	is registered as a physical device, which has no business to
- *			pin; without an IOMMU, so it needs enable_unsafe_noiommu_mode
+ *	mdpin-hearing	unpins in dma_unmap(), with a mutex held that is held around
+ *			pinning too
+ *	mdpin-deaf	has no dma_unmap()
+ *	mdpin-bare	is registered as a physical device, which must not pin; it has
+ *			no IOMMU, so it needs enable_unsafe_noiommu_mode
  *
- * It is a PCI device without interrupts, which QEMU can give to a guest. It can be
- * migrated: its data is saved and restored.
+ * It is a PCI device without interrupts, which QEMU can assign to a guest. It
+ * can be migrated: its data is saved and restored.
  */
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
@@ -42,16 +42,16 @@ static unsigned int fail_open;
 module_param(fail_open, uint, 0644);
 MODULE_PARM_DESC(fail_open, "An errno with which no device can be opened, or 0");
 
-/* Where the configuration space is in the device's file, behind the BAR */
+/* Offset of the configuration space in the device file, after the BAR */
 #define CONFIG_OFFSET MDPIN_BAR_SIZE
 
-/* One for each time that a page is pinned */
+/* A pin; a page that is pinned several times has several */
 struct mdpin_pin {
 	unsigned long index;
 	struct page *page;
 };
 
-/* What is transferred when the device migrates */
+/* Data that is transferred when the device migrates */
 struct mdpin_image {
 	__le32 magic;
 	u8 data[MDPIN_DATA_SIZE];
@@ -60,12 +60,13 @@ struct mdpin_image {
 #define MDPIN_MAGIC 0x6e69706d
 
 /*
- * struct mdpin_transfer - behind a file that userspace reads or writes the image by
+ * struct mdpin_transfer - a file through which userspace reads or writes the
+ * image
  * @ended: the device has left the state that the file is for
- * @done: bytes that went through
+ * @done: number of bytes transferred
  */
 struct mdpin_transfer {
-	/* Protects what is below */
+	/* Protects the members below */
 	struct mutex lock;
 	bool ended;
 	loff_t done;
@@ -73,8 +74,8 @@ struct mdpin_transfer {
 };
 
 /*
- * @cmd: what has been written of one that is written in parts
- * @found: what is being pinned
+ * @cmd: what was written so far of a command in parts
+ * @found: pages that are being pinned
  */
 struct mdpin {
 	struct vfio_device vdev;
@@ -84,12 +85,12 @@ struct mdpin {
 	struct mdpin_cmd cmd;
 	unsigned int sleep;
 
-	/* Held to read while a command is executed. Protects the state and its file */
+	/* Held for read while a command is executed. Protects the two below */
 	struct rw_semaphore migration_lock;
 	enum vfio_device_mig_state migration_state;
 	struct file *transfer;
 
-	/* Held around pinning. Protects what is below */
+	/* Held around pinning. Protects the members below */
 	struct mutex lock;
 	unsigned int ignore;
 	struct mdpin_state state;
@@ -131,7 +132,7 @@ static void forget_pin(struct mdpin *mdpin, struct mdpin_pin *pin)
 	*pin = mdpin->pins[--mdpin->state.pins];
 }
 
-/* Unpin what is pinned in a range, as often as it is */
+/* Drop all pins in a range */
 static void unpin_range(struct mdpin *mdpin, u64 iova, u64 last)
 {
 	struct mdpin_pin *pin;
@@ -163,7 +164,7 @@ static int do_pin(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 	return ret < 0 ? ret : 0;
 }
 
-/* Here VFIO is told of pages that are not pinned as well */
+/* Unlike unpin_range(), pass also pages that are not pinned to VFIO */
 static int do_unpin(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 {
 	unsigned long index = cmd->iova >> PAGE_SHIFT;
@@ -268,7 +269,7 @@ static int do_cmd_if_running(struct mdpin *mdpin, const struct mdpin_cmd *cmd)
 	return ret;
 }
 
-/* A guest can't write all of a command at once */
+/* A guest can only write a command in parts */
 static int write_cmd(struct mdpin *mdpin, const char __user *buf, size_t offset,
 		     size_t count)
 {
@@ -282,7 +283,7 @@ static int write_cmd(struct mdpin *mdpin, const char __user *buf, size_t offset,
 	return 0;
 }
 
-/* All but the command register can only be read */
+/* Only the command register can be written */
 static int write_config(struct mdpin *mdpin, const char __user *buf,
 			size_t offset, size_t count)
 {
@@ -395,7 +396,7 @@ static long get_irq_info(void __user *arg)
 
 	if (copy_from_user(&info, arg, minsz))
 		return -EFAULT;
-	/* None is for errors, as on a bus that can't tell them */
+	/* No error interrupt: the bus can't report errors */
 	if (info.argsz < minsz || info.index >= VFIO_PCI_ERR_IRQ_INDEX)
 		return -EINVAL;
 	info.flags = 0;
@@ -447,7 +448,7 @@ static const struct file_operations transfer_fops = {
 	.llseek = no_llseek,
 };
 
-/* Both the device and userspace have the file. @flags: O_RDONLY to save */
+/* The file is for userspace; the device has a reference. O_RDONLY: save */
 static struct file *begin_transfer(struct mdpin *mdpin, int flags)
 {
 	struct mdpin_transfer *transfer;
@@ -472,7 +473,7 @@ static struct file *begin_transfer(struct mdpin *mdpin, int flags)
 	return filp;
 }
 
-/* What was written becomes the device's data, with @load */
+/* With @load, what was written becomes the data of the device */
 static int end_transfer(struct mdpin *mdpin, bool load)
 {
 	struct mdpin_transfer *transfer = mdpin->transfer->private_data;
@@ -494,7 +495,7 @@ static int end_transfer(struct mdpin *mdpin, bool load)
 	return ret;
 }
 
-/* One arc, to a state that vfio_mig_get_next_state() has told */
+/* Take one arc, to a state from vfio_mig_get_next_state() */
 static struct file *enter_state(struct mdpin *mdpin,
 				enum vfio_device_mig_state next)
 {
@@ -527,7 +528,9 @@ static struct file *mdpin_set_state(struct vfio_device *vdev,
 	int ret;
 
 	down_write(&mdpin->migration_lock);
-	/* Only a reset leads out of it, and the function below does not take it */
+	/*
+	 * vfio_mig_get_next_state() warns of this state; only a reset ends it
+	 */
 	if (mdpin->migration_state == VFIO_DEVICE_STATE_ERROR)
 		filp = ERR_PTR(-EINVAL);
 	while (!IS_ERR(filp) && mdpin->migration_state != new_state) {
@@ -592,7 +595,7 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
 
-	/* Drivers have nothing to look for it in before and after */
+	/* VFIO must not call this unless the device is open */
 	WARN_ON(!READ_ONCE(mdpin->open));
 	if (READ_ONCE(mdpin->sleep))
 		msleep(mdpin->sleep);
@@ -723,7 +726,7 @@ static struct mdev_driver mdpin_driver = {
 	.remove = mdpin_remove,
 };
 
-/* The name of the class begins that of the types */
+/* The names of the types begin with the name of the class */
 static struct class *mdpin_class;
 static struct device *mdpin_dev;
 static struct mdev_parent mdpin_parent;

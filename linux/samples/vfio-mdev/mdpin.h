@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What a program does with the device of mdpin.c, a PCI device with one BAR: a write
- * to the end of the struct mdpin_cmd at MDPIN_CMD executes it, and fails as it does;
- * with EBUSY while the device does not run. A write of all of it can be made by many
- * threads, writes of its parts, which are what a guest can do, by one.
+ * The interface of the device of mdpin.c, a PCI device with one BAR.
  *
- * The device can be migrated, by the states of VFIO_MIGRATION_STOP_COPY. What goes
- * with it is the data.
+ * A program writes a struct mdpin_cmd at MDPIN_CMD. The write of its end
+ * executes the command, and fails with the error of the command, or with EBUSY
+ * while the device is not running. Several threads can write whole commands at
+ * the same time. Commands in parts, as a guest writes them, must come from one
+ * thread.
+ *
+ * The device can be migrated, with the states of VFIO_MIGRATION_STOP_COPY. Its
+ * data is transferred.
  */
 #ifndef _MDPIN_H
 #define _MDPIN_H
@@ -15,16 +18,16 @@
 
 #define MDPIN_DATA_SIZE 4096
 
-/* Who it is on a PCI bus: a number that QEMU has not given to a device of its own */
+/* PCI ids that no device of QEMU has */
 #define MDPIN_VENDOR_ID 0x1234
 #define MDPIN_DEVICE_ID 0x6d70
 
 /**
- * enum mdpin_offset - what is where in the BAR
- * @MDPIN_DATA: MDPIN_DATA_SIZE bytes, from or to which a command copies
- * @MDPIN_STATE: a struct mdpin_state, to be read whole
- * @MDPIN_CMD: where a struct mdpin_cmd is written to
- * @MDPIN_BAR_SIZE: the end
+ * enum mdpin_offset - layout of the BAR
+ * @MDPIN_DATA: MDPIN_DATA_SIZE bytes that commands copy from or to
+ * @MDPIN_STATE: a struct mdpin_state, which must be read whole
+ * @MDPIN_CMD: a struct mdpin_cmd, which can only be written
+ * @MDPIN_BAR_SIZE: size of the BAR
  */
 enum mdpin_offset {
 	MDPIN_DATA = 0,
@@ -34,17 +37,18 @@ enum mdpin_offset {
 };
 
 /**
- * enum mdpin_op - what to do
- * @MDPIN_PIN: vfio_pin_pages(), @count pages from @iova on; to write to them, if
+ * enum mdpin_op - commands
+ * @MDPIN_PIN: vfio_pin_pages(), @count pages from @iova on; for writing if
  *             MDPIN_FLAG_WRITE is set
  * @MDPIN_UNPIN: vfio_unpin_pages(), @count pages from @iova on, pinned or not
- * @MDPIN_FORGET: never unpin @count pages from @iova on, which are pinned
+ * @MDPIN_FORGET: forget @count pages from @iova on, which are pinned; never
+ *                unpin them
  * @MDPIN_READ: vfio_dma_rw(), @count bytes from @iova on to the data
- * @MDPIN_WRITE: the same from the data
- * @MDPIN_LOAD: read the data from a page that is pinned, with no help of VFIO
- * @MDPIN_STORE: the same to the page
- * @MDPIN_IGNORE: do nothing in the next @count notices
- * @MDPIN_SLEEP: sleep @count milliseconds in each notice, before anything else
+ * @MDPIN_WRITE: vfio_dma_rw(), @count bytes of the data to @iova on
+ * @MDPIN_LOAD: copy @count bytes from a pinned page to the data, without VFIO
+ * @MDPIN_STORE: copy @count bytes of the data to a pinned page, without VFIO
+ * @MDPIN_IGNORE: do nothing in the next @count calls of dma_unmap()
+ * @MDPIN_SLEEP: sleep @count milliseconds at the start of each dma_unmap()
  */
 enum mdpin_op {
 	MDPIN_PIN,
@@ -59,9 +63,9 @@ enum mdpin_op {
 };
 
 /**
- * enum mdpin_flags - how to do it
+ * enum mdpin_flags - how to execute a command
  * @MDPIN_FLAG_WRITE: see MDPIN_PIN
- * @MDPIN_FLAG_WORKER: in a thread of the kernel, which has no memory of its own
+ * @MDPIN_FLAG_WORKER: in a kernel thread, which has no mm
  */
 enum mdpin_flags {
 	MDPIN_FLAG_WRITE = 1 << 0,
@@ -77,13 +81,13 @@ struct mdpin_cmd {
 };
 
 /**
- * struct mdpin_state - since the device was opened
- * @notices: how often it was told that memory is unmapped
- * @iova: first byte of what the last notice was about
- * @length: its bytes
- * @pins: what is pinned now; a page that is pinned twice counts twice
- * @kvm: 1 if there was a virtual machine when it was opened, or 0
- * @ever: notices since the device was made
+ * struct mdpin_state - state of the device since it was opened
+ * @notices: number of calls of dma_unmap()
+ * @iova: first byte of the range in the last call
+ * @length: size of that range in bytes
+ * @pins: number of pins; a page that is pinned twice counts twice
+ * @kvm: 1 if the device had a VM when it was opened, else 0
+ * @ever: number of calls of dma_unmap() since the device was made
  */
 struct mdpin_state {
 	__u64 notices;

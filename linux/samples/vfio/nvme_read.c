@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Read an NVMe disk from userspace, through the node of its VFIO device.
+ * Read an NVMe disk from userspace, through the cdev of its VFIO device.
  *
  *	nvme_read 0000:01:00.0			say what it is
  *	nvme_read 0000:01:00.0 BLOCK COUNT	and write these blocks to stdout
  *
- * The device has to be bound to vfio-pci, and the caller has to be allowed to open
- * its node and /dev/iommu; nothing else is needed. All memory that the disk sees is
- * one buffer, and one command is under way at a time: this is to show the way, not
- * to be fast.
+ * The device must be bound to vfio-pci, and the caller must be allowed to open
+ * its cdev and /dev/iommu; nothing else is needed. The disk reaches only one
+ * buffer, and runs one command at a time: this is an example, not a fast
+ * driver.
  */
 #include <dirent.h>
 #include <endian.h>
@@ -44,7 +44,7 @@
 #define PAGE		4096UL
 #define ENTRIES		16	/* of a queue */
 
-/* What is where in the buffer, in pages */
+/* Layout of the buffer, in pages */
 enum { ADMIN_SQ, ADMIN_CQ, IO_SQ, IO_CQ, DATA, PAGES };
 
 struct command {
@@ -65,7 +65,7 @@ struct completion {
 static struct queue {
 	struct command *sq;
 	struct completion *cq;
-	unsigned int doorbells;	/* the first's; that of the second follows */
+	unsigned int doorbells;	/* doorbell of sq; that of cq follows */
 	unsigned int tail, head, phase;
 } admin, io;
 
@@ -77,7 +77,7 @@ static __u32 read32(unsigned int reg)
 	return le32toh(__atomic_load_n((__u32 *)(regs + reg), __ATOMIC_ACQUIRE));
 }
 
-/* The device sees what was written to memory before it hears of it */
+/* What was written to memory is visible to the device before the register */
 static void write32(unsigned int reg, __u32 value)
 {
 	__sync_synchronize();
@@ -85,7 +85,7 @@ static void write32(unsigned int reg, __u32 value)
 			 __ATOMIC_RELEASE);
 }
 
-/* /sys/bus/pci/devices/BDF/vfio-dev/vfioX names the node */
+/* The cdev is named in /sys/bus/pci/devices/BDF/vfio-dev/ */
 static int open_node(const char *bdf)
 {
 	char path[300];
@@ -110,7 +110,7 @@ static int open_node(const char *bdf)
 	return fd;
 }
 
-/* Take the device, and let its DMA reach the buffer and nothing else */
+/* Bind the device, and let its DMA reach only the buffer */
 static void set_up_dma(int device)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
@@ -145,7 +145,7 @@ static void set_up_dma(int device)
 	iova = map.iova; /* The kernel has chosen it */
 }
 
-/* Let the device do DMA, and map its registers */
+/* Enable DMA of the device, and map its registers */
 static void set_up_registers(int device)
 {
 	struct vfio_region_info config = {
@@ -171,7 +171,7 @@ static void set_up_registers(int device)
 		err(1, "the registers can't be mapped");
 }
 
-/* Give the disk a moment, but not for ever */
+/* Wait for a millisecond, but for 30 seconds at most in all */
 static void nap(unsigned int *naps)
 {
 	if ((*naps)++ == 30000)
@@ -202,7 +202,9 @@ static void init_queue(struct queue *queue, unsigned int nr, unsigned int page)
 	queue->phase = 1;
 }
 
-/* Run one command, whose data is in page DATA of the buffer if not elsewhere */
+/*
+ * Run one command; if it has no address for data, use page DATA of the buffer
+ */
 static void run(struct queue *queue, struct command command)
 {
 	struct completion *done = &queue->cq[queue->head];
@@ -294,5 +296,5 @@ int main(int argc, char **argv)
 		});
 		fwrite(buffer + DATA * PAGE, size, 1, stdout);
 	}
-	return fflush(stdout) || ferror(stdout); /* And the device is free */
+	return fflush(stdout) || ferror(stdout); /* Exit closes the device */
 }

@@ -2,9 +2,10 @@
 /*
  * lsvfio - list VFIO devices, and say who can use them, and who holds them
  *
- * All is read from sysfs and proc, and found by opening nodes, which takes nothing
- * from anybody: a device is used only when its node is bound to /dev/iommu. Only
- * --try opens nodes of groups, which are for one program at a time.
+ * Everything is read from sysfs and proc, or found by opening device nodes.
+ * That does not disturb other users: an open cdev does not claim its device
+ * until it is bound. Only --try opens nodes of groups, each of which only one
+ * program can have open.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,7 +31,9 @@
 #define GROUP_CLASS "/sys/class/vfio"
 #define IOMMU "/dev/iommu"
 
-/* PROC_PID_INIT_INO of the kernel: what is seen from there is seen whole */
+/*
+ * PROC_PID_INIT_INO of the kernel: in this namespace all processes are visible
+ */
 #define INIT_PID_NS "pid:[4026531836]"
 
 enum column { DEVICE, DRIVER, NODE, NUMBER, GROUP, SHARED, USABLE, COLUMNS };
@@ -40,8 +43,9 @@ static const char *const titles[COLUMNS] = {
 };
 
 /*
- * What a process has of a device. The last two do not tell of which device, so they
- * count only for a device that is held while no process has one of the first.
+ * What a process has of a device. The last two don't say of which device. So
+ * they count only for a device that is held, if no process has one of the first
+ * three.
  */
 enum {
 	HAS_NODE	= 1 << 0, /* its node is open */
@@ -62,7 +66,7 @@ static const char *const ways[WAYS] = {
 /*
  * struct process - a process that has something of VFIO
  * @unsure: HAS_DEVICE, HAS_VM
- * @has: for each device, in the order in which they were read, what is SURE
+ * @has: flags in SURE for each device, in the order in which devices were read
  * @pinned, @locked: bytes; @limit: of what it can lock, or UNLIMITED
  */
 struct process {
@@ -80,7 +84,7 @@ struct process {
 
 static struct process *processes;
 static int nr_processes;
-/* There may be processes that have files and that we can't look into */
+/* True if some processes can't be examined */
 static bool is_blind;
 
 enum held { UNKNOWN, FREE, HELD };
@@ -133,7 +137,7 @@ static __printf(1, 2) char *print(const char *fmt, ...)
 	return s;
 }
 
-/* The last part of where a link leads, or NULL */
+/* The last component of the target of a link, or NULL */
 static char *read_name(const char *dir, const char *link)
 {
 	char *path = print("%s/%s", dir, link), target[PATH_MAX];
@@ -256,7 +260,7 @@ static void read_group(struct vdev *v, const char *group)
 	free(dir);
 }
 
-/* What follows @name at the beginning of a line, or NULL */
+/* The rest of the line that begins with @name, or NULL */
 static char *read_field(const char *dir, const char *file, const char *name)
 {
 	char *path = print("%s/%s", dir, file), *line = NULL, *ret = NULL;
@@ -286,8 +290,8 @@ static unsigned long long read_number(const char *dir, const char *file,
 }
 
 /*
- * The number of the device node that a path leads to, 0 if it is none, or -1 with
- * errno. A file system that does not answer is not waited for.
+ * Get the number of a device node, or 0 if the path is something else. Returns
+ * -1 with errno on error. Does not wait for a file system that does not answer.
  */
 static int read_rdev(int dir, const char *path, dev_t *rdev, struct statx *st)
 {
@@ -299,7 +303,7 @@ static int read_rdev(int dir, const char *path, dev_t *rdev, struct statx *st)
 	return 0;
 }
 
-/* Other errors are of processes that have ended, and of files that are no nodes */
+/* Other errors: the process has ended, or the file is not a device node */
 static void note_blindness(void)
 {
 	if (errno == EACCES || errno == EPERM)
@@ -382,9 +386,10 @@ static void look_at_files(struct process *p, const char *dir,
 }
 
 /*
- * Get the number of the node that a line of maps is a mapping of. The name in the line
- * may be of another mount namespace, and the inode is that of one node of several, so
- * ask map_files. Without the capability for it use the name, if it leads to that inode.
+ * Get the number of the device node that a line of maps is for. The name in the
+ * line may be of another mount namespace, and a device can have several nodes,
+ * so ask map_files. Without the capability for that use the name, if it leads
+ * to the inode in the line.
  */
 static int mapped_rdev(const char *dir, const char *line, dev_t *rdev)
 {
@@ -436,7 +441,7 @@ static bool look_at_mappings(struct process *p, const char *dir,
 		char *mode = strchr(line, ' ');
 
 		found = true;
-		/* Registers can't be mapped but MAP_SHARED */
+		/* Regions can be mapped only with MAP_SHARED */
 		if (!mode || mode[4] != 's')
 			continue;
 		if (strstr(line, " anon_inode:[vfio-device]\n"))
@@ -514,7 +519,7 @@ static void look_at_processes(struct vdev *const *list, int n)
 	struct dirent **names;
 	int i, nr = scandir("/proc", &names, NULL, versionsort);
 
-	/* Those of other namespaces, or hidden by the mount option of proc */
+	/* Not seen: processes outside the namespace, or hidden by hidepid */
 	is_blind = nr < 0 || (ns && strcmp(ns, INIT_PID_NS)) ||
 		   !exists("/proc", "1");
 	free(ns);
@@ -560,8 +565,9 @@ static dev_t read_dev(const char *dir)
 }
 
 /*
- * Is a device open? While it is, the module of its driver has a reference, and vfio-pci
- * has the device enabled. The driver before vfio-pci may have left it enabled.
+ * Find out whether a device is open. While it is, the module of its driver has
+ * a reference, and vfio-pci has enabled the device. The driver before vfio-pci
+ * may have left it enabled.
  */
 static enum held read_held(const char *dir)
 {
@@ -578,7 +584,7 @@ static enum held read_held(const char *dir)
 	return ret;
 }
 
-/* The group's node can be opened once at a time, and not while a device is bound */
+/* A group can be opened only once, and not while one of its devices is bound */
 static void try_group(struct vdev *v, const char *group)
 {
 	char *path = print("/dev/vfio/%s", group);
@@ -619,7 +625,7 @@ static struct vdev *read_device(const char *name, bool try)
 	struct vdev *v = calloc(1, sizeof(*v));
 	char *parent, *group_name;
 
-	if (!v || !realpath(link, path)) { /* It has gone */
+	if (!v || !realpath(link, path)) { /* The device is gone */
 		free(link);
 		free(v);
 		return NULL;
@@ -666,7 +672,7 @@ static struct vdev *read_device(const char *name, bool try)
 	return v;
 }
 
-/* What a process has of a device that it holds, or is a candidate for; else 0 */
+/* What a process has of a device that it holds or may hold, else 0 */
 static unsigned int holds(const struct process *p, const struct vdev *v)
 {
 	if (p->has[v->index])
@@ -744,7 +750,7 @@ static void judge(struct vdev *const *list, int n)
 	for (i = 0; i < n; i++) {
 		struct vdev *v = list[i];
 
-		/* It may have been let go before its process was looked at */
+		/* It may have been closed before its process was examined */
 		if (v->held == HELD)
 			v->held = read_held(v->dir);
 		v->users = name_holders(v, SURE);
@@ -752,7 +758,10 @@ static void judge(struct vdev *const *list, int n)
 			if (processes[j].has[i] & HAS_GROUP)
 				v->held = HELD;
 	}
-	/* If no other device is why the group is busy, this one is, or the group's fd */
+	/*
+	 * If no other device keeps the group busy, it is this one or an fd of
+	 * the group
+	 */
 	for (i = 0; i < n; i++)
 		if (held_sibling(list[i], list, n))
 			list[i]->group_busy = false;
@@ -819,7 +828,7 @@ static void show_table(struct vdev *const *list, int n)
 	free(rows);
 }
 
-/* A number of bytes, exactly, with the largest unit in which it is whole */
+/* A number of bytes in the largest unit in which it is whole */
 static const char *say_bytes(unsigned long long bytes)
 {
 	static const char units[] = "\0KMGT";
@@ -919,7 +928,7 @@ static int show_who(struct vdev *const *list, int n)
 	return 0;
 }
 
-/* Bytes, with a unit if need be; 0 if it is no such number */
+/* Parse a number of bytes with an optional unit; 0 if it is invalid */
 static unsigned long long parse_bytes(const char *text)
 {
 	static const char units[] = "KMGT";
@@ -941,8 +950,9 @@ static unsigned long long parse_bytes(const char *text)
 }
 
 /*
- * The sum of what the processes of a user have pinned, without those that have no limit.
- * The kernel does not tell what it has charged to a user; this is the nearest.
+ * The sum of what the processes of a user have pinned, without those that have
+ * no limit. The kernel does not show what it has charged to a user; this is the
+ * best estimate.
  */
 static unsigned long long pinned_by(uid_t uid)
 {
@@ -1109,7 +1119,7 @@ static void show_json(struct vdev *const *list, int n)
 	printf("%s]\n", n ? "\n" : "");
 }
 
-/* One line, to be put into a command line as it is */
+/* Print one line that can be used as part of a command line */
 static int show_qemu(struct vdev *const *list, int n)
 {
 	int i, found = 0, ret = 0;
@@ -1132,7 +1142,7 @@ static int show_qemu(struct vdev *const *list, int n)
 	return ret;
 }
 
-/* Where the device with a name is in a list, or @n */
+/* The index of the device with a name, or @n */
 static int find_named(struct vdev *const *list, int n, const char *name)
 {
 	int i;

@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accesses: drivers of the kernel that reach the memory of an IOAS themselves,
- * because their devices are emulated.
+ * Accesses: kernel drivers of emulated devices read and write the memory of an
+ * IOAS themselves.
  *
- * A driver may pin a page as often as it likes and unpin it in other pieces than
- * it has pinned, so pins are counted for each page. An area can't be removed while
- * one of its pages is pinned or copied. How an UNMAP and the accesses agree:
+ * A driver may pin a page several times and unpin in other ranges than it has
+ * pinned, so pins are counted per page. An area can't be removed while one of
+ * its pages is pinned or copied. UNMAP and accesses synchronize like this:
  *
- * - begin_access() counts in iommufd_area::accessed, under iova_space::lock, and only
- *   while the area has no owner. An UNMAP owns the area first, so from then on the
- *   count only goes down. end_access() takes back what was counted.
- * - iommufd_access_evict() asks accesses to unpin, with no lock held, until the count
- *   is 0. It finds an access in the list of the IOAS and counts the call in its
- *   nr_notices, both under iova_space::lock. Who takes an access off the list waits for
- *   nr_notices to be 0, and ops->unpin() is never called after that.
- * - If nobody has a pin to give up, the count stands for a copy, or for a pin that is
- *   not in iommufd_access::pins yet. The UNMAP then waits for iova_space::nr_changes
- *   to differ from what it was when the count was read. It rises with each
- *   end_access(), each pin that can be found and each call of ops->unpin() that returns.
- * - A call after which the count is not lower is ignored. MAX_IGNORED of them one after
- *   the other end the UNMAP with -EDEADLOCK.
- * - iommufd_access::changing is set under iommufd_access::lock, which who pins holds.
- *   So after begin_change() nothing more is pinned or copied, and what is pinned can
- *   still be unpinned. begin_change() also excludes a second attach or detach.
+ * - begin_access() increments iommufd_area::accessed under iova_space::lock,
+ *   and only if the area has no owner. An UNMAP owns the area first, so from
+ *   then on the count only decreases. end_access() decrements it.
+ * - iommufd_access_evict() calls ops->unpin() with no lock held until the count
+ *   is 0. Before each call it finds an access in the list of the IOAS and
+ *   increments its nr_notices, both under iova_space::lock. After an access was
+ *   removed from the list, unlist() waits until nr_notices is 0, so
+ *   ops->unpin() is not called any more.
+ * - If no access has a pin in the area, the count stands for a copy, or for a
+ *   pin that is not in iommufd_access::pins yet. The UNMAP then waits until
+ *   iova_space::nr_changes differs from its value when the count was read. It
+ *   is incremented by each end_access(), each pin that was stored, and each
+ *   ops->unpin() that has returned.
+ * - If the count is not lower after ops->unpin(), the call was ignored. After
+ *   MAX_IGNORED ignored calls in a row the UNMAP fails with -EDEADLOCK.
+ * - begin_change() sets iommufd_access::changing under iommufd_access::lock,
+ *   which is also held to pin. After that no pin or copy can begin, and no
+ *   other attach or detach. A copy that has begun goes on, and pages can be
+ *   unpinned.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -36,7 +39,7 @@
 
 #include "iommufd_private.h"
 
-/* Requests to unpin pages, one after the other, that a driver may ignore */
+/* Calls of ops->unpin() in a row that a driver may ignore */
 #define MAX_IGNORED 100
 
 /* One page that an access has pinned */
@@ -47,7 +50,7 @@ struct access_pin {
 	unsigned long count;
 };
 
-/* The directions that an area must have been mapped with */
+/* The permissions that an area must have */
 static int wanted_prot(unsigned int flags)
 {
 	if (!(flags & IOMMUFD_ACCESS_WRITE))
@@ -56,8 +59,8 @@ static int wanted_prot(unsigned int flags)
 }
 
 /*
- * Begin to access an area at an IOVA, which keeps it from being removed. A half-built
- * one is not there yet.
+ * Find the area at an IOVA and increment its count, so that an UNMAP can't
+ * remove it. An area that a MAP owns does not exist yet.
  */
 static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 					 unsigned long iova, unsigned int flags)
@@ -88,7 +91,7 @@ static void end_access(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	mutex_unlock(&ioas->space.lock);
 }
 
-/* Where an IOVA of an area is, in bytes from the first page of its pages */
+/* Offset in bytes of an IOVA from the start of iommufd_area::pages */
 static unsigned long offset_in_pages(struct iommufd_area *area,
 				     unsigned long iova)
 {
@@ -108,7 +111,7 @@ static int pin_page(struct iommufd_pages *pages,
 		iommufd_pages_unpin(pages, part);
 		return -EINVAL;
 	}
-	/* Who asks need not be a system call that can begin anew */
+	/* The caller may be outside a system call, so nothing can restart */
 	return ret == -ERESTARTNOINTR ? -EINTR : ret;
 }
 
@@ -122,7 +125,7 @@ static struct page *pinned_page(struct iommufd_pages *pages,
 	return pfn_to_page(run.pfn);
 }
 
-/* Pin one page, or count it if it is pinned already */
+/* Pin one page, or increment the count of an existing pin */
 static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 			    unsigned int flags)
 {
@@ -159,7 +162,7 @@ static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 		goto err_unpin;
 	refcount_inc(&pin->pages->refs);
 
-	/* Who wants the area could not see the pin so far */
+	/* The pin can be found now: wake an UNMAP that waits for it */
 	mutex_lock(&ioas->space.lock);
 	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
@@ -180,7 +183,7 @@ err_end:
 static void drop_pin(struct iommufd_access *access, unsigned long index,
 		     struct access_pin *pin)
 {
-	/* An access that was stopped is not asked for what it has pinned */
+	/* A query of dirty pages does not see pins of a stopped access */
 	if (iommufd_dirty_tracked(access->ioas))
 		iommufd_dirty_note(access->ioas, index << PAGE_SHIFT,
 				   index << PAGE_SHIFT);
@@ -208,21 +211,26 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
 }
 
 /**
- * iommufd_access_pin - pin the memory that is mapped in a range
- * @access: access whose ops have unpin()
- * @iova: first IOVA, of a page
- * @npages: pages
+ * iommufd_access_pin - pin the pages of a range
+ * @access: the access; its ops must have unpin()
+ * @iova: first IOVA, page aligned
+ * @npages: number of pages
  * @flags: IOMMUFD_ACCESS_WRITE, with or without IOMMUFD_ACCESS_READ, or 0
- * @list: the pages found
+ * @list: set to the pinned pages
  *
- * The pages stay until iommufd_access_unpin() is called as often, which the owner
- * has to do when ops->unpin() asks for it.
+ * The pages stay pinned until iommufd_access_unpin() was called for them as
+ * often. The owner must do that when ops->unpin() asks for it. On error nothing
+ * is pinned.
  * Context: sleeps as long as page faults take.
  *
- * Return: 0; or with nothing pinned -EINVAL not whole pages, an access that can't
- * pin, an area that is being unmapped, or memory of a device; -EOVERFLOW, -ENOENT
- * not attached or nothing mapped there, -EPERM mapped without this direction,
- * -EFAULT, -ENOMEM, -EINTR.
+ * Return:
+ * * 0 - all pages are pinned
+ * * -EINVAL - @iova or @npages is invalid, the access can't pin, the area is
+ *   being unmapped, or it is memory of a device
+ * * -EOVERFLOW - the range wraps
+ * * -ENOENT - the access is not attached, or nothing is mapped there
+ * * -EPERM - the area does not permit the access
+ * * -EFAULT, -ENOMEM, -EINTR - as for iommufd_pages_pin()
  */
 int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 		       unsigned long npages, unsigned int flags,
@@ -257,10 +265,10 @@ int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 EXPORT_SYMBOL_NS_GPL(iommufd_access_pin, IOMMUFD);
 
 /**
- * iommufd_access_unpin - undo iommufd_access_pin(), in any pieces
+ * iommufd_access_unpin - undo iommufd_access_pin(), in any ranges
  * @access: the access
- * @iova: first IOVA, of a page
- * @npages: pages; one that is not pinned does not matter
+ * @iova: first IOVA, page aligned
+ * @npages: number of pages; pages that are not pinned are ignored
  */
 void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
 			  unsigned long npages)
@@ -271,7 +279,7 @@ void iommufd_access_unpin(struct iommufd_access *access, unsigned long iova,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_unpin, IOMMUFD);
 
-/* Copy to or from memory of another process, or of a file */
+/* Copy to or from the pages that devices see */
 static int copy_pinned(struct iommufd_pages *pages, unsigned long offset,
 		       void *data, size_t length, unsigned int flags)
 {
@@ -309,13 +317,13 @@ static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
 	unsigned long offset = offset_in_pages(area, iova);
 	struct iommufd_pages *pages = area->pages;
 	void __user *user = (void __user *)(pages->uva + offset);
-	/* A thread of the kernel can be in any address space */
+	/* A kernel thread without an mm can use that of the owner */
 	bool borrow = (current->flags & PF_KTHREAD) && !current->mm;
 	struct mm_struct *mm;
 
 	/*
-	 * Pages of a file can get another owner meanwhile; memory of a device is
-	 * refused by who pins it
+	 * The owner of a file's pages may change, so its mm is not used.
+	 * pin_page() rejects memory of devices.
 	 */
 	if ((flags & IOMMUFD_ACCESS_PINNED) || pages->file ||
 	    READ_ONCE(pages->is_mmio))
@@ -341,16 +349,17 @@ static int copy_area(struct iommufd_area *area, unsigned long iova, void *data,
 }
 
 /**
- * iommufd_access_rw - read or write what is mapped in a range
+ * iommufd_access_rw - read or write the memory that is mapped in a range
  * @access: the access
  * @iova: first IOVA
- * @data: where to read to, or write from
- * @length: bytes
+ * @data: buffer to read to or write from
+ * @length: number of bytes
  * @flags: enum iommufd_access_flags
  *
  * Context: sleeps as long as page faults take.
  *
- * Return: 0, or as iommufd_access_pin(); then a part may have been copied.
+ * Return: 0, or an errno as for iommufd_access_pin(). On error a part may have
+ * been copied.
  */
 int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		      void *data, size_t length, unsigned int flags)
@@ -364,7 +373,7 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 	if (check_add_overflow(iova, length - 1, &last))
 		return -EOVERFLOW;
 
-	/* Detaching meanwhile is fine: the reference keeps the areas */
+	/* The access may be detached meanwhile: the reference keeps the IOAS */
 	ret = mutex_lock_killable(&access->lock);
 	if (ret)
 		return ret;
@@ -400,12 +409,13 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
 
-/* Pages that a driver is asked for at once, counted with the space locked */
+/* Pages in one ops->unpin(); they are counted under iova_space::lock */
 #define MAX_ASKED 512
 
 /*
- * Find pages that an access has pinned, the first of them in [*iova, last]; how
- * many bytes
+ * Find the first pages in [*iova, last] that an access has pinned. Set *iova to
+ * the first one and return how many bytes follow each other, or 0 if there are
+ * none.
  */
 static unsigned long find_pinned(struct iommufd_access *access,
 				 unsigned long *iova, unsigned long last)
@@ -423,13 +433,14 @@ static unsigned long find_pinned(struct iommufd_access *access,
 }
 
 /**
- * iommufd_access_evict - have those who access an area let go of it
+ * iommufd_access_evict - ask accesses to unpin an area, and wait for them
  * @ioas: the IOAS
- * @area: area in the hands of the caller's UNMAP
+ * @area: area that the caller's UNMAP owns
  *
- * Context: calls the owners of accesses, which take locks of their own.
+ * Context: calls ops->unpin(), which takes locks of the driver.
  *
- * Return: 0, -EDEADLOCK if someone does not let go, or -EINTR on a fatal signal.
+ * Return: 0, -EDEADLOCK if a driver does not unpin, or -EINTR on a fatal
+ * signal.
  */
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
@@ -457,7 +468,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		mutex_unlock(&ioas->space.lock);
 
 		if (!length) {
-			/* A copy, or a pin that is being made */
+			/* A copy is running, or a pin is not stored yet */
 			if (iova_space_wait(&ioas->space, changes))
 				return -EINTR;
 			continue;
@@ -478,13 +489,13 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 }
 
 /**
- * iommufd_access_pinned - find what accesses have pinned
+ * iommufd_access_pinned - find the first pages of a range that are pinned
  * @ioas: the IOAS
- * @iova: where to begin; the first IOVA found
- * @last: where to end
+ * @iova: first IOVA of the range; set to the first pinned IOVA
+ * @last: last IOVA of the range
  *
- * Return: how many bytes are pinned there, or 0 if there are none up to @last. They
- * can be unpinned meanwhile.
+ * Return: the number of pinned bytes there, or 0 if nothing is pinned up to
+ * @last. The pages may be unpinned at any time.
  */
 unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
 				    unsigned long *iova, unsigned long last)
@@ -506,7 +517,7 @@ unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
 	return length;
 }
 
-/* Have the owner unpin all */
+/* Ask the owner to unpin everything */
 static void evict_all(struct iommufd_access *access)
 {
 	unsigned long iova = 0, length;
@@ -515,7 +526,7 @@ static void evict_all(struct iommufd_access *access)
 	while (ignored < MAX_IGNORED &&
 	       (length = find_pinned(access, &iova, ULONG_MAX))) {
 		access->ops->unpin(access->owner, iova, length);
-		/* Any page less is progress */
+		/* One page fewer is progress */
 		ignored = find_pinned(access, &iova, iova + length - 1) ==
 			length ? ignored + 1 : 0;
 		iova = 0;
@@ -523,14 +534,14 @@ static void evict_all(struct iommufd_access *access)
 	}
 }
 
-/* Unpin what the owner has left pinned */
+/* Unpin the pages that the owner has not unpinned */
 static void drop_pins(struct iommufd_access *access)
 {
 	struct access_pin *pin;
 	unsigned long index;
 	bool left = false;
 
-	/* Only under the lock it is sure that nobody is about to unpin one */
+	/* The lock excludes an owner that is unpinning a page */
 	mutex_lock(&access->lock);
 	xa_for_each(&access->pins, index, pin) {
 		drop_pin(access, index, pin);
@@ -542,8 +553,8 @@ static void drop_pins(struct iommufd_access *access)
 }
 
 /*
- * Let an IOAS have pages of the CPU's size only, or no longer. Only who begins that can
- * be killed
+ * Require areas of whole CPU pages, which an access that can pin needs, or give
+ * up the requirement. Only the former can be killed.
  */
 static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
 		      bool pinner)
@@ -570,7 +581,7 @@ static void unjoin(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	iommufd_object_unuse(&ioas->obj);
 }
 
-/* Who unmaps does not find the access any more, and who has found it is done */
+/* Hide the access from UNMAPs, and wait for those that call ops->unpin() */
 static void unlist(struct iommufd_access *access, struct iommufd_ioas *ioas)
 {
 	mutex_lock(&ioas->space.lock);
@@ -599,7 +610,7 @@ static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	return ret;
 }
 
-/* Nothing can be pinned from here on, but what is can be unpinned */
+/* After this no pin or copy can begin; pages can still be unpinned */
 static int begin_change(struct iommufd_access *access, bool killable)
 {
 	int ret = 0;
@@ -624,17 +635,23 @@ static void end_change(struct iommufd_access *access, struct iommufd_ioas *ioas)
 }
 
 /**
- * iommufd_access_attach - let an access reach the memory of an IOAS
- * @access: the access. If it is attached already it is moved, and what it has
- *          pinned has to be unpinned
- * @ioas_id: what the user gave
- * @out_ioas_id: where the user wants it back, or NULL
+ * iommufd_access_attach - attach an access to an IOAS
+ * @access: the access. If it is attached already, it moves: its owner is asked
+ *          to unpin everything first
+ * @ioas_id: id from the user
+ * @out_ioas_id: user memory to write the id of the IOAS to, or NULL
  *
+ * On error nothing is changed.
  * Context: calls ops->unpin(); writes to user memory.
  *
- * Return: 0; or with nothing changed -ENOENT no such IOAS, -EADDRINUSE a mapping
- * in there is not of whole pages, which an access that can pin needs, -EBUSY
- * another thread attaches or detaches, -EFAULT the answer can't be written, or -EINTR.
+ * Return:
+ * * 0 - the access is attached
+ * * -ENOENT - no such IOAS
+ * * -EADDRINUSE - the access can pin, and an area does not consist of whole
+ *   pages
+ * * -EBUSY - another thread attaches or detaches
+ * * -EFAULT - @out_ioas_id can't be written
+ * * -EINTR - a fatal signal
  */
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 			  u32 __user *out_ioas_id)
@@ -655,7 +672,9 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 		if (ret)
 			goto err_end;
 	}
-	/* Before the old one is left, as there may be no way back */
+	/*
+	 * This can fail, so do it before the pins in the old IOAS are dropped
+	 */
 	if (out_ioas_id && put_user(ioas_id, out_ioas_id)) {
 		ret = -EFAULT;
 		if (ioas != old)
@@ -681,7 +700,7 @@ out_put:
 EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, IOMMUFD);
 
 /**
- * iommufd_access_detach - end what iommufd_access_attach() began
+ * iommufd_access_detach - undo iommufd_access_attach()
  * @access: the access; nothing happens if it is not attached
  *
  * Context: calls ops->unpin().
@@ -706,19 +725,19 @@ static void release_access(struct iommufd_object *obj)
 	struct iommufd_access *access =
 		container_of(obj, struct iommufd_access, obj);
 
-	/* A store that failed can leave nodes without an entry */
+	/* A failed xa_store() can leave nodes without an entry */
 	xa_destroy(&access->pins);
 	mutex_destroy(&access->lock);
 }
 
 /**
- * iommufd_access_create - make a way to memory for an emulated device
- * @ctx: context; the access holds a reference of its own
- * @ops: what the owner does
- * @owner: the owner's, for @ops
- * @id: the id of the access in the context
+ * iommufd_access_create - create an access for an emulated device
+ * @ctx: the context; the access holds a reference to it
+ * @ops: callbacks of the owner
+ * @owner: argument for @ops
+ * @id: set to the id of the access in the context
  *
- * Return: the access or an ERR_PTR of -ENOMEM.
+ * Return: the access, or an ERR_PTR of -ENOMEM.
  */
 struct iommufd_access *
 iommufd_access_create(struct iommufd_ctx *ctx,
@@ -746,13 +765,14 @@ iommufd_access_create(struct iommufd_ctx *ctx,
 EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
 
 /**
- * iommufd_access_stop - call the owner of an access no more
- * @access: the access, which nobody attaches or detaches from now on. It may be
- *          stopped already
+ * iommufd_access_stop - stop calling the owner of an access
+ * @access: the access, which may be stopped already. Nobody may attach or
+ *          detach it from now on
  *
- * Nothing can be pinned or copied after that. What is pinned stays until the owner
- * unpins it, or the access is destroyed; an UNMAP of that waits.
- * Context: waits for calls of ops->unpin().
+ * After this no pin or copy can begin. Pinned pages stay pinned until the owner
+ * unpins them or the access is destroyed; an UNMAP of their area waits for
+ * that.
+ * Context: waits for running calls of ops->unpin().
  */
 void iommufd_access_stop(struct iommufd_access *access)
 {
@@ -763,8 +783,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_stop, IOMMUFD);
 
 /**
  * iommufd_access_destroy - undo iommufd_access_create()
- * @access: the access, which is stopped and detached first. Its owner is not asked to
- *          unpin, as there may be nobody left to be asked
+ * @access: the access, which is stopped and detached first. The owner is not
+ *          asked to unpin: it may be gone
  */
 void iommufd_access_destroy(struct iommufd_access *access)
 {

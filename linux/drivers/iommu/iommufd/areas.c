@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Areas: how they are made, shared, cut and removed.
+ * Areas: how they are mapped, copied, split and unmapped.
  *
- * A MAP takes its place in the IOVA space first, then pins the memory with no
- * lock held, however long page faults take, and then maps it in the tables that
- * there are. An UNMAP goes the same way back. Between the steps the area has an
- * owner, which keeps other requests from touching it, and everything else can
- * go on.
+ * A MAP inserts its area into the IOVA space first, then pins the memory with
+ * no lock held, however long page faults take, and then maps it in all HWPTs of
+ * the IOAS. An UNMAP takes the same steps in reverse. Meanwhile the area has an
+ * owner, so no other request touches it, and requests on other areas can go on.
  */
 #include <linux/file.h>
 #include <linux/sched/signal.h>
@@ -14,10 +13,10 @@
 
 #include "iommufd_private.h"
 
-/* Areas that an UNMAP takes out with one flush */
+/* Number of areas that an UNMAP removes with one IOTLB flush */
 #define UNMAP_BATCH 32
 
-/* An area that shares pages that were mapped before */
+/* An area that shares the pages of another area */
 struct copied_area {
 	struct iommufd_area area;
 	struct interval_tree_node part;
@@ -57,7 +56,7 @@ static void unpin_area(struct iommufd_area *area)
 	}
 }
 
-/* Map an area in all tables; domains_lock is held for read */
+/* Map an area in all HWPTs; domains_lock is held for read */
 static int map_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	struct iommufd_hwpt *hwpt;
@@ -77,15 +76,16 @@ err_unmap:
 	return ret;
 }
 
-/* Is an area higher than anything that was mapped in some table that grows? */
+/* True if @area ends above what an HWPT that grows has reached */
 static bool is_beyond_reach(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	return area->last > ioas->reach && !list_empty(&ioas->hwpts);
 }
 
 /*
- * Let all tables reach as high as an area does, while nobody maps or unmaps in
- * them. The levels of a table end at powers of two, so this is rare
+ * Grow all HWPTs until they reach the end of an area. domains_lock is held for
+ * write, so nobody maps or unmaps meanwhile. This is rare, since the levels of
+ * a page table end at powers of two.
  */
 static int grow_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
@@ -108,7 +108,10 @@ out_unlock:
 	return ret;
 }
 
-/* Give a new area what the tables need; whether there are any can change */
+/*
+ * Pin and map a new area if the IOAS has HWPTs. The first HWPT may be added, or
+ * the last one removed, whenever domains_lock is not held.
+ */
 static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	int ret;
@@ -131,7 +134,7 @@ static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		}
 		up_read(&ioas->domains_lock);
 
-		/* Pin without a lock, or unpin what nobody needs any more */
+		/* Pin with no lock held, or unpin if the last HWPT is gone */
 		if (area->pinned) {
 			unpin_area(area);
 			continue;
@@ -167,8 +170,9 @@ static void unmap_from_tables(struct iommufd_ioas *ioas,
 }
 
 /*
- * Make areas: give them their place, fill them, and let others see them. Those that
- * can't be made are freed.
+ * Insert areas, fill them, and let other requests use them. On error all of
+ * them are removed and freed; if the caller is killed, areas that are filled
+ * may stay.
  */
 static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
@@ -182,7 +186,7 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 	if (ret)
 		goto out_free;
 	list_for_each_entry(area, batch, batch) {
-		/* What is pinned already takes no time that can be interrupted */
+		/* If all pages are pinned, fill_area() may not see a signal */
 		ret = fatal_signal_pending(current) ? -EINTR :
 						      fill_area(ioas, area);
 		if (ret)
@@ -197,7 +201,7 @@ static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
 out_undo:
 	list_cut_before(&filled, batch, &area->batch);
 	if (!list_empty(&filled) && down_read_killable(&ioas->domains_lock)) {
-		/* Who is killed here leaves what is complete, and sees no answer */
+		/* Killed while waiting for the lock: the filled areas stay */
 		list_for_each_entry_safe(area, next, &filled, batch)
 			area_give_back(area);
 		INIT_LIST_HEAD(&filled);
@@ -219,13 +223,13 @@ out_free:
 /**
  * iommufd_areas_map - map memory
  * @ioas: the IOAS
- * @map: what is to be mapped, and where; the directions were checked. Tells where
- *       it is if that was left open
+ * @map: the mapping, with a direction checked by the caller; @iova is set if it
+ *       is not fixed
  *
  * Context: sleeps as long as page faults take.
  *
- * Return: 0, or an errno with nothing mapped; the checks have the order that
- * userspace knows from IOMMU_IOAS_MAP.
+ * Return: 0, or an errno with nothing mapped. The checks are made in the order
+ * that userspace expects of IOMMU_IOAS_MAP.
  */
 int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 {
@@ -257,7 +261,7 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 	list_add(&pages->area.batch, &batch);
 	uva = map->start;
 	if (pages->is_mmio)
-		/* Its alignment counts, not that of the address or the offset */
+		/* Align the IOVA as the physical address is aligned */
 		uva = pages->place.phys + pages->area.page_offset;
 	ret = make_areas(ioas, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
@@ -267,7 +271,7 @@ out_put:
 	return ret;
 }
 
-/* Describe what is mapped in [start, last] of an area as an area of its own */
+/* Make @copy an area that shares the pages of [start, last] of @from */
 static void share_pages(struct copied_area *copy, struct iommufd_area *from,
 			unsigned long start, unsigned long last)
 {
@@ -289,8 +293,8 @@ static void share_pages(struct copied_area *copy, struct iommufd_area *from,
 }
 
 /*
- * Make an area that shares what is mapped at @start, as far as the area there and
- * @last go
+ * Make an area that shares the pages mapped at @start, up to the end of the
+ * area there or @last
  */
 static struct iommufd_area *share_area(struct iommufd_ioas *src,
 				       unsigned long start, unsigned long last,
@@ -325,7 +329,10 @@ err_unlock:
 	return ERR_PTR(ret);
 }
 
-/* Make areas that share all that is mapped in a range, numbered from 0 */
+/*
+ * Make areas that share everything that is mapped in [start, last]. Their IOVA
+ * are relative to @start.
+ */
 static int share_areas(struct iommufd_ioas *src, unsigned long start,
 		       unsigned long last, u32 flags, struct list_head *batch)
 {
@@ -357,15 +364,16 @@ static int share_areas(struct iommufd_ioas *src, unsigned long start,
 }
 
 /**
- * iommufd_areas_copy - map what is mapped already
- * @dst: where to
- * @src: where from; may be the same
+ * iommufd_areas_copy - map pages that are mapped already
+ * @dst: the IOAS to map in
+ * @src: the IOAS to copy from; may be @dst
  * @first: first IOVA in @src
- * @last: last IOVA; all of it has to be mapped
- * @map: flags, length and place in @dst, as for iommufd_areas_map()
+ * @last: last IOVA in @src; the range must not have a gap
+ * @map: flags, length and IOVA in @dst, as for iommufd_areas_map()
  *
- * Return: 0, or an errno with nothing mapped; the checks have the order that
- * userspace knows from IOMMU_IOAS_COPY.
+ * Return: 0, or an errno with nothing mapped, except that after a fatal signal
+ * some areas may stay. The checks are made in the order that userspace expects
+ * of IOMMU_IOAS_COPY.
  */
 int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		       unsigned long first, unsigned long last,
@@ -389,9 +397,15 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 }
 
 /*
- * Take the next areas inside [first, last] in hand, from @start on. -ENOENT: one is
- * cut. -EBUSY: a MAP is not done with one. -EAGAIN: none for now, since the next is
- * being removed by others; @changes tells when to look again
+ * Own the next areas in [first, last] for an UNMAP, from @start on, and add
+ * them to @batch. Return
+ *
+ *   -ENOENT   the range cuts an area
+ *   -EBUSY    a MAP owns an area
+ *   -EAGAIN   another UNMAP owns the next area, and @batch is empty: wait
+ *             until iova_space::nr_changes is no longer @changes
+ *
+ * If the error is -ENOENT or -EBUSY, areas before that one are in @batch.
  */
 static int collect(struct iommufd_ioas *ioas, unsigned long first,
 		   unsigned long *start, unsigned long last,
@@ -404,7 +418,10 @@ static int collect(struct iommufd_ioas *ioas, unsigned long first,
 	mutex_lock(&ioas->space.lock);
 	*changes = ioas->space.nr_changes;
 	area = iova_space_first(&ioas->space, *start);
-	/* What reaches over a place that was come to is new there: pass by it */
+	/*
+	 * Skip an area that spans @start: it was mapped after the areas below
+	 * @start were removed
+	 */
 	if (area && area->start < *start && *start != first) {
 		*start = area->last + 1;
 		area = iova_space_next(area);
@@ -436,14 +453,17 @@ out_unlock:
 	return ret;
 }
 
-/* Have those who access areas let go of them; nobody can begin to access them */
+/*
+ * Ask accesses to unpin the areas. No access can begin, since the caller owns
+ * them.
+ */
 static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 {
 	struct iommufd_area *area;
 	int ret;
 
 	list_for_each_entry(area, batch, batch) {
-		/* It only goes down */
+		/* The count only decreases here */
 		ret = READ_ONCE(area->accessed) ?
 			iommufd_access_evict(ioas, area) : 0;
 		if (ret)
@@ -452,7 +472,7 @@ static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 	return 0;
 }
 
-/* Leave areas that can't be removed as they were */
+/* Give up the ownership of areas, which stay mapped */
 static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
 {
 	struct iommufd_area *area;
@@ -464,7 +484,10 @@ static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
 	mutex_unlock(&ioas->space.lock);
 }
 
-/* Remove areas that were taken in hand, and count their bytes; or none of them */
+/*
+ * Remove areas that the caller owns, and add their bytes to @removed. On error
+ * no area is removed, and the caller doesn't own them any more.
+ */
 static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 			unsigned long *removed)
 {
@@ -495,19 +518,22 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 }
 
 /**
- * iommufd_areas_unmap - remove all areas inside a range
+ * iommufd_areas_unmap - remove all areas in a range
  * @ioas: the IOAS
  * @first: first IOVA
  * @last: last IOVA
- * @going: the IOAS is being released, so no signal ends it early: there is nobody
- *         else to do it
- * @unmapped: bytes removed, also if that was not all
+ * @going: the IOAS is being released: a signal does not end the call, since
+ *         nobody else would remove the rest
+ * @unmapped: number of bytes removed, also on error
  *
- * Context: asks accesses to let go, and waits for other UNMAPs.
+ * Context: calls ops->unpin() of accesses, and waits for other UNMAPs.
  *
- * Return: 0 also if there is nothing; or -ENOENT an area is cut by the range,
- * -EBUSY one is half-built, -EDEADLOCK an access does not let go, -EINTR or
- * -ERESTARTSYS on a fatal signal.
+ * Return:
+ * * 0 - all areas were removed, or there was none
+ * * -ENOENT - the range cuts an area
+ * * -EBUSY - a MAP is not done with an area
+ * * -EDEADLOCK - an access does not unpin
+ * * -EINTR, -ERESTARTSYS - a fatal signal
  */
 int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last, bool going, unsigned long *unmapped)
@@ -532,7 +558,7 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 		if (err)
 			return err;
 
-		/* Zero when the highest IOVA was in an area */
+		/* @start is 0 if the area ended at the highest IOVA */
 		if (ret || !start || start > last)
 			return ret;
 		if (!going && fatal_signal_pending(current))
@@ -542,9 +568,10 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 }
 
 /*
- * Take the area in hand that two neighbours are in, NULL if there is none. It is cut
- * between them only while nobody accesses it, and not if tables can have it in large
- * pages, of which there are no halves. domains_lock is held for read
+ * Own the area that contains both @at - 1 and @at. Return NULL if there is
+ * none, -EBUSY if it has an owner, or -EINVAL if it can't be cut: an access
+ * uses it, HWPTs may map it with large pages, or @at is not aligned.
+ * domains_lock is held for read.
  */
 static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
 					unsigned long at)
@@ -589,8 +616,8 @@ static void unpin_halves(struct list_head *halves)
 }
 
 /*
- * Let halves need what the area needs. Its pages are pinned if it is filled, so this is
- * only said
+ * Pin the pages for each half. If the area is pinned, the store has all pages
+ * already, and only the need is recorded.
  */
 static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 {
@@ -611,8 +638,8 @@ static int pin_halves(struct iommufd_area *area, struct list_head *halves)
 }
 
 /*
- * The tables map small pages, so they map the halves already. Only for memory of
- * devices it is recorded which area they map
+ * HWPTs map the area with small pages, so their entries stay as they are. Only
+ * for memory of devices an HWPT refers to the area.
  */
 static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area,
 			    struct list_head *halves)
@@ -630,13 +657,19 @@ static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area
 }
 
 /**
- * iommufd_areas_cut - make two of the area that has both an IOVA and the one below
+ * iommufd_areas_cut - split an area in two
  * @ioas: the IOAS
- * @at: IOVA; 0 has none below
+ * @at: first IOVA of the upper half
  *
- * Return: 0 also if there is no such area; or with nothing changed -EBUSY the area
- * is being made or removed; -EINVAL @at is not aligned, an access uses the area,
- * or page tables can have it in large pages; -ENOSPC, -ENOMEM, -EINTR.
+ * On error nothing is changed.
+ *
+ * Return:
+ * * 0 - the area was split, or no area contains both @at - 1 and @at
+ * * -EBUSY - the area is being mapped or unmapped
+ * * -EINVAL - @at is not aligned, an access uses the area, or HWPTs may map it
+ *   with large pages
+ * * -ENOSPC - too many areas
+ * * -ENOMEM, -EINTR
  */
 int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 {
@@ -646,7 +679,7 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
 	struct list_head *gone = &halves, *kept = &whole;
 	int ret;
 
-	/* What has been found out about tables and alignment stays so */
+	/* The HWPTs, small_pages and the alignment can't change now */
 	ret = down_read_killable(&ioas->domains_lock);
 	if (ret)
 		return ret;

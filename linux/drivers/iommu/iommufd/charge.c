@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Owners: whose memory is mapped, and who is charged for what is pinned of it.
+ * Owners: processes whose memory is mapped, and who are charged for pinned
+ * pages.
  */
 #include <linux/cred.h>
 #include <linux/mm.h>
@@ -12,7 +13,7 @@
 #include "iommufd_private.h"
 
 /**
- * iommufd_owner_put - give back a reference to an owner
+ * iommufd_owner_put - drop a reference to an owner
  * @owner: the owner
  */
 void iommufd_owner_put(struct iommufd_owner *owner)
@@ -26,8 +27,8 @@ void iommufd_owner_put(struct iommufd_owner *owner)
 }
 
 /**
- * iommufd_owner_get - find or make the owner that the calling process is
- * @ctx: context that remembers the last one
+ * iommufd_owner_get - find or make the owner for the calling process
+ * @ctx: context, which remembers the last owner
  *
  * Return: the owner or an ERR_PTR of -ENOMEM.
  */
@@ -87,7 +88,7 @@ static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
 	return ret;
 }
 
-/* -ENOMEM does not tell a user which of the limits it was, or how far it is */
+/* -ENOMEM does not tell users which limit was reached, and by how much */
 static void report_limit(struct iommufd_owner *owner,
 			 enum iommufd_charge charge, unsigned long npages)
 {
@@ -110,12 +111,12 @@ static void report_limit(struct iommufd_owner *owner,
  * iommufd_owner_charge - charge an owner for pinned pages
  * @owner: the owner
  * @charge: how the limit applies
- * @npages: pages
- * @force: whatever the limit says
+ * @npages: number of pages
+ * @force: ignore the limit
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
- * Return: 0, or -ENOMEM beyond RLIMIT_MEMLOCK.
+ * Return: 0, or -ENOMEM if that exceeds RLIMIT_MEMLOCK.
  */
 int iommufd_owner_charge(struct iommufd_owner *owner,
 			 enum iommufd_charge charge, unsigned long npages,
@@ -138,7 +139,7 @@ int iommufd_owner_charge(struct iommufd_owner *owner,
  * iommufd_owner_uncharge - undo iommufd_owner_charge()
  * @owner: the owner
  * @charge: how the limit applied
- * @npages: pages
+ * @npages: number of pages
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  */
@@ -153,12 +154,12 @@ void iommufd_owner_uncharge(struct iommufd_owner *owner,
 }
 
 /**
- * iommufd_owner_move_charge - charge an owner in place of another
+ * iommufd_owner_move_charge - charge an owner instead of another
  * @from: who is charged now
  * @to: who is to be charged
  * @charge: how the limit applies
- * @npages: pages
- * @force: whatever the limit of @to says
+ * @npages: number of pages
+ * @force: ignore the limit of @to
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
@@ -171,7 +172,7 @@ int iommufd_owner_move_charge(struct iommufd_owner *from,
 {
 	int ret;
 
-	/* A limit that is reached must not hinder what changes nothing of it */
+	/* If the count does not change, its limit does not apply */
 	if ((charge == IOMMUFD_CHARGE_USER &&
 	     to->cred->user == from->cred->user) ||
 	    (charge == IOMMUFD_CHARGE_MM && to->mm == from->mm))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices: what a driver binds to a context, and attaches to page tables.
+ * Devices: bound to a context, and attached to HWPTs.
  *
- * The IOMMU moves whole groups. So a context claims the DMA of a group with the
- * first of its devices and lets it go with the last, and the group has one page
- * table, which every device of the group that is attached agrees to.
+ * An IOMMU can only attach whole groups. So a context claims the DMA of a group
+ * when the first of its devices is bound, and releases it when the last one is
+ * unbound. All attached devices of a group share one HWPT.
  */
 #include <linux/device.h>
 #include <linux/file.h>
@@ -35,8 +35,8 @@ static bool interrupts_isolated(struct iommu_group *group)
 }
 
 /*
- * Read what the group's devices don't translate, again if there are others. It is
- * done when the first is bound, since an attach comes more often than a bind
+ * Read the reserved regions of a group, again if a device was bound or unbound
+ * since. Do it for the first bind, since attaches are more frequent than binds.
  */
 static int read_regions(struct iommufd_group *igroup)
 {
@@ -59,7 +59,7 @@ static int read_regions(struct iommufd_group *igroup)
 	return 0;
 }
 
-/* Find the context's part in a group, or claim the group for the context */
+/* Find the iommufd_group of a group, or claim the group for the context */
 static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 				       struct iommu_group *group)
 {
@@ -91,7 +91,7 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 	mutex_init(&igroup->lock);
 	INIT_LIST_HEAD(&igroup->regions);
 	igroup->changed = true;
-	/* If this fails the attach will */
+	/* If this fails, the attach tries again and fails */
 	read_regions(igroup);
 	list_add(&igroup->ctx_item, &ctx->groups);
 out_unlock:
@@ -118,8 +118,8 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 }
 
 /**
- * iommufd_bind_noref - bind a device that holds no reference to the context
- * @ctx: the context, which the caller unbinds the device from before its file is gone
+ * iommufd_bind_noref - bind a device without a reference to the context
+ * @ctx: the context; the caller unbinds the device before its file is released
  * @dev: as for iommufd_bind()
  * @id: as for iommufd_bind()
  *
@@ -186,19 +186,23 @@ out_put:
 }
 
 /**
- * iommufd_bind - take a device's DMA from the kernel for a context
- * @ctx: the context; the device holds a reference of its own
- * @dev: device whose driver has driver_managed_dma set
- * @id: the device's id in the context
+ * iommufd_bind - bind a device to a context, which then owns its DMA
+ * @ctx: the context; the device holds a reference to it
+ * @dev: device whose driver sets driver_managed_dma
+ * @id: set to the id of the device in the context
  *
- * DMA of the device's whole group is blocked until a device of it is attached,
- * and no other user can have it.
+ * DMA of the whole group is blocked until one of its devices is attached, and
+ * nobody else can use it.
  * Context: sleeps. The caller makes sure that @dev stays.
  *
- * Return: the bound device, or an ERR_PTR: -EINVAL the device's DMA can bypass
- * the CPU caches, -ENODEV it has no IOMMU group, or its IOMMU driver can't keep it
- * from memory, -EPERM its interrupts are not isolated or the group has another
- * owner, -EBUSY, -ENOMEM.
+ * Return:
+ * * the bound device
+ * * ERR_PTR(-EINVAL) - DMA of the device can bypass the CPU caches
+ * * ERR_PTR(-ENODEV) - it has no IOMMU group, or its IOMMU can't protect memory
+ * * ERR_PTR(-EPERM) - its interrupts are not isolated, or the DMA of the group
+ *   has another owner or is used by a kernel driver
+ * * ERR_PTR(-EBUSY) - the group is attached to another domain
+ * * ERR_PTR(-ENOMEM) - no memory
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 				    struct device *dev, u32 *id)
@@ -282,10 +286,10 @@ void iommufd_unbind_noref(struct iommufd_device *idev)
 
 /**
  * iommufd_unbind - undo iommufd_bind()
- * @idev: device, which is detached first if it is attached
+ * @idev: the device, which is detached first if it is attached
  *
- * Its driver must have stopped using it. With the last device of the group its
- * DMA goes back to the kernel.
+ * Its driver must have stopped using it. When the last device of the group is
+ * unbound, the kernel owns the DMA of the group again.
  */
 void iommufd_unbind(struct iommufd_device *idev)
 {
@@ -297,9 +301,9 @@ void iommufd_unbind(struct iommufd_device *idev)
 EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 
 /**
- * iommufd_device_to_id - get the id of a device, for the user of another one
+ * iommufd_device_to_id - get the id of a device in the context of another one
  * @idev: bound device
- * @asker: the other bound device
+ * @asker: another bound device
  *
  * Return: the id, or 0 if they are not bound to the same context.
  */
@@ -311,11 +315,12 @@ u32 iommufd_device_to_id(struct iommufd_device *idev,
 EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, IOMMUFD);
 
 /**
- * iommufd_has_group_of - does the user of a device have the group of another one?
- * @asker: bound device
- * @dev: device that need not be bound
+ * iommufd_has_group_of - does the context of a device own the group of another?
+ * @asker: bound device, whose context is searched
+ * @dev: device whose group is searched for; need not be bound
  *
- * Return: true if a device of its group is bound to the context of @asker.
+ * Return: true if a device of the group of @dev is bound to the context of
+ * @asker.
  */
 bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev)
 {
@@ -339,8 +344,8 @@ bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev)
 EXPORT_SYMBOL_NS_GPL(iommufd_has_group_of, IOMMUFD);
 
 /*
- * Exclude from an IOAS what the group's devices do not translate. @sw_msi is
- * where the kernel has to map the doorbells of interrupts, or NULL.
+ * Reserve the regions of a group in an IOAS. @sw_msi is set to the region where
+ * the kernel has to map MSI doorbells, or NULL.
  */
 static int reserve_regions(struct iommufd_group *igroup,
 			   struct iommufd_ioas *ioas,
@@ -384,23 +389,23 @@ static int reserve_regions(struct iommufd_group *igroup,
 }
 
 /*
- * The page tables of a group. To attach N, an attach uses N first; who has that use
- * at each exit is the last column. T is the table that the group had, or NULL.
+ * How an attach changes the HWPT of a group from T, or NULL, to N. The attach
+ * uses N first; the last column says who has that use afterwards.
  *
- *                            @hwpt  @live  @reserved  the use of N
- *  before                    T      T      T's        the attach's
- *  try_hwpt() succeeded      T      N      T's        the attach's
- *  commit_hwpt()             N      N      N's        the group's; T's is dropped
- *  try_hwpt() failed, or     T      T      T's        the attach's, to be dropped
+ *                            @hwpt  @live  @reserved  use of N
+ *  before                    T      T      T's        attach
+ *  try_hwpt() succeeded      T      N      T's        attach
+ *  commit_hwpt()             N      N      N's        group, and T is unused
+ *  try_hwpt() failed, or     T      T      T's        attach, which ends it
  *  leave_hwpt()
- *  the same, and T can't     T      NULL   T's        the attach's, to be dropped
+ *  the same, and T can't     T      NULL   T's        attach, which ends it
  *  be attached again
  *
- * What try_hwpt() reserves belongs to the attach until commit_hwpt(). In the last state
- * DMA is blocked until the next attach or the last detach.
+ * Until commit_hwpt() the attach owns what try_hwpt() has reserved. In the last
+ * state DMA stays blocked until an attach succeeds.
  */
 
-/* Go back from @hwpt, which was tried, to what the group has; no signal ends that */
+/* Go back from @hwpt to the HWPT that the group has; not killable */
 static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		       struct iova_reserved *reserved)
 {
@@ -416,10 +421,10 @@ static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 }
 
 /*
- * Try a page table: reserve what the group needs, move it there, fill the table
- * if it is new. The drivers of this kernel detach inside attach, so the way is
- * through blocked. To be followed by commit_hwpt() or leave_hwpt(), which get
- * @reserved; an error has left it.
+ * Try an HWPT: reserve what the group needs, attach the group, and fill the
+ * HWPT if it is new. The IOMMU drivers of this kernel detach in attach, so DMA
+ * is blocked in between. The caller passes @reserved to commit_hwpt() or
+ * leave_hwpt(). On error leave_hwpt() was called already.
  */
 static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		    struct iova_reserved **reserved)
@@ -430,7 +435,7 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 	ret = reserve_regions(igroup, hwpt->ioas, reserved, &sw_msi);
 	if (ret)
 		return ret;
-	/* A vector that is set up as soon as the table is live needs it */
+	/* A vector may be set up as soon as the HWPT is live */
 	if (sw_msi) {
 		ret = iommufd_hwpt_take_doorbells(hwpt, sw_msi);
 		if (ret)
@@ -453,7 +458,7 @@ err_leave:
 	return ret;
 }
 
-/* Make the table that was tried the group's own, with the caller's use of it */
+/* Make @hwpt the HWPT of the group, which takes over the caller's use */
 static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 			struct iova_reserved *reserved)
 {
@@ -468,8 +473,8 @@ static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 }
 
 /*
- * IOMMU drivers of this kernel have many ways to say that a domain does not
- * suit a device. Only these mean that no other domain would.
+ * IOMMU drivers of this kernel return many different errnos for a domain that
+ * does not suit a device. Only these mean that no other domain would.
  */
 static bool is_final(int err)
 {
@@ -498,9 +503,7 @@ static int finish_attach(struct iommufd_group *igroup,
 	return 0;
 }
 
-/*
- * Attach the group to the first table of an IOAS that suits it, or to a new one
- */
+/* Attach the group to the first suitable HWPT of an IOAS, or to a new one */
 static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		       u32 __user *out_pt_id)
 {
@@ -535,7 +538,7 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 	return ret;
 }
 
-/* Attach the group to one table and no other */
+/* Attach the group to one HWPT and no other */
 static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 		       u32 __user *out_pt_id)
 {
@@ -552,7 +555,7 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 	if (!ret)
 		ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
 	else if (!is_final(ret))
-		ret = -EINVAL; /* What makes programs try another table */
+		ret = -EINVAL; /* Programs then try another HWPT */
 	if (ret)
 		iommufd_hwpt_unuse(hwpt);
 	return ret;
@@ -571,8 +574,8 @@ static int attach_object(struct iommufd_device *idev,
 	case IOMMUFD_OBJECT_IOAS:
 		ioas = to_ioas(obj);
 		/*
-		 * The table that the group has in this IOAS is as good as any;
-		 * but to stay on one of the user's own is not what was asked
+		 * Stay on the HWPT if it belongs to this IOAS, unless the user
+		 * made it: to attach the IOAS is to move away from that
 		 */
 		if (now && now->ioas == ioas && !now->user_made)
 			hwpt = now;
@@ -584,7 +587,7 @@ static int attach_object(struct iommufd_device *idev,
 	default:
 		return -EINVAL;
 	}
-	/* A device can't move siblings that it doesn't belong to yet */
+	/* A device that is not attached can't move those that are */
 	if (now && now != hwpt && !idev->attached)
 		return -EINVAL;
 
@@ -600,20 +603,24 @@ static int attach_object(struct iommufd_device *idev,
 }
 
 /**
- * iommufd_attach - let a device use an I/O address space
- * @idev: the device. If it is attached already it is moved, and with it the
- *        other attached devices of its group
- * @pt_id: what the user gave: id of an IOAS or of a page table
- * @out_pt_id: where the user wants the id of the page table that is used, or NULL
+ * iommufd_attach - attach a device to an IOAS or an HWPT
+ * @idev: the device. If it is attached already, it moves with all attached
+ *        devices of its group
+ * @pt_id: id of an IOAS or an HWPT, from the user
+ * @out_pt_id: user memory to write the id of the HWPT to, or NULL
  *
- * A failure leaves the device attached where it was.
+ * If this fails, the group goes back to the HWPT that it had. If that fails
+ * too, DMA of the group stays blocked.
  * Context: sleeps; writes to user memory.
  *
- * Return: 0 or an errno: -ENOENT no such id, -EINVAL it is something else, the
- * group has another table, or the table doesn't suit the device, -EADDRINUSE a
- * mapping is where the device can't have one, -EFAULT the answer can't be
- * written or memory can't be pinned, -ENOMEM, -EINTR, or what the IOMMU driver
- * says.
+ * Return:
+ * * 0 - the device is attached
+ * * -ENOENT - no such id
+ * * -EINVAL - the id is of another type, the group has another HWPT, or the
+ *   HWPT does not suit the device
+ * * -EADDRINUSE - an area is where the device can't have one
+ * * -EFAULT - @out_pt_id can't be written, or memory can't be pinned
+ * * -ENOMEM, -EINTR, or an errno from the IOMMU driver
  */
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id)
@@ -642,10 +649,11 @@ out_put:
 EXPORT_SYMBOL_NS_GPL(iommufd_attach, IOMMUFD);
 
 /**
- * iommufd_detach - end what iommufd_attach() began
+ * iommufd_detach - undo iommufd_attach()
  * @idev: the device; nothing happens if it is not attached
  *
- * When the last device of the group leaves, DMA of the group is blocked.
+ * If this is the last attached device of the group, DMA of the group is
+ * blocked.
  *
  * Return: 0, or -EINTR with nothing changed.
  */
@@ -656,8 +664,8 @@ int iommufd_detach(struct iommufd_device *idev)
 EXPORT_SYMBOL_NS_GPL(iommufd_detach, IOMMUFD);
 
 /*
- * Look up a device for a request. Until put_bound() it stays bound, so its group
- * and the device itself can be touched
+ * Look up a device for a request. It stays bound until put_bound(), so its
+ * group and the device itself can be used.
  */
 static struct iommufd_device *get_bound(struct iommufd_ctx *ctx, u32 id)
 {
@@ -688,7 +696,7 @@ static void put_bound(struct iommufd_device *idev)
 	iommufd_object_put(&idev->obj);
 }
 
-/* Make a table that can be filled: its IOMMU has said what it can do with it */
+/* Make an HWPT and get its limits, so that it can be filled */
 static struct iommufd_hwpt *new_hwpt(struct iommufd_device *idev,
 				     struct iommufd_ioas *ioas)
 {
@@ -721,7 +729,8 @@ err_abort:
  * iommufd_make_hwpt - IOMMU_HWPT_ALLOC
  * @req: struct iommu_hwpt_alloc
  *
- * Return: 0 or an errno; the checks have the order that userspace knows.
+ * Return: 0, or an errno. The checks are made in the order that userspace
+ * expects.
  */
 int iommufd_make_hwpt(struct iommufd_request *req)
 {
@@ -764,13 +773,13 @@ int iommufd_make_hwpt(struct iommufd_request *req)
 		iommufd_object_abort(req->ctx, &hwpt->obj);
 		return ret;
 	}
-	/* While nobody can find it */
+	/* Before the id can be found, and destroyed */
 	iommufd_object_unuse(&hwpt->obj);
 	iommufd_object_publish(req->ctx, &hwpt->obj);
 	return 0;
 }
 
-/* Clear memory of the caller, however much it is */
+/* Clear user memory of any length; a fatal signal ends it */
 static int clear_rest(void __user *rest, unsigned long length)
 {
 	while (length) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty pages: notes of what devices may have written since a container was asked last.
+ * Dirty pages: records of what may have been written since the last query.
  *
- * No IOMMU of this kernel tells what it has written, so with a page table all that is
- * mapped is dirty. Without one only drivers of emulated devices reach memory: then a page
- * is dirty if one of them has pinned it or written to it, and stays so as long as it is
- * pinned. That is noted here, by IOVA, and only while somebody asks.
+ * No IOMMU driver of this kernel reports what devices have written. So if the
+ * IOAS has an HWPT, everything that is mapped is dirty. Otherwise only drivers
+ * of emulated devices write memory: a page is dirty if one of them has pinned
+ * it or written to it, and as long as it is pinned. That is recorded here by
+ * IOVA, but only while a container tracks dirty pages.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
@@ -35,16 +36,16 @@ static struct dirty_chunk *get_chunk(struct iommufd_dirty *dirty,
 }
 
 /**
- * iommufd_dirty_note - note what may have been written
+ * iommufd_dirty_note - record what may have been written
  * @ioas: the IOAS
  * @first: first IOVA
  * @last: last IOVA
  *
- * To be called after that has become visible which it is noted for, and
- * iova_space::lock was taken meanwhile: who begins to track takes it too, so either
- * sees the other.
+ * To be called after the pin or write is visible and iova_space::lock was taken
+ * since. The start of tracking takes that lock too, so either sees the other.
  *
- * Without memory to note it everything is dirty until tracking ends.
+ * If there is no memory for the record, everything is dirty until tracking
+ * ends.
  */
 void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last)
@@ -73,10 +74,11 @@ void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 }
 
 /**
- * iommufd_dirty_next_mapped - find what is mapped in a range
+ * iommufd_dirty_next_mapped - find the next area in a range
  * @ioas: the IOAS
  * @last: last IOVA of the range
- * @range: its start; the result is the next area in there, as much of it as is
+ * @range: where the range starts; set to the part of the area that is in the
+ *         range
  *
  * Return: false if there is none.
  */
@@ -98,7 +100,7 @@ bool iommufd_dirty_next_mapped(struct iommufd_ioas *ioas, unsigned long last,
 }
 
 /**
- * iommufd_dirty_note_mapped - note all that is mapped in a range
+ * iommufd_dirty_note_mapped - record all that is mapped in a range
  * @ioas: the IOAS
  * @first: first IOVA
  * @last: last IOVA
@@ -118,7 +120,7 @@ void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
 	} while (range.last != last);
 }
 
-/* Forget what was noted; tracking goes on or not. The lock is held */
+/* Delete all records. The lock is held */
 static void forget_all(struct iommufd_dirty *dirty)
 {
 	struct dirty_chunk *chunk;
@@ -135,7 +137,7 @@ static void forget_all(struct iommufd_dirty *dirty)
 }
 
 /**
- * iommufd_dirty_stop - end what iommufd_dirty_start() began
+ * iommufd_dirty_stop - undo iommufd_dirty_start()
  * @ioas: the IOAS
  */
 void iommufd_dirty_stop(struct iommufd_ioas *ioas)
@@ -149,13 +151,13 @@ void iommufd_dirty_stop(struct iommufd_ioas *ioas)
 }
 
 /**
- * iommufd_dirty_take - move what was noted to a bitmap
+ * iommufd_dirty_take - move records to a bitmap
  * @ioas: the IOAS
- * @page: first page, by IOVA
- * @nr: pages
- * @bits: a bit for each, which is set for those that were noted
+ * @page: first page of the IOVA
+ * @nr: number of pages
+ * @bits: bitmap; bits of recorded pages are set
  *
- * Return: false if that is not all, so that everything counts.
+ * Return: false if records are missing, so that all pages are dirty.
  */
 bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,
 			unsigned long nr, unsigned long *bits)
@@ -186,9 +188,9 @@ bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,
 }
 
 /**
- * iommufd_dirty_forget - nothing is there any more that could be dirty
+ * iommufd_dirty_forget - delete the records of a range that was unmapped
  * @ioas: the IOAS
- * @first: first IOVA, of a page
+ * @first: first IOVA, page aligned
  * @last: last IOVA
  */
 void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
@@ -215,8 +217,8 @@ void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 }
 
 /**
- * iommufd_dirty_init - prepare to track
- * @dirty: of an IOAS that is being made
+ * iommufd_dirty_init - initialize the records
+ * @dirty: records of an IOAS that is being made
  */
 void iommufd_dirty_init(struct iommufd_dirty *dirty)
 {
@@ -225,8 +227,8 @@ void iommufd_dirty_init(struct iommufd_dirty *dirty)
 }
 
 /**
- * iommufd_dirty_destroy - end it
- * @dirty: of an IOAS that is being released
+ * iommufd_dirty_destroy - free the records
+ * @dirty: records of an IOAS that is being released
  */
 void iommufd_dirty_destroy(struct iommufd_dirty *dirty)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Telling a container which pages are dirty: what was noted, and what is dirty as long
- * as it is mapped or pinned.
+ * Reporting dirty pages to a container: those that are recorded, and those that
+ * are dirty as long as they are mapped or pinned.
  */
 #include <linux/bitmap.h>
 #include <linux/sched/signal.h>
@@ -14,7 +14,7 @@
 /* Pages whose bits are copied to the user at once */
 #define PIECE_PAGES ((unsigned long)SZ_64K * BITS_PER_BYTE)
 
-/* What is pinned can be written at any time, so it is dirty again at once */
+/* Record pinned pages, which can be written at any time */
 static int note_pinned(struct iommufd_ioas *ioas, unsigned long first,
 		       unsigned long last)
 {
@@ -33,10 +33,10 @@ static int note_pinned(struct iommufd_ioas *ioas, unsigned long first,
 }
 
 /**
- * iommufd_dirty_start - begin to note what may be written
- * @ioas: the IOAS; nothing happens if that was begun already
+ * iommufd_dirty_start - start to record what may be written
+ * @ioas: the IOAS; nothing happens if it is tracked already
  *
- * Return: 0, or -EINTR with nothing begun.
+ * Return: 0, or -EINTR with tracking stopped.
  */
 int iommufd_dirty_start(struct iommufd_ioas *ioas)
 {
@@ -96,17 +96,17 @@ static int has_tables(struct iommufd_ioas *ioas)
 }
 
 /**
- * iommufd_dirty_read - tell what may have been written, and begin anew
+ * iommufd_dirty_read - report dirty pages, and delete their records
  * @ioas: IOAS that is tracked
- * @first: first IOVA, of a page
- * @npages: pages
- * @keep: forget nothing, and note all that is told
- * @user: where a bit for each page goes, as multiples of 64
+ * @first: first IOVA, page aligned
+ * @npages: number of pages
+ * @keep: keep the records, and record all pages that are reported
+ * @user: user memory for a bitmap of the pages, a multiple of 64 bits
  *
  * Context: writes to user memory.
  *
- * Return: 0, -ENOMEM; -EFAULT or -EINTR, then nothing is forgotten whose bits could
- * not be told.
+ * Return: 0, -ENOMEM, -EFAULT or -EINTR. Records of pages that were not
+ * reported are kept.
  */
 int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 		       unsigned long npages, bool keep, void __user *user)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page tables (HWPT): an iommu_domain that maps what the areas of its IOAS say.
+ * Page tables (HWPT): an iommu_domain that maps the areas of its IOAS.
  *
- * A table is made for the first device that needs it and gone with the last, or
- * the user makes it and destroys it. Either way it is attached while it is empty
- * and filled after that, because many IOMMU drivers only know what a domain can
- * do once a device is on it.
+ * An HWPT is made for the first device that needs it and destroyed with the
+ * last, or the user allocates and destroys it. It is filled once its limits are
+ * known. Many IOMMU drivers know them only after a device was attached to the
+ * domain, so it is attached empty.
  */
 #include <linux/iommu.h>
 #include <linux/irqdomain.h>
@@ -14,11 +14,11 @@
 #include "iommufd_private.h"
 
 /**
- * iommufd_hwpt_grow - let a page table reach as high as an area does
- * @hwpt: the table; domains_lock of its IOAS is held for write
+ * iommufd_hwpt_grow - grow an HWPT until it reaches the end of an area
+ * @hwpt: the HWPT; domains_lock of its IOAS is held for write
  * @area: the area
  *
- * Return: 0 or what the IOMMU driver says.
+ * Return: 0, or an errno from the IOMMU driver.
  */
 int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -31,11 +31,12 @@ int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 }
 
 /**
- * iommufd_hwpt_map - put an area into a page table
- * @hwpt: the table; domains_lock of its IOAS is held
+ * iommufd_hwpt_map - map an area in an HWPT
+ * @hwpt: the HWPT; domains_lock of its IOAS is held
  * @area: area whose pages are pinned
  *
- * Return: 0; or with nothing mapped what the IOMMU driver says, -ENOMEM or -EINTR.
+ * Return: 0, or an errno with nothing mapped: -ENOMEM, -EINTR, or from the
+ * IOMMU driver.
  */
 int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -45,13 +46,13 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 }
 
 /**
- * iommufd_hwpt_unmap - take an area out of a page table
- * @hwpt: the table; domains_lock of its IOAS is held
- * @area: area that iommufd_hwpt_map() has put there, whose pages are pinned
- * @gather: what to flush; the memory must stay until iommu_iotlb_sync()
+ * iommufd_hwpt_unmap - unmap an area from an HWPT
+ * @hwpt: the HWPT; domains_lock of its IOAS is held
+ * @area: area that iommufd_hwpt_map() has mapped, whose pages are pinned
+ * @gather: what to flush; the pages must stay pinned until iommu_iotlb_sync()
  *
- * Return: true if that has to be called; false for memory of a device, which is
- * flushed already.
+ * Return: true if the caller must call iommu_iotlb_sync(). Memory of a device
+ * is flushed already.
  */
 bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommu_iotlb_gather *gather)
@@ -65,8 +66,8 @@ bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /**
- * iommufd_hwpt_unmap_sync - take an area out of a page table, and flush
- * @hwpt: the table; domains_lock of its IOAS is held
+ * iommufd_hwpt_unmap_sync - unmap an area from an HWPT, and flush
+ * @hwpt: the HWPT; domains_lock of its IOAS is held
  * @area: as for iommufd_hwpt_unmap()
  */
 void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
@@ -80,8 +81,8 @@ void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
 }
 
 /*
- * The strictest alignment that the tables of an IOAS and @hwpt, if any, ask for,
- * and those who want pages of the CPU's size
+ * The alignment that areas must have: the largest that an HWPT of the IOAS, or
+ * @hwpt if there is one, needs, and that of CPU pages if it was asked for
  */
 static unsigned long ioas_alignment(struct iommufd_ioas *ioas,
 				    struct iommufd_hwpt *hwpt)
@@ -96,17 +97,19 @@ static unsigned long ioas_alignment(struct iommufd_ioas *ioas,
 }
 
 /**
- * iommufd_hwpt_align - align areas as all that an IOAS has asks for
+ * iommufd_hwpt_align - set the alignment that areas of an IOAS must have
  * @ioas: the IOAS; domains_lock is held for write
  *
- * Return: 0, or -EADDRINUSE if an area is not aligned so.
+ * Return: 0, or -EADDRINUSE if an area does not have this alignment.
  */
 int iommufd_hwpt_align(struct iommufd_ioas *ioas)
 {
 	return iova_space_align(&ioas->space, ioas_alignment(ioas, NULL));
 }
 
-/* What the hardware reaches, as far as the driver tells now or has told */
+/*
+ * The IOVA that the hardware reaches, by all that the IOMMU driver has reported
+ */
 static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
 {
 	const struct iommu_domain_geometry *geometry = &hwpt->domain->geometry;
@@ -119,7 +122,7 @@ static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
 	return range;
 }
 
-/* Exclude what the hardware can't reach. -EADDRINUSE if something is there */
+/* Reserve what the hardware can't reach. -EADDRINUSE if an area is there */
 static int narrow_aperture(struct iommufd_hwpt *hwpt)
 {
 	struct iova_space *space = &hwpt->ioas->space;
@@ -127,7 +130,7 @@ static int narrow_aperture(struct iommufd_hwpt *hwpt)
 	struct iova_reserved *beyond = NULL;
 	int ret = 0;
 
-	/* A table in the list has reserved what it needed so far */
+	/* A filled HWPT has reserved the rest already */
 	if (!list_empty(&hwpt->ioas_item) &&
 	    now.start == hwpt->aperture.start && now.last == hwpt->aperture.last)
 		return 0;
@@ -155,8 +158,8 @@ static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
 	struct iova_space *space = &ioas->space;
 
 	/*
-	 * domains_lock is held for write: an area that is filled can't leave
-	 * the tree, one that is not can; the space's lock is for those.
+	 * domains_lock is held for write, so a filled area can't leave the
+	 * tree. Other areas can, therefore take the lock of the space.
 	 */
 	mutex_lock(&space->lock);
 	area = area ? iova_space_next(area) : iova_space_first(space, 0);
@@ -166,7 +169,7 @@ static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
 	return area;
 }
 
-/* Unpin areas below @end, which no table maps any more; all of them for NULL */
+/* Unpin filled areas below @end, all if it is NULL; no HWPT maps them */
 static void unpin_areas(struct iommufd_ioas *ioas, struct iommufd_area *end)
 {
 	struct iommufd_area *area = NULL;
@@ -178,8 +181,8 @@ static void unpin_areas(struct iommufd_ioas *ioas, struct iommufd_area *end)
 }
 
 /*
- * Take areas below @end out of a table that its IOAS does not list, or not any more;
- * all for NULL
+ * Unmap filled areas below @end, all if it is NULL, from an HWPT that is not in
+ * the list of its IOAS
  */
 static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 {
@@ -189,7 +192,7 @@ static void unmap_areas(struct iommufd_hwpt *hwpt, struct iommufd_area *end)
 		iommufd_hwpt_unmap_sync(hwpt, area);
 }
 
-/* Grow an empty table until it reaches all areas */
+/* Grow an empty HWPT until it reaches all areas */
 static int grow_to_end(struct iommufd_hwpt *hwpt)
 {
 	struct iova_space *space = &hwpt->ioas->space;
@@ -202,8 +205,9 @@ static int grow_to_end(struct iommufd_hwpt *hwpt)
 }
 
 /*
- * Pin what is not pinned yet, and map it all. The table grows first: once it maps
- * memory of devices, that can be revoked and restored in parallel
+ * Pin the areas that are not pinned yet, and map all. Grow first: as soon as
+ * the HWPT maps memory of a device, that can be revoked and restored in
+ * parallel.
  */
 static int fill(struct iommufd_hwpt *hwpt)
 {
@@ -244,10 +248,10 @@ static int fill(struct iommufd_hwpt *hwpt)
 }
 
 /*
- * iommu_dma_prepare_msi() takes the domain of a group, and the cookie in it, with
- * no lock that an attach takes. But all its callers set up a vector with the lock
- * held that this function takes for a moment. A domain that no group has any
- * more is known to none of them after that.
+ * iommu_dma_prepare_msi() uses the domain of a group, and the cookie in it,
+ * without a lock that an attach takes. But all its callers hold
+ * irq_domain_mutex, which irq_domain_check_msi_remap() takes for a moment.
+ * After that, none of them uses a domain that is attached to no group.
  */
 static void wait_for_vectors(void)
 {
@@ -255,7 +259,7 @@ static void wait_for_vectors(void)
 		irq_domain_check_msi_remap();
 }
 
-/* No group has the domain any more */
+/* The domain is attached to no group */
 static void release_hwpt(struct iommufd_object *obj)
 {
 	struct iommufd_hwpt *hwpt = to_hwpt(obj);
@@ -291,17 +295,18 @@ static void release_hwpt(struct iommufd_object *obj)
 }
 
 /**
- * iommufd_hwpt_create - make an empty page table for an IOAS
- * @ioas: IOAS that it will mirror; the caller holds a reference
- * @unit: IOMMU that it is for
- * @dev: device behind that
- * @user_made: what it will be
+ * iommufd_hwpt_create - make an empty HWPT for an IOAS
+ * @ioas: the IOAS; the caller holds a reference
+ * @unit: IOMMU that the HWPT is for
+ * @dev: device behind that IOMMU
+ * @user_made: iommufd_hwpt::user_made
  *
- * The id is reserved and the caller is a user of the table. To be published, or
- * aborted, when iommufd_hwpt_settle() has said whether it can be filled.
+ * The id is reserved, and the caller uses the HWPT. It must publish the HWPT
+ * after iommufd_hwpt_settle() has succeeded, or else abort it.
  *
- * Return: the table or an ERR_PTR: -ENOENT the IOAS is being destroyed, -ENOSPC
- * the user has made too many for the device, or for the areas; -ENOMEM.
+ * Return: the HWPT, or an ERR_PTR: -ENOENT if the IOAS is being destroyed,
+ * -ENOSPC if the user has made too many HWPTs for the device or for the number
+ * of areas, or -ENOMEM.
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 const struct iommufd_unit *unit,
@@ -359,8 +364,8 @@ static void enforce_coherency(struct iommufd_hwpt *hwpt)
 }
 
 /*
- * Page faults can be taken with domains_lock held, so who waits for it can be killed
- * wherever that can be told
+ * Page faults can be taken with domains_lock held, so the wait for it is
+ * killable wherever the caller can fail
  */
 static int lock_tables(struct iommufd_ioas *ioas, bool killable)
 {
@@ -371,19 +376,20 @@ static int lock_tables(struct iommufd_ioas *ioas, bool killable)
 }
 
 /**
- * iommufd_hwpt_attach_group - give the domain of a table to a group
- * @hwpt: the table
+ * iommufd_hwpt_attach_group - attach a group to the domain of an HWPT
+ * @hwpt: the HWPT
  * @group: group whose DMA is blocked
  * @killable: a fatal signal ends the wait for the lock
  *
- * A table that is not filled yet is made coherent, if it can be. VT-d is right
- * about that only now, and keeps to it for what is mapped from then on.
+ * If the HWPT is not filled yet, enforce cache coherency if the IOMMU can. VT-d
+ * knows that only once a device is attached, and enforces it for what is mapped
+ * after that.
  *
- * Nobody maps or unmaps meanwhile: what VT-d changes here, page table levels
- * and the list of units to flush, it reads without a lock there.
+ * The lock excludes map and unmap: VT-d changes page table levels and the list
+ * of units to flush here, and reads them without a lock there.
  * Context: takes domains_lock of the IOAS.
  *
- * Return: 0, -EINTR, or what the IOMMU driver says.
+ * Return: 0, -EINTR, or an errno from the IOMMU driver.
  */
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable)
@@ -403,8 +409,8 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 
 /**
  * iommufd_hwpt_detach_group - undo iommufd_hwpt_attach_group()
- * @hwpt: the table
- * @group: the group; its DMA is blocked
+ * @hwpt: the HWPT
+ * @group: the group; its DMA is blocked afterwards
  * @killable: a fatal signal ends the wait for the lock
  *
  * Context: takes domains_lock of the IOAS.
@@ -426,15 +432,14 @@ int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 }
 
 /**
- * iommufd_hwpt_take_doorbells - let the kernel map doorbells of interrupts
- * @hwpt: the table; attach_lock of its IOAS is held
- * @region: where, as the IOMMU driver of the group says that will be attached
+ * iommufd_hwpt_take_doorbells - reserve the range of the kernel's MSI doorbells
+ * @hwpt: the HWPT; attach_lock of its IOAS is held
+ * @region: the range, from the IOMMU driver of the group that will be attached
  *
- * What is mapped there stays as long as the table does, whoever is attached. So
- * no area can be there either, from the first attach of such a group on, even if
- * that fails.
+ * What the kernel maps there stays until the HWPT is destroyed, whatever is
+ * attached. So the range stays reserved until then, even if the attach fails.
  *
- * Return: 0, -EADDRINUSE an area is there, -ENOMEM.
+ * Return: 0, -EADDRINUSE if an area is in the range, or -ENOMEM.
  */
 int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 				const struct iommu_resv_region *region)
@@ -443,7 +448,7 @@ int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 	struct iova_reserved *window = NULL;
 	int ret;
 
-	/* An earlier group's: of one driver, all have the same */
+	/* Reserved for another group; one IOMMU driver uses one range */
 	if (hwpt->doorbells)
 		return 0;
 	ret = iova_reserved_add(&window, region->start,
@@ -456,7 +461,7 @@ int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 	ret = iommu_get_msi_cookie(hwpt->domain, region->start);
 	if (ret) {
 		iova_space_unreserve(space, window);
-		/* The kernel can't map them, nor needs to */
+		/* Without CONFIG_IOMMU_DMA no doorbell is mapped */
 		return ret == -ENODEV ? 0 : ret;
 	}
 	hwpt->doorbells = window;
@@ -464,13 +469,13 @@ int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 }
 
 /**
- * iommufd_hwpt_explore - find out what an IOMMU can do with a new table
- * @hwpt: table that is not filled
- * @group: group whose DMA is blocked, and is again after that
+ * iommufd_hwpt_explore - attach a new HWPT for a moment to get its limits
+ * @hwpt: HWPT that is not filled
+ * @group: group whose DMA is blocked, before and afterwards
  *
- * Context: takes no lock, as nobody else can find the table yet.
+ * Context: takes no lock, as nobody else can find the HWPT yet.
  *
- * Return: 0 or what the IOMMU driver says.
+ * Return: 0, or an errno from the IOMMU driver.
  */
 int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
 {
@@ -485,14 +490,15 @@ int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
 }
 
 /**
- * iommufd_hwpt_imitate - take over what is known of another table
- * @hwpt: table that is not filled, whose group is attached to @model
- * @model: table of the same unit
+ * iommufd_hwpt_imitate - copy the limits of another HWPT
+ * @hwpt: HWPT that is not filled, for a group that is attached to @model
+ * @model: HWPT of the same unit
  *
- * For a group whose DMA can't be stopped to explore.
+ * For a group whose DMA must not be interrupted.
  *
- * Return: 0, -EOPNOTSUPP the IOMMU driver needs a device to complete a domain,
- * -EINVAL it can't be made coherent as the other is, -EINTR.
+ * Return: 0, -EOPNOTSUPP if the IOMMU driver completes a domain only when a
+ * device is attached, -EINVAL if @hwpt can't have the coherency of @model, or
+ * -EINTR.
  */
 int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
 {
@@ -515,15 +521,19 @@ int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
 }
 
 /**
- * iommufd_hwpt_settle - make a table fit for what is known of its IOMMU
- * @hwpt: the table; the caller uses it, and has attached or explored it
+ * iommufd_hwpt_settle - apply the limits of an HWPT to its IOAS, and fill it
+ * @hwpt: the HWPT, which the caller uses; its limits are known
  *
- * What the hardware can do may have become less for a table that other groups
- * use already. The first time, the table is filled.
+ * If another group was attached, the limits can be narrower, also for an HWPT
+ * that is filled. The first call fills the HWPT. On error the HWPT is as it
+ * was.
  *
- * Return: 0, or an errno with the table as it was: -EADDRINUSE a mapping
- * doesn't fit, -EINVAL the pages of the IOMMU are too large, -EINTR, or why
- * memory can't be pinned or mapped.
+ * Return:
+ * * 0 - the limits apply, and the HWPT is filled
+ * * -EADDRINUSE - an area is outside the limits or not aligned
+ * * -EINVAL - the IOMMU has only pages larger than those of the CPU
+ * * -EINTR - a fatal signal
+ * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map()
  */
 int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
 {
@@ -565,13 +575,13 @@ static bool can_share(struct iommufd_hwpt *hwpt,
 }
 
 /**
- * iommufd_hwpt_next - go through the page tables that an attach can choose
- * @ioas: the IOAS attached to
- * @unit: the device's
- * @prev: table that this function returned, or NULL to begin
+ * iommufd_hwpt_next - iterate over the HWPTs that an attach can choose
+ * @ioas: the IOAS to attach to
+ * @unit: IOMMU of the device
+ * @prev: HWPT that this function has returned, or NULL to begin
  *
- * Return: the next table that is not being destroyed, which the caller uses, NULL,
- * or an ERR_PTR of -EINTR. @prev is not used any more.
+ * Return: the next HWPT that is not being destroyed, used by the caller; NULL;
+ * or an ERR_PTR of -EINTR. The use of @prev is ended.
  */
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 				       const struct iommufd_unit *unit,
@@ -600,9 +610,8 @@ out_unuse:
 }
 
 /**
- * iommufd_hwpt_unuse - end the use of a published page table
- * @hwpt: the table. If it was made for its users it goes with the last of them,
- *        unless a DESTROY was faster
+ * iommufd_hwpt_unuse - end the use of a published HWPT
+ * @hwpt: the HWPT. If no user made it, it is destroyed with its last use
  */
 void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 {

@@ -12,7 +12,7 @@
 #define MAP_DIRECTIONS (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | MAP_DIRECTIONS)
 
-/* No page table is left */
+/* No HWPT and no access is left */
 static void release_ioas(struct iommufd_object *obj)
 {
 	struct iommufd_ioas *ioas = to_ioas(obj);
@@ -33,7 +33,7 @@ static void release_ioas(struct iommufd_object *obj)
  * iommufd_ioas_create - make an empty IOAS
  * @ctx: the context
  *
- * To be published or aborted.
+ * The caller publishes or aborts it.
  *
  * Return: the IOAS or an ERR_PTR of -ENOMEM.
  */
@@ -60,7 +60,7 @@ struct iommufd_ioas *iommufd_ioas_create(struct iommufd_ctx *ctx)
  * iommufd_ioas_alloc - IOMMU_IOAS_ALLOC
  * @req: struct iommu_ioas_alloc
  *
- * Return: 0, -EOPNOTSUPP, -ENOMEM; -EFAULT with nothing allocated.
+ * Return: 0, -EOPNOTSUPP, -ENOMEM, or -EFAULT with nothing allocated.
  */
 int iommufd_ioas_alloc(struct iommufd_request *req)
 {
@@ -91,7 +91,7 @@ static int check_map(u32 flags, u64 iova, u64 length)
 	return flags & MAP_DIRECTIONS ? 0 : -EINVAL;
 }
 
-/* IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE are the same but for where the memory is */
+/* IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE differ only in where the memory is */
 static int map(struct iommufd_request *req, u32 ioas_id,
 	       struct iommufd_mapping *map, u64 __user *iova)
 {
@@ -117,7 +117,8 @@ static int map(struct iommufd_request *req, u32 ioas_id,
  * iommufd_ioas_map - IOMMU_IOAS_MAP
  * @req: struct iommu_ioas_map
  *
- * Return: 0 or an errno; the checks have the order that userspace knows.
+ * Return: 0, or an errno. The checks are made in the order that userspace
+ * expects.
  */
 int iommufd_ioas_map(struct iommufd_request *req)
 {
@@ -139,7 +140,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
  * iommufd_ioas_map_file - IOMMU_IOAS_MAP_FILE
  * @req: struct iommu_ioas_map_file
  *
- * Return: 0 or an errno; the checks have the order of IOMMU_IOAS_MAP.
+ * Return: 0, or an errno. The checks are made in the order of IOMMU_IOAS_MAP.
  */
 int iommufd_ioas_map_file(struct iommufd_request *req)
 {
@@ -162,7 +163,8 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
  * iommufd_ioas_copy - IOMMU_IOAS_COPY
  * @req: struct iommu_ioas_copy
  *
- * Return: 0 or an errno; the checks have the order that userspace knows.
+ * Return: 0, or an errno. The checks are made in the order that userspace
+ * expects.
  */
 int iommufd_ioas_copy(struct iommufd_request *req)
 {
@@ -216,7 +218,8 @@ out_src:
  * iommufd_ioas_unmap - IOMMU_IOAS_UNMAP
  * @req: struct iommu_ioas_unmap
  *
- * Return: 0 or an errno; the checks have the order that userspace knows.
+ * Return: 0, or an errno. The checks are made in the order that userspace
+ * expects.
  */
 int iommufd_ioas_unmap(struct iommufd_request *req)
 {
@@ -259,10 +262,11 @@ out_put:
  * iommufd_ioas_iova_ranges - IOMMU_IOAS_IOVA_RANGES
  * @req: struct iommu_ioas_iova_ranges
  *
- * No lock is held while an entry is written, so each is right by itself, and
- * they ascend, even while devices come and go.
+ * No lock is held while an entry is written. So if devices are attached or
+ * detached meanwhile, each entry is correct by itself, and the entries ascend.
  *
- * Return: 0, -EOPNOTSUPP, -ENOENT, -EFAULT; -EMSGSIZE with the answer written.
+ * Return: 0, -EOPNOTSUPP, -ENOENT, -EFAULT, or -EMSGSIZE with the answer
+ * written.
  */
 int iommufd_ioas_iova_ranges(struct iommufd_request *req)
 {
@@ -313,8 +317,8 @@ out_put:
  * iommufd_ioas_allow_iovas - IOMMU_IOAS_ALLOW_IOVAS
  * @req: struct iommu_ioas_allow_iovas
  *
- * Return: 0; or with the list as it was -EOPNOTSUPP, -ENOENT, -EFAULT, -EINVAL,
- * -ENOMEM, -EADDRINUSE, or -EINTR on a fatal signal.
+ * Return: 0, or an errno with the list unchanged: -EOPNOTSUPP, -ENOENT,
+ * -EFAULT, -EINVAL, -ENOMEM, -EADDRINUSE, or -EINTR on a fatal signal.
  */
 int iommufd_ioas_allow_iovas(struct iommufd_request *req)
 {
@@ -382,12 +386,18 @@ static int set_rlimit_mode(struct iommufd_ctx *ctx, u64 mode)
 }
 
 /**
- * iommufd_ioas_set_huge_pages - let tables have large pages, or no longer
+ * iommufd_ioas_set_huge_pages - let HWPTs have large pages, or no longer
  * @ioas: the IOAS
  * @huge: 0 or 1
  *
- * Return: 0, -EINVAL another value or areas and tables are there already,
- * -EADDRINUSE an area is not of whole pages, -EINTR.
+ * On error nothing is changed.
+ *
+ * Return:
+ * * 0 - the option is set
+ * * -EINVAL - another value, or large pages are to end while the IOAS has both
+ *   areas and HWPTs
+ * * -EADDRINUSE - an area does not consist of whole pages
+ * * -EINTR - a fatal signal
  */
 int iommufd_ioas_set_huge_pages(struct iommufd_ioas *ioas, u64 huge)
 {
@@ -436,8 +446,9 @@ static int option_huge_pages(struct iommufd_request *req)
  * iommufd_option - IOMMU_OPTION
  * @req: struct iommu_option
  *
- * Return: 0 or an errno; the checks have the order that userspace knows. If the
- * value can't be written back, -EFAULT, with the option set.
+ * Return: 0, or an errno. The checks are made in the order that userspace
+ * expects. If the value can't be written back, the error is -EFAULT, with the
+ * option set.
  */
 int iommufd_option(struct iommufd_request *req)
 {
@@ -471,7 +482,8 @@ int iommufd_option(struct iommufd_request *req)
 }
 
 /*
- * Requests on all areas of a context: they are held where they are meanwhile
+ * Requests on all areas of a context: meanwhile the lock of each IOVA space is
+ * held
  */
 
 static void hold_all(struct iommufd_ctx *ctx, struct list_head *held)
@@ -494,7 +506,7 @@ static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
 {
 	struct iommufd_ioas *ioas, *next;
 
-	/* The last reference may be here, and with it goes all that is mapped */
+	/* Unlock first: a put may be the last one, which unmaps everything */
 	list_for_each_entry(ioas, held, held)
 		mutex_unlock(&ioas->space.lock);
 	list_for_each_entry_safe(ioas, next, held, held)
@@ -502,7 +514,7 @@ static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
 	mutex_unlock(&ctx->held_lock);
 }
 
-/* Do something for each area, until it fails */
+/* Call @what for each area until it fails */
 static int visit_held(struct list_head *held,
 		      int (*what)(struct iommufd_area *area, void *data),
 		      void *data)
@@ -547,8 +559,8 @@ static int end_move(struct iommufd_area *area, void *commit)
  * iommufd_ioas_change_process - IOMMU_IOAS_CHANGE_PROCESS
  * @req: struct iommu_ioas_change_process
  *
- * Return: 0, or with nothing changed -EOPNOTSUPP, -EINVAL, -EBUSY, -ENOMEM, or
- * -EINTR on a fatal signal.
+ * Return: 0, or an errno with nothing changed: -EOPNOTSUPP, -EINVAL, -EBUSY,
+ * -ENOMEM, or -EINTR on a fatal signal.
  */
 int iommufd_ioas_change_process(struct iommufd_request *req)
 {

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The objects of iommufd and what their files offer to each other.
+ * The objects of iommufd, and the functions that its source files share.
  *
  *     context --- ids ---+--- IOAS: areas (IOVA -> pages), reserved ranges
  *        |               |     |                  |
  *        |               |     |                pages: memory, shared by areas
  *        |               |     |
- *        |               +--- page table (HWPT): an iommu_domain kept equal to
- *        |               |     |                 the areas of its IOAS
+ *        |               +--- page table (HWPT): an iommu_domain that maps the
+ *        |               |     |                 areas of its IOAS
  *        +--- group -----------+
  *              |         |
  *              +--- device
  *                        |
- *                        +--- access: a driver of the kernel that reaches the
+ *                        +--- access: a kernel driver that reads and writes the
  *                                     memory of an IOAS
  *
- * Lock order, outermost first. A path may leave out any of them.
+ * Lock order, outermost first. Any of them may be left out.
  *
  *     iommufd_ctx::held_lock
  *     iommufd_device::bound
@@ -32,13 +32,13 @@
  *     iommufd_hwpt::mmio_lock
  *     the locks of the IOMMU core and its drivers
  *
- * Memory is pinned, and page faults taken, under domains_lock at most, and under
- * none of those after it. mmap_lock is taken under iommufd_pages::lock to charge by
- * address space. A driver revokes its memory with its own locks held, so from there on
- * no lock before them is taken.
+ * When memory is pinned and page faults are taken, the innermost lock that may
+ * be held is domains_lock. To charge by address space, mmap_lock is taken under
+ * iommufd_pages::lock. A driver revokes its memory with its own locks held, so
+ * a revocation takes only the locks after them.
  *
- * iommufd_ctx::groups_lock is taken under locks that are other users' too, so what
- * waits for memory of a user is not done under it.
+ * iommufd_ctx::groups_lock is taken under locks that other users need too, so
+ * nothing is done under it that waits for the memory of a user.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H
@@ -60,20 +60,22 @@
 
 /**
  * struct iommufd_ctx - one open /dev/iommu
- * @file: the file, which lives as long as someone uses the context
- * @objects: id to object, ids from 1; a reserved id has no object yet
- * @groups_lock: protects @groups and what they have claimed
- * @groups: struct iommufd_group of the devices bound to this context
- * @held_lock: lets one request at a time have all areas
- * @nr_mapped: areas in all IOAS, each as often as its iova_space says. The module
- *             parameter max_areas limits it
- * @owner: who mapped last, to be found without a lock by who maps next
- * @container: IOAS that stands for a container of VFIO, or NULL; protected by the
+ * @file: the open file; a reference to it is a reference to the context
+ * @objects: objects by id, from 1; a reserved id has no object yet
+ * @groups_lock: protects @groups, and is held to claim and release groups
+ * @groups: struct iommufd_group of the devices that are bound to this context
+ * @held_lock: serializes requests that lock the areas of all IOAS
+ * @nr_mapped: number of areas in all IOAS; each counts as often as
+ *             iova_space::nr_tables says. The module parameter max_areas limits
+ *             it
+ * @owner: owner of the last MAP, which the next one finds without a lock
+ * @container: IOAS that is used as a VFIO container, or NULL; protected by the
  *             lock of @objects
- * @noiommu: groups without an IOMMU were given to it, so it can't have @container;
- *           protected by the lock of @objects
- * @charge_mm: option: who maps from now on is charged by address space. It
- *             changes only under the lock of @objects, while there are none
+ * @noiommu: groups without an IOMMU use the context as their container, so it
+ *           can't have @container; protected by the lock of @objects
+ * @charge_mm: IOMMU_OPTION_RLIMIT_MODE: new mappings are charged by address
+ *             space. Changed only under the lock of @objects, while there is no
+ *             object
  */
 struct iommufd_ctx {
 	struct file *file;
@@ -94,9 +96,9 @@ struct iommufd_ctx {
 
 /**
  * struct iommufd_request - an ioctl being served
- * @ctx: the context it came to
+ * @ctx: the context
  * @user: the caller's structure
- * @user_size: its size as the caller says
+ * @user_size: its size, from the caller
  * @cmd: the kernel's copy, zero beyond @user_size
  */
 struct iommufd_request {
@@ -107,9 +109,9 @@ struct iommufd_request {
 };
 
 /**
- * iommufd_answer - write a request's structure back
+ * iommufd_answer - copy the structure of a request back to the caller
  * @req: the request
- * @size: bytes of it that the kernel knows
+ * @size: size of the structure in this kernel
  *
  * Return: 0 or -EFAULT.
  */
@@ -133,16 +135,17 @@ enum iommufd_object_type {
 
 /**
  * struct iommufd_object - head, and first member, of everything that has an id
- * @refs: who may touch the memory: the id, and each request that looked it up.
- *        The last one to go releases the object, so nobody ever waits
+ * @refs: references that keep the memory: one for the id, and one for each
+ *        request that looked it up. The last put releases the object, so nobody
+ *        ever waits for others
  * @users: 1 for the id and 1 for each object or driver that depends on this
- *         one. DESTROY takes it from 1 to 0, after which nobody can begin to
- *         depend on the object. Never raised only to look
- * @type: what it is
- * @id: its id, constant
- * @release: called when the last reference is gone, by anyone who had it; NULL if
- *           there is nothing to do but to free the memory
- * @rcu: lookups take no lock
+ *         one. DESTROY changes it from 1 to 0, after which nobody can begin to
+ *         depend on the object. A lookup does not change it
+ * @type: type of the object
+ * @id: its id; constant
+ * @release: called by whoever drops the last reference; NULL if there is only
+ *           memory to free
+ * @rcu: for lookups, which take no lock
  */
 struct iommufd_object {
 	refcount_t refs;
@@ -174,7 +177,7 @@ int iommufd_destroy(struct iommufd_request *req);
  * iommufd_object_use - begin to depend on an object
  * @obj: object that the caller holds a reference to
  *
- * Return: false when the object is being destroyed.
+ * Return: false if the object is being destroyed.
  */
 static inline bool iommufd_object_use(struct iommufd_object *obj)
 {
@@ -182,7 +185,7 @@ static inline bool iommufd_object_use(struct iommufd_object *obj)
 }
 
 /**
- * iommufd_object_unuse - end what iommufd_object_use() began
+ * iommufd_object_unuse - undo iommufd_object_use()
  * @obj: the object
  */
 static inline void iommufd_object_unuse(struct iommufd_object *obj)
@@ -191,7 +194,7 @@ static inline void iommufd_object_unuse(struct iommufd_object *obj)
 }
 
 /*
- * Areas: what is mapped where
+ * Areas: the mappings of an IOAS
  */
 
 enum iommufd_area_owner {
@@ -201,31 +204,30 @@ enum iommufd_area_owner {
 };
 
 /**
- * struct iommufd_area - one mapping
+ * struct iommufd_area - one mapping of an IOAS
  * @node: in iova_space::areas, by @start
  * @start: first IOVA
  * @last: last IOVA
  * @gap: free IOVA between the area below and this one; 0 for the lowest
  * @max_gap: largest @gap in the subtree
  * @pages: the memory; the area is one of its users
- * @part: what of @pages the area needs, or NULL for all
- * @index: which of @pages @start is in
- * @page_offset: where @start is in that page
+ * @part: the part of @pages that the area needs, or NULL for all
+ * @index: index in @pages of the page that @start is in
+ * @page_offset: offset of @start in that page
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
  * @owner: the MAP or UNMAP that owns the area
- * @filled: every page table of the IOAS maps the area; nothing to do if there
- *          is none
- * @pinned: the area has pinned @pages
- * @accessed: what accesses have pinned of the area, in pages, and what they are
- *            about to copy
- * @batch: list of areas that a request makes or removes together
+ * @filled: the area is complete: every HWPT of the IOAS, if any, maps it
+ * @pinned: the area has pinned @part of @pages
+ * @accessed: number of pages that accesses have pinned in the area, plus
+ *            running pins and copies
+ * @batch: list of areas that a request maps or unmaps together
  *
- * Who may write a field depends on @owner. What is not in the table is constant while
- * the area is in the tree.
+ * @owner decides who may write a field. Fields that are not in the table are
+ * constant while the area is in the tree.
  *
  *              MAP               FREE               UNMAP
  *  @node,      space lock        space lock         space lock
- *  @gap
+ *  the gaps
  *  @owner      the MAP, with     space lock         space lock
  *              release
  *  @filled     the MAP [1]       nobody             the UNMAP [1]
@@ -234,13 +236,13 @@ enum iommufd_area_owner {
  *  @accessed   nobody, it is 0   space lock         space lock, and only down
  *  @batch      the MAP           nobody             the UNMAP
  *
- * [1] with domains_lock held for read, so that @filled does not change for who holds
- * it for write and makes or removes a page table
- * [2] held for write: the first table pins, the last one unpins. It passes by areas
+ * [1] with domains_lock held for read, so @filled does not change while the
+ * lock is held for write to add or remove an HWPT
+ * [2] held for write: the first HWPT pins, the last one unpins. Both skip areas
  * that are not @filled
  *
- * An UNMAP frees the area, but only from FREE. So a MAP does not touch the area after
- * area_give_back().
+ * As soon as an area is FREE, an UNMAP can own and free it. So a MAP must not
+ * touch the area after area_give_back().
  */
 struct iommufd_area {
 	struct rb_node node;
@@ -265,14 +267,14 @@ static inline unsigned long area_length(struct iommufd_area *area)
 	return area->last - area->start + 1;
 }
 
-/* Who has an area in its hands; iova_space::lock is held */
+/* The owner of an area; iova_space::lock is held */
 static inline enum iommufd_area_owner area_owner(struct iommufd_area *area)
 {
 	/* Pairs with area_give_back() */
 	return smp_load_acquire(&area->owner);
 }
 
-/* The owner is done with an area, which an UNMAP can free from now on */
+/* Give up ownership; from now on an UNMAP can free the area */
 static inline void area_give_back(struct iommufd_area *area)
 {
 	/* Pairs with area_owner() */
@@ -285,11 +287,11 @@ static inline void area_give_back(struct iommufd_area *area)
 
 /**
  * struct iommufd_owner - whose memory is mapped, and who is charged for it
- * @refs: pages, and iommufd_ctx::owner
+ * @refs: references of struct iommufd_pages and of iommufd_ctx::owner
  * @mm: address space
- * @task: whose RLIMIT_MEMLOCK counts
- * @cred: of which the user is charged
- * @rcu: it is found without a lock
+ * @task: process whose RLIMIT_MEMLOCK applies
+ * @cred: credentials of the user that is charged
+ * @rcu: for iommufd_owner_get(), which takes no lock
  */
 struct iommufd_owner {
 	refcount_t refs;
@@ -300,9 +302,9 @@ struct iommufd_owner {
 };
 
 /**
- * enum iommufd_charge - what is held against RLIMIT_MEMLOCK
- * @IOMMUFD_CHARGE_NOBODY: nothing
- * @IOMMUFD_CHARGE_USER: what the user has pinned
+ * enum iommufd_charge - what is compared with RLIMIT_MEMLOCK
+ * @IOMMUFD_CHARGE_NOBODY: nothing, there is no limit
+ * @IOMMUFD_CHARGE_USER: what is counted for the user
  * @IOMMUFD_CHARGE_MM: what the address space has locked
  */
 enum iommufd_charge {
@@ -329,11 +331,12 @@ int iommufd_owner_move_charge(struct iommufd_owner *from,
 
 /**
  * struct iommufd_mmio - the memory of one device
- * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in it
- * @lock: protects what follows, and what page tables map of the memory
+ * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in
+ *        it
+ * @lock: protects the members below, and what page tables map of the memory
  * @revoked: no page table maps any of it
  * @missing: the last restore could not map all of it
- * @uses: struct mmio_use, sorted by page table and IOVA, so that one flush per table
+ * @uses: struct mmio_use, sorted by HWPT and IOVA, so that one flush per HWPT
  *        is enough
  */
 struct iommufd_mmio {
@@ -346,8 +349,8 @@ struct iommufd_mmio {
 
 /**
  * struct iommufd_place - where memory of a device is
- * @mmio: the device's
- * @phys: of the first byte of the first page
+ * @mmio: the memory of the device
+ * @phys: physical address of the first page
  */
 struct iommufd_place {
 	struct iommufd_mmio *mmio;
@@ -361,33 +364,33 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
 			 unsigned long length, struct iommufd_place *place);
 
 /*
- * pages.c: pages, and the store of what is pinned
+ * pages.c: pages, and the store of PFNs
  */
 
 /**
- * struct iommufd_pages - a range of memory, of which some can be pinned
- * @refs: areas, and accesses that have pinned some
- * @lock: protects what follows up to @before, @is_mmio and @found. Never held in a
- *        page fault, but as long as it takes to unpin a range
+ * struct iommufd_pages - a range of memory, parts of which can be pinned
+ * @refs: references of areas, and of accesses that have pinned pages
+ * @lock: protects the members up to @before, @is_mmio and @found. Not held in a
+ *        page fault, but held while a range is unpinned, however large
  * @chunks: the PFN store, see pages.c
- * @chunk: instead of @chunks when there is room for one only
+ * @chunk: used instead of @chunks if there is only one
  * @place: used instead of both if @is_mmio
- * @changes: counts changes of chunks that had been stored
- * @npinned: pages in the store
- * @whole: how many need all pages pinned
- * @needs: what of the pages others need, by index
+ * @changes: incremented when a chunk that was stored changes
+ * @npinned: number of pages in the store
+ * @whole: number of users that need all pages
+ * @needs: parts that other users need, by index
  * @owner: who is charged; changes only if there is a @file
- * @before: who was, while that changes
- * @npages: pages in the range
- * @uva: address of the first one, or its place in the file
- * @file: the memory is this file's; an ERR_PTR if it has none that can be pinned;
- *        or NULL for memory of the owner
- * @charge: how the limit applies; decided once, when the range was mapped
+ * @before: the old owner while @owner is being changed, or NULL
+ * @npages: number of pages in the range
+ * @uva: address of the first page, or its offset in the file
+ * @file: file that has the memory; an ERR_PTR if nothing of it can be pinned;
+ *        NULL for memory of the owner or of a dma-buf
+ * @charge: how RLIMIT_MEMLOCK applies; decided when the range is mapped
  * @writable: devices may write
  * @is_mmio: the range is memory of a device; constant while anyone needs a part
- * @found: that was found out by address, and holds until nobody needs a part
- * @area: the first area, which has all of the pages. Its memory is in here, since
- *        hardly any pages have more than one
+ * @found: @place was found by address, and is used until nobody needs a part
+ * @area: the first area, which has all pages. It is embedded, since hardly any
+ *        pages have a second one
  */
 struct iommufd_pages {
 	refcount_t refs;
@@ -415,8 +418,8 @@ struct iommufd_pages {
 
 /**
  * struct iommufd_run - physically contiguous pages
- * @pfn: the first
- * @npages: how many
+ * @pfn: the first page
+ * @npages: number of pages
  */
 struct iommufd_run {
 	unsigned long pfn;
@@ -427,10 +430,10 @@ struct iommufd_run {
  * struct iommufd_mapping - what is to be mapped, and where
  * @flags: IOMMU_IOAS_MAP_*
  * @fd: file descriptor of the memory, or NULL for memory of the calling process
- * @start: first byte, an address or a place in the file
+ * @start: first byte: an address, or an offset in the file
  * @length: bytes
- * @iova: where; the answer unless it is fixed
- * @charge_mm: what is pinned is charged by address space, not by user
+ * @iova: start of the IOVA; set unless it is fixed
+ * @charge_mm: charge by address space, not by user
  */
 struct iommufd_mapping {
 	u32 flags;
@@ -456,10 +459,10 @@ int iommufd_pages_move_charge(struct iommufd_pages *pages,
 void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit);
 
 /**
- * struct iommufd_cursor - place in pinned pages, walked run by run
+ * struct iommufd_cursor - position in pinned pages, which are walked run by run
  * @pages: the pages
  * @index: the next page
- * @run: its run in the table of its chunk, or NULL to look it up
+ * @run: the run of @index in the table of its chunk, or NULL to look it up
  * @changes: as iommufd_pages::changes was when @run was looked up
  */
 struct iommufd_cursor {
@@ -473,7 +476,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 				 struct iommufd_run *runs, unsigned int max);
 
 /*
- * pin.c: getting hold of memory
+ * pin.c: pinning memory
  */
 int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
 		      const struct iommufd_mapping *map);
@@ -485,7 +488,10 @@ void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
 void iommufd_put_file_run(struct iommufd_pages *pages, unsigned long pfn,
 			  unsigned long npages);
 
-/* Unpin contiguous pages that devices may have written; inline since it is per run */
+/*
+ * Unpin contiguous pages that devices may have written; inline, as it is per
+ * run
+ */
 static inline void iommufd_unpin_run(struct iommufd_pages *pages,
 				     unsigned long pfn, unsigned long npages)
 {
@@ -501,21 +507,21 @@ static inline void iommufd_unpin_run(struct iommufd_pages *pages,
  */
 
 /**
- * struct iova_space - which IOVA are mapped, and which can't be
- * @lock: protects all of it. Held no longer than a walk of all areas takes: never
- *        while memory is pinned, a page table is changed or user memory is touched
+ * struct iova_space - which IOVA are mapped or reserved
+ * @lock: protects all members. Held at most for a walk of all areas: not while
+ *        memory is pinned, a page table is changed or user memory is accessed
  * @areas: struct iommufd_area, which never overlap
  * @reserved: ranges that devices and page tables exclude, which may overlap
- * @allowed: ranges that the user wants to be able to use, which don't; all if
- *           there are none
- * @alignment: what start and length of an area are multiples of, in bytes
- * @nr_areas: areas in @areas
- * @nr_tables: page tables that the program has made. Each fills kernel memory for
- *             each area, so an area counts that often against the limit, or once if
- *             there are none
+ * @allowed: ranges that the user wants to use, which never overlap; if empty,
+ *           all
+ * @alignment: start and length of each area are multiples of this, in bytes
+ * @nr_areas: number of areas in @areas
+ * @nr_tables: number of HWPTs that programs have made for the IOAS. Each needs
+ *             kernel memory for each area, so an area counts that often against
+ *             the limit, and at least once
  * @total: iommufd_ctx::nr_mapped
- * @changed: those who wait for an UNMAP or an access of others to end
- * @nr_changes: how many of those have ended
+ * @changed: waiters for an UNMAP or an access to end
+ * @nr_changes: incremented when one of those ends
  */
 struct iova_space {
 	struct mutex lock; /* see above */
@@ -538,7 +544,7 @@ struct iova_range {
 /**
  * struct iova_reserved - a reserved range
  * @node: in iova_space::reserved
- * @next: another range of the same owner, who has them all in a list
+ * @next: next range in the list of its owner
  */
 struct iova_reserved {
 	struct interval_tree_node node;
@@ -576,11 +582,11 @@ bool iova_space_usable(struct iova_space *space, unsigned long from,
  */
 
 /**
- * struct iommufd_dirty - what may have been written since somebody asked
+ * struct iommufd_dirty - pages that may have been written since the last query
  * @lock: protects all of it; nothing is locked inside
- * @tracked: somebody wants to know
- * @all: there was no memory to note it, so everything counts
- * @chunks: bitmaps of pages, each of 512, by IOVA
+ * @tracked: the container tracks dirty pages
+ * @all: there was no memory for a record, so every page is dirty
+ * @chunks: bitmaps of 512 pages each, by IOVA
  */
 struct iommufd_dirty {
 	struct mutex lock; /* see above */
@@ -597,25 +603,25 @@ struct iommufd_dirty {
  * struct iommufd_ioas - an I/O address space
  * @obj: head
  * @ctx: the context that has the id
- * @attach_lock: held while a device is attached here, so that two devices which
- *               could share a new page table do
- * @domains_lock: held for write to change @hwpts, to attach their domains and
- *                detach them, and to give a new page table the areas; held for
- *                read to map and unmap in all of them
- * @hwpts: struct iommufd_hwpt that hold every area that is filled
- * @reach: a map up to here changes the root of no table in @hwpts, so it can run
- *         beside others; protected by domains_lock
- * @small_pages: option: map with pages of the CPU's size; protected by
+ * @attach_lock: held while a device is attached, so that two devices that can
+ *               share a new HWPT do so
+ * @domains_lock: held for write to change @hwpts, to attach and detach their
+ *                domains, and to fill a new HWPT; held for read to map and
+ *                unmap in all of them
+ * @hwpts: struct iommufd_hwpt, each of which maps every filled area
+ * @reach: a map up to this IOVA changes the root of no HWPT in @hwpts, so other
+ *         maps and unmaps can run in parallel; protected by domains_lock
+ * @small_pages: option: map with pages of the size of CPU pages; protected by
  *               domains_lock
- * @nr_pinners: accesses that can pin, which needs pages of the CPU's size;
- *              protected by domains_lock
+ * @nr_pinners: number of accesses that can pin, which need areas of whole CPU
+ *              pages; protected by domains_lock
  * @space: the areas
- * @accesses: struct iommufd_access that reach the areas; protected by
- *            iova_space::lock
+ * @accesses: struct iommufd_access that are attached and not stopped; protected
+ *            by iova_space::lock
  * @test_reserved: ranges that tests reserve; protected by iova_space::lock
- * @held: list of IOAS whose areas are held for a request on all of them;
- *        protected by iommufd_ctx::held_lock
- * @dirty: what a container is told to be dirty
+ * @held: list of IOAS that are locked for a request on all areas; protected by
+ *        iommufd_ctx::held_lock
+ * @dirty: dirty pages of the container
  */
 struct iommufd_ioas {
 	struct iommufd_object obj;
@@ -640,11 +646,10 @@ static inline struct iommufd_ioas *to_ioas(struct iommufd_object *obj)
 
 /**
  * iommufd_ioas_get - look up the id of an IOAS
- * @ctx: context of the id
- * @id: what the user gave
+ * @ctx: the context
+ * @id: id from the user
  *
- * Return: the IOAS, to be given back with iommufd_object_put(), or an ERR_PTR of
- * -ENOENT.
+ * Return: the IOAS, for iommufd_object_put(), or an ERR_PTR of -ENOENT.
  */
 static inline struct iommufd_ioas *iommufd_ioas_get(struct iommufd_ctx *ctx,
 						    u32 id)
@@ -687,14 +692,14 @@ void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 			  unsigned long last);
 
 /*
- * dirty_bitmap.c: what a container is told to be dirty
+ * dirty_bitmap.c: reporting dirty pages to a container
  */
 int iommufd_dirty_start(struct iommufd_ioas *ioas);
 int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 		       unsigned long npages, bool keep, void __user *user);
 
 /*
- * areas.c: how areas are made and removed
+ * areas.c: mapping and unmapping areas
  */
 int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map);
 int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
@@ -708,18 +713,18 @@ int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at);
  * unit.c: the IOMMU of a device
  */
 
-/* No page table of a driver that grows them reaches less than this */
+/* A new page table of a driver that grows it reaches at least this IOVA */
 #define IOMMUFD_FIRST_REACH U32_MAX
 
 /**
- * struct iommufd_unit - an IOMMU, and what its driver does not stand
- * @ops: the driver's, only to be compared
- * @unfit: why no device behind it can be bound, or NULL
- * @grows: a map above all that a page table has reached may change the table's root
- *         without a lock, so nobody else may map or unmap meanwhile
- * @frees_early: an unmap that flushes before it is in its gather frees page tables
- *               that the IOMMU still walks
- * @vtd: it is a unit of VT-d, and these are known:
+ * struct iommufd_unit - an IOMMU, and the restrictions of its driver
+ * @ops: the driver's, only compared
+ * @unfit: the reason why no device behind it can be bound, or NULL
+ * @grows: a map above all that a page table has reached may change the root of
+ *         the table without a lock, so nobody else may map or unmap in parallel
+ * @frees_early: if an unmap flushes before its range is in the gather, page
+ *               tables are freed that the IOMMU still walks
+ * @vtd: it is a VT-d unit, and @cap and @ecap are valid
  * @cap: its capability register
  * @ecap: its extended capability register
  */
@@ -746,26 +751,26 @@ void iommufd_maker_put(struct iommufd_maker *maker);
  */
 
 /**
- * struct iommufd_hwpt - a page table that mirrors an IOAS
+ * struct iommufd_hwpt - a page table that has the mappings of an IOAS
  * @obj: head
- * @ioas: what it mirrors; used as long as the table exists
- * @unit: IOMMU that it was made for; it serves all that iommufd_units_alike()
- *        says are alike
- * @maker: where it counts, if a program made it; NULL otherwise
- * @user_made: made by IOMMU_HWPT_ALLOC. It stays until it is destroyed, and is
- *             attached only by its own id. Else it was made for an attach, and
- *             goes with the last device
- * @domain: the IOMMU driver's side
- * @mmio_lock: held to attach, detach and grow @domain, which also needs domains_lock
- *             for write; and to map and unmap memory of devices, which a revocation
- *             does without domains_lock
- * @ioas_item: in iommufd_ioas::hwpts, or empty before the table is filled;
+ * @ioas: the IOAS; used as long as the HWPT exists
+ * @unit: IOMMU that it was made for. Units that iommufd_units_alike() accepts
+ *        can use it too
+ * @maker: where it is counted if a program made it; else NULL
+ * @user_made: made by IOMMU_HWPT_ALLOC. It exists until it is destroyed, and is
+ *             attached only by its own id. Otherwise it was made for an attach,
+ *             and is destroyed with the last device
+ * @domain: the domain of the IOMMU driver
+ * @mmio_lock: held to attach, detach and grow @domain, for which domains_lock
+ *             is held for write too; and to map and unmap memory of devices,
+ *             which a revocation does without domains_lock
+ * @ioas_item: in iommufd_ioas::hwpts, or empty before the HWPT is filled;
  *             protected by domains_lock
- * @aperture: IOVA that the hardware reaches. It only ever gets smaller, since
- *            VT-d reports that of the device attached last. Protected by
+ * @aperture: IOVA that the hardware reaches. It only ever shrinks, since VT-d
+ *            reports that of the last attached device. Protected by
  *            domains_lock
- * @beyond: what is reserved because it is outside; protected by domains_lock
- * @doorbells: what is reserved because the kernel maps doorbells there, or NULL;
+ * @beyond: reserved ranges outside of @aperture; protected by domains_lock
+ * @doorbells: reserved range where the kernel maps MSI doorbells, or NULL;
  *             protected by iommufd_ioas::attach_lock
  * @coherent: no device can bypass the CPU caches; constant once filled
  */
@@ -790,7 +795,7 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 }
 
 /*
- * table.c: the entries of a page table
+ * table.c: mapping and unmapping in an HWPT
  */
 static inline unsigned long iommufd_min_page(struct iommu_domain *domain)
 {
@@ -803,7 +808,7 @@ void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			 struct iommu_iotlb_gather *gather);
 
 /*
- * revoke.c: memory of devices in page tables
+ * revoke.c: memory of devices in HWPTs
  */
 int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
@@ -811,7 +816,7 @@ void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommufd_area *lower, struct iommufd_area *upper);
 
 /*
- * hwpt.c: page tables
+ * hwpt.c: HWPTs
  */
 struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 					 const struct iommufd_unit *unit,
@@ -842,18 +847,18 @@ int iommufd_hwpt_align(struct iommufd_ioas *ioas);
  */
 
 /**
- * struct iommufd_group - the part of a context in an iommu_group
+ * struct iommufd_group - an iommu_group that a context has claimed
  * @ctx_item: in iommufd_ctx::groups
- * @group: the group, whose DMA the context owns as long as this exists
+ * @group: the group; the context owns its DMA as long as this exists
  * @nr_bound: bound devices; protected by iommufd_ctx::groups_lock
  * @changed: a device was bound or unbound since @regions were read
- * @lock: protects all that follows, and iommufd_device::attached
- * @regions: struct iommu_resv_region, what the group's devices don't translate
- * @hwpt: page table that the attached devices share, used, or NULL
- * @reserved: @regions, as they are reserved in the IOAS of @hwpt
- * @live: table that the IOMMU uses for the group: @hwpt but for the time of a
- *        change, NULL when the group is blocked
- * @nr_attached: attached devices
+ * @lock: protects the members below, and iommufd_device::attached
+ * @regions: struct iommu_resv_region: what the IOMMU does not translate
+ * @hwpt: HWPT that the attached devices share, used, or NULL
+ * @reserved: @regions as they are reserved in the IOAS of @hwpt
+ * @live: HWPT whose domain the group is attached to: @hwpt, or during an attach
+ *        another one; NULL if DMA is blocked
+ * @nr_attached: number of attached devices
  */
 struct iommufd_group {
 	struct list_head ctx_item;
@@ -872,11 +877,11 @@ struct iommufd_group {
  * struct iommufd_device - a device bound to a context
  * @obj: head
  * @ctx: the context, referenced
- * @bound: held for read by requests that came by the id, and for write to unbind,
+ * @bound: held for read by requests that use the id, and for write to unbind,
  *         which waits for them
- * @igroup: its group, NULL when the device is unbound
+ * @igroup: its group, or NULL once the device is unbound
  * @unit: its IOMMU
- * @dev: the device; not to be touched after it was unbound
+ * @dev: the device; not used once it is unbound
  * @attached: counted in iommufd_group::nr_attached
  */
 struct iommufd_device {
@@ -901,21 +906,23 @@ int iommufd_make_hwpt(struct iommufd_request *req);
 int iommufd_hw_info(struct iommufd_request *req);
 
 /*
- * access.c: drivers of the kernel that reach memory themselves
+ * access.c: kernel drivers that read and write memory themselves
  */
 
 /**
- * struct iommufd_access - a way for a driver to the memory of an IOAS
+ * struct iommufd_access - the access of a driver to the memory of an IOAS
  * @obj: head
  * @ctx: the context, referenced
- * @ops: what the driver does
- * @owner: the driver's, for @ops
- * @lock: held to pin and unpin; protects @ioas, @changing and the values of @pins
- * @ioas: the IOAS, used, or NULL
- * @changing: another thread attaches or detaches; nothing can be pinned
- * @pins: struct access_pin by the number of the page in the IOVA space
+ * @ops: callbacks of the driver
+ * @owner: argument for @ops
+ * @lock: held to pin and unpin; protects @ioas, @changing and the values of
+ *        @pins
+ * @ioas: the IOAS that it is attached to, used, or NULL
+ * @changing: another thread attaches, detaches or has stopped the access;
+ *            nothing can be pinned
+ * @pins: struct access_pin by page number of the IOVA
  * @item: in iommufd_ioas::accesses
- * @nr_notices: calls of @ops that are going on; protected by iova_space::lock
+ * @nr_notices: number of running calls of @ops; protected by iova_space::lock
  */
 struct iommufd_access {
 	struct iommufd_object obj;
@@ -935,7 +942,7 @@ unsigned long iommufd_access_pinned(struct iommufd_ioas *ioas,
 				    unsigned long *iova, unsigned long last);
 
 /*
- * vfio_compat.c: the container of VFIO
+ * vfio_compat.c: use as a VFIO container
  */
 int iommufd_vfio_ioas(struct iommufd_request *req);
 long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
@@ -945,7 +952,7 @@ long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
  * selftest.c: the mock IOMMU, and what else only tests need
  */
 #ifdef CONFIG_IOMMUFD_TEST
-/* A flag of IOMMU_IOAS_COPY that goes with iommufd_test_syz_iova() */
+/* Flag of IOMMU_IOAS_COPY for iommufd_test_syz_iova() */
 #define IOMMUFD_TEST_SYZ BIT(16)
 
 int iommufd_test_init(void);

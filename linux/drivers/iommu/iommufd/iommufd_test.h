@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * IOMMU_TEST_CMD: devices and IOMMUs that exist only in memory, and kernel code
- * that accesses an IOAS, driven by test programs. With CONFIG_IOMMUFD_TEST only.
+ * IOMMU_TEST_CMD: test programs make devices and IOMMUs that exist only in
+ * memory, and accesses of an IOAS. With CONFIG_IOMMUFD_TEST only.
  *
  * Operations 1 to 11 are those that test programs of Linux 6.6 know, with their
- * numbers and layouts. Operations from 0x8000 on are ours; they can change.
+ * numbers and layouts. Operations from 0x8000 on exist only here; they can
+ * change.
  */
 #ifndef __IOMMUFD_TEST_H
 #define __IOMMUFD_TEST_H
@@ -18,45 +19,47 @@
 
 /**
  * enum iommufd_test_ops - what IOMMU_TEST_CMD does
- * @IOMMU_TEST_OP_ADD_RESERVED: reserve IOVA of the IOAS @id, for as long as that
- *	exists. EINVAL a length of 0 or a range that wraps, EADDRINUSE
- * @IOMMU_TEST_OP_MOCK_DOMAIN: make a mock device and attach it to @id, an IOAS or
- *	a page table. DESTROY of @mock_domain.out_stdev_id removes it
- * @IOMMU_TEST_OP_MD_CHECK_MAP: the mock page table @id maps the caller's memory:
- *	EINVAL if not
- * @IOMMU_TEST_OP_MD_CHECK_REFS: every small page of the caller's memory is pinned
- *	@check_refs.refs times: EIO if not
- * @IOMMU_TEST_OP_CREATE_ACCESS: make a file that accesses the IOAS @id
+ * @IOMMU_TEST_OP_ADD_RESERVED: reserve IOVA of the IOAS @id as long as it
+ *	exists. EINVAL if the length is 0 or the range wraps, EADDRINUSE
+ * @IOMMU_TEST_OP_MOCK_DOMAIN: make a mock device and attach it to @id, an IOAS
+ *	or an HWPT. DESTROY of @mock_domain.out_stdev_id removes it
+ * @IOMMU_TEST_OP_MD_CHECK_MAP: check that the HWPT @id maps the caller's
+ *	memory: EINVAL if not
+ * @IOMMU_TEST_OP_MD_CHECK_REFS: check that every small page of the caller's
+ *	memory is pinned @check_refs.refs times: EIO if not
+ * @IOMMU_TEST_OP_CREATE_ACCESS: make a file that has an access to the IOAS @id
  * @IOMMU_TEST_OP_DESTROY_ACCESS_PAGES: unpin what ACCESS_PAGES of the file @id
- *	has pinned. ENOENT if it was wanted back meanwhile
+ *	has pinned. ENOENT if it was asked to unpin that meanwhile
  * @IOMMU_TEST_OP_ACCESS_PAGES: pin pages through the file @id. EBADE if they are
  *	not those of @access_pages.uptr
  * @IOMMU_TEST_OP_ACCESS_RW: copy between IOVA and the caller's memory through the
  *	file @id
- * @IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT: bytes of the arrays in which lists of
- *	pages are moved. Global, stays. EINVAL below MOCK_MEMORY_LIMIT_MIN
- * @IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: move the mock device @id, which is attached,
- *	to another IOAS or page table
+ * @IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT: set the size of the arrays in which
+ *	lists of pages are passed, in bytes. It is global and stays. EINVAL
+ *	below MOCK_MEMORY_LIMIT_MIN
+ * @IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: move the mock device @id, which is
+ *	attached, to another IOAS or HWPT
  * @IOMMU_TEST_OP_ACCESS_REPLACE_IOAS: move the file @id to another IOAS
- * @IOMMU_TEST_OP_MOCK_DEVICE: make a mock device as a struct
- *	iommu_test_mock_config says, bind it, and attach it if @id is not 0.
- *	EINVAL a value that makes no sense, or a group of another unit; ENOENT
+ * @IOMMU_TEST_OP_MOCK_DEVICE: make a mock device from a struct
+ *	iommu_test_mock_config, bind it, and attach it if @id is not 0. EINVAL
+ *	if a value is invalid, or the group has another unit; ENOENT if there is
  *	no such device to join
- * @IOMMU_TEST_OP_MOCK_ATTACH: attach the mock device @id, or move it.
+ * @IOMMU_TEST_OP_MOCK_ATTACH: attach the mock device @id, or move it. Uses
  *	@mock_domain_replace
  * @IOMMU_TEST_OP_MOCK_DETACH: detach the mock device @id, if it is attached
  * @IOMMU_TEST_OP_MOCK_DMA: let the mock device @id read or write memory through
- *	the page table that it has at the moment. @access_rw, with the IOVA as
- *	they are and MOCK_ACCESS_RW_WRITE the only flag. ENXIO the IOVA is not
- *	mapped, EPERM it is not for this direction; a part may be done then
+ *	the page table that it is attached to. Uses @access_rw, whose only flag
+ *	is MOCK_ACCESS_RW_WRITE here. ENXIO if the IOVA is not mapped, EPERM if
+ *	it does not permit the direction; then a part may have been copied
  * @IOMMU_TEST_OP_MOCK_FAIL: let calls of the IOMMU driver of unit @id fail.
- *	Forgotten when a unit gets its first device. ENODEV it has none
- * @IOMMU_TEST_OP_MOCK_QUERY: what the IOMMU driver of unit @id was called for.
- *	ENODEV it has no device
- * @IOMMU_TEST_OP_ACCESS_ATTACH: give the file @id an IOAS, or move it.
- *	@access_replace_ioas
- * @IOMMU_TEST_OP_ACCESS_DETACH: take the file @id from its IOAS
- * @IOMMU_TEST_OP_ACCESS_SET: what the file @id does when pages are wanted back
+ *	This ends when a unit gets its first device. ENODEV if it has none
+ * @IOMMU_TEST_OP_MOCK_QUERY: get counts of the calls of the IOMMU driver of
+ *	unit @id. ENODEV if it has no device
+ * @IOMMU_TEST_OP_ACCESS_ATTACH: attach the file @id to an IOAS, or move it.
+ *	Uses @access_replace_ioas
+ * @IOMMU_TEST_OP_ACCESS_DETACH: detach the file @id from its IOAS
+ * @IOMMU_TEST_OP_ACCESS_SET: set what the file @id does when it is asked to
+ *	unpin
  */
 enum iommufd_test_ops {
 	IOMMU_TEST_OP_ADD_RESERVED = 1,
@@ -83,8 +86,8 @@ enum iommufd_test_ops {
 };
 
 /*
- * What the IOMMU of a device of IOMMU_TEST_OP_MOCK_DOMAIN reaches. Its one page
- * size is half a page of the CPU.
+ * What the IOMMU of a device of IOMMU_TEST_OP_MOCK_DOMAIN reaches. Its only
+ * page size is half a CPU page.
  */
 #define MOCK_APERTURE_START 0x01000000UL
 #define MOCK_APERTURE_LAST 0x7fffffffUL
@@ -92,24 +95,26 @@ enum iommufd_test_ops {
 /* The least that IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT accepts */
 #define MOCK_MEMORY_LIMIT_MIN 12
 
-/* @access_pages.flags: pin to write; and how @iova is to be read, see there */
+/*
+ * @access_pages.flags: pin to write; @iova is not an IOVA, see there
+ */
 enum {
 	MOCK_FLAGS_ACCESS_WRITE = 1 << 0,
 	MOCK_FLAGS_ACCESS_SYZ = 1 << 16,
 };
 
-/* @access_rw.flags: write; and pin although there is a shorter way */
+/* @access_rw.flags: write; copy by pinning even if that is not needed */
 enum {
 	MOCK_ACCESS_RW_WRITE = 1 << 0,
 	MOCK_ACCESS_RW_SLOW_PATH = 1 << 2,
 };
 
-/* @create_access.flags: the access can pin, and is aligned to pages for that */
+/* @create_access.flags: the access can pin, and needs areas of whole pages */
 enum {
 	MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES = 1 << 0,
 };
 
-/* What IOMMU_GET_HW_INFO says of a mock device */
+/* Result of IOMMU_GET_HW_INFO for a mock device */
 enum {
 	IOMMU_HW_INFO_TYPE_SELFTEST = 0xfeedbeef,
 	IOMMU_HW_INFO_SELFTEST_REGVAL = 0xdeadbeef,
@@ -125,7 +130,7 @@ struct iommu_test_hw_info {
 	__u32 test_reg;
 };
 
-/* Types of a struct iommu_test_mock_region: those of the kernel */
+/* Types of a struct iommu_test_mock_region, as in the kernel */
 enum {
 	MOCK_REGION_DIRECT,
 	MOCK_REGION_DIRECT_RELAXABLE,
@@ -137,9 +142,9 @@ enum {
 /**
  * struct iommu_test_mock_region - a region that a mock device reserves
  * @start: first byte
- * @length: bytes; neither 0 nor a region that wraps is refused
+ * @length: bytes; 0, and a region that wraps, are accepted
  * @type: MOCK_REGION_*
- * @__reserved: not looked at
+ * @__reserved: ignored
  */
 struct iommu_test_mock_region {
 	__aligned_u64 start;
@@ -149,27 +154,28 @@ struct iommu_test_mock_region {
 };
 
 /**
- * enum iommu_test_mock_flags - what is different about a mock device
+ * enum iommu_test_mock_flags - properties of a mock device
  * @MOCK_DEVICE_ENFORCES: its IOMMU can keep DMA from bypassing the CPU caches.
- *	As VT-d does, it refuses a page table that has to, if it can't: EOPNOTSUPP
- * @MOCK_DEVICE_INCOHERENT: its DMA bypasses the CPU caches; bind refuses it
- * @MOCK_DEVICE_LATE: its page tables know nothing, neither page sizes nor what
- *	they reach, before a device is attached
- * @MOCK_DEVICE_KEEPS: a map of several pages that fails does not undo what it has
- *	done, half of it, nor say how much that was, as on VT-d. To be cleaned up
- *	page by page, so an unmap can begin and end anywhere
- * @MOCK_DEVICE_GROWS: a map above all that the page table has reached takes a
- *	while, and nobody may map or unmap in that meanwhile, as on AMD's; the
- *	IOMMU warns of it
- * @MOCK_DEVICE_FREES_EARLY: an unmap frees what it gathered if it has to flush, as on
- *	VT-d; the IOMMU warns of that
+ *	Without this, the attach to a page table that enforces it fails with
+ *	EOPNOTSUPP, as on VT-d
+ * @MOCK_DEVICE_INCOHERENT: its DMA bypasses the CPU caches, so it can't be
+ *	bound
+ * @MOCK_DEVICE_LATE: its page tables have neither page sizes nor an aperture
+ *	before a device is attached
+ * @MOCK_DEVICE_KEEPS: if a map of several pages fails, half of it stays mapped,
+ *	and the IOMMU driver does not report how much that is, as on VT-d.
+ *	iommufd cleans up page by page, so an unmap can begin and end anywhere
+ * @MOCK_DEVICE_GROWS: a map above all that the page table has reached takes
+ *	some time, in which nobody else may map or unmap, as on AMD; the IOMMU
+ *	warns otherwise
+ * @MOCK_DEVICE_FREES_EARLY: if an unmap has to flush, it frees what it has
+ *	gathered, as on VT-d; the IOMMU warns if it does
  * @MOCK_DEVICE_SHARES: it can be attached to page tables of other units
- * @MOCK_DEVICE_CANNOT_MAP: what its driver calls a domain is a window to all memory;
- *	bind refuses it
- * @MOCK_DEVICE_DEAF: its IOMMU does not see a page table that was attached before;
- *	bind refuses it
- * @MOCK_DEVICE_SLOW: a request that has found it by its id, IOMMU_GET_HW_INFO, takes
- *	MOCK_SLOW_MS
+ * @MOCK_DEVICE_CANNOT_MAP: its IOMMU driver can't map, so it can't be bound
+ * @MOCK_DEVICE_DEAF: its IOMMU does not use a page table that was attached
+ *	before, so it can't be bound
+ * @MOCK_DEVICE_SLOW: IOMMU_GET_HW_INFO takes MOCK_SLOW_MS after it has looked
+ *	up the device
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -190,21 +196,21 @@ enum iommu_test_mock_flags {
 #define MOCK_UNITS 8
 
 /**
- * struct iommu_test_mock_config - what IOMMU_TEST_OP_MOCK_DEVICE makes
+ * struct iommu_test_mock_config - configuration for IOMMU_TEST_OP_MOCK_DEVICE
  * @flags: enum iommu_test_mock_flags
- * @unit: which of the MOCK_UNITS IOMMUs translates its DMA. Devices of
- *	IOMMU_TEST_OP_MOCK_DOMAIN are at unit 0
- * @join: -1 for an IOMMU group of its own; else @mock_device.out_number of a mock
- *	device, of any context, whose group it joins. That is at the same unit,
- *	and is or is not MOCK_DEVICE_LATE
- * @nr_regions: regions that it reserves, at most 16
+ * @unit: number of the IOMMU that translates its DMA, below MOCK_UNITS. Devices
+ *	of IOMMU_TEST_OP_MOCK_DOMAIN are at unit 0
+ * @join: -1 for an IOMMU group of its own; else @mock_device.out_number of a
+ *	mock device, of any context, whose group it joins. Both must have the
+ *	same unit, and both or none MOCK_DEVICE_LATE
+ * @nr_regions: number of regions that it reserves, at most 16
  * @regions: address of an array of struct iommu_test_mock_region
  * @aperture_start: first IOVA that its IOMMU reaches
  * @aperture_last: last one
- * @page_sizes: of its IOMMU, a bit for each: half a CPU page or larger. If there
- *	are several, the IOMMU refuses to unmap a part of a page, with a warning.
- *	If there is one, it warns of an unmap that does not begin and end where
- *	maps did
+ * @page_sizes: bitmap of the page sizes of its IOMMU, from half a CPU page on.
+ *	If there are several, the IOMMU warns and refuses to unmap a part of a
+ *	page. If there is one, it warns of an unmap that does not begin and end
+ *	where maps did
  */
 struct iommu_test_mock_config {
 	__u32 flags;
@@ -218,8 +224,9 @@ struct iommu_test_mock_config {
 };
 
 /*
- * What IOMMU_TEST_OP_MOCK_FAIL lets fail: each call for one device, or range. An unmap
- * that fails does nothing, and says so; it has no errno
+ * Calls that IOMMU_TEST_OP_MOCK_FAIL lets fail: each is for one device, or one
+ * range. An unmap that fails unmaps nothing and reports 0 bytes; it has no
+ * errno.
  */
 enum {
 	MOCK_CALL_ATTACH,
@@ -228,17 +235,18 @@ enum {
 };
 
 /**
- * struct iommu_test_mock_stats - what IOMMU_TEST_OP_MOCK_QUERY tells
- * @attaches: devices attached to a page table
- * @maps: ranges mapped
- * @unmaps: ranges unmapped
- * @entries: pages of @maps, each of one of the sizes that the IOMMU has
+ * struct iommu_test_mock_stats - result of IOMMU_TEST_OP_MOCK_QUERY
+ * @attaches: number of devices that were attached to a page table
+ * @maps: number of ranges that were mapped
+ * @unmaps: number of ranges that were unmapped
+ * @entries: number of pages in @maps, of any of the page sizes
  * @mapped: bytes of @maps
  * @unmapped: bytes of @unmaps
- * @syncs: flushes of what was unmapped
- * @unsynced: bytes unmapped and not flushed: 0 while nothing is going on
+ * @syncs: number of flushes of the IOTLB
+ * @unsynced: bytes that were unmapped and not flushed: 0 while nothing is going
+ *	on
  *
- * Since the unit got its first device.
+ * All are counted since the unit got its first device.
  */
 struct iommu_test_mock_stats {
 	__aligned_u64 attaches;
@@ -251,7 +259,7 @@ struct iommu_test_mock_stats {
 	__aligned_u64 unsynced;
 };
 
-/* @access_set.flags: does not give pages back; or what was pinned last and no more */
+/* @access_set.flags: never unpins; or unpins only what was pinned last */
 enum {
 	MOCK_ACCESS_STUBBORN = 1 << 0,
 	MOCK_ACCESS_RELUCTANT = 1 << 1,
@@ -261,35 +269,35 @@ enum {
  * struct iommu_test_cmd - ioctl(IOMMU_TEST_CMD)
  * @size: sizeof(struct iommu_test_cmd)
  * @op: one of enum iommufd_test_ops
- * @id: what it is about: an object, a file descriptor, or a unit
- * @__reserved: not looked at
+ * @id: an object, a file descriptor or a unit
+ * @__reserved: ignored
  * @add_reserved: IOMMU_TEST_OP_ADD_RESERVED
  * @add_reserved.start: first IOVA
  * @add_reserved.length: bytes
  * @mock_domain: IOMMU_TEST_OP_MOCK_DOMAIN
  * @mock_domain.out_stdev_id: object to destroy, to remove the device
- * @mock_domain.out_hwpt_id: page table that it is attached to
+ * @mock_domain.out_hwpt_id: HWPT that it is attached to
  * @mock_domain.out_idev_id: the bound device
  * @mock_domain_replace: IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, _MOCK_ATTACH
- * @mock_domain_replace.pt_id: in: IOAS or page table; out: page table
+ * @mock_domain_replace.pt_id: IOAS or HWPT; set to the HWPT
  * @check_map: IOMMU_TEST_OP_MD_CHECK_MAP
  * @check_map.iova: first IOVA
  * @check_map.length: bytes
- * @check_map.uptr: memory that is mapped there
+ * @check_map.uptr: memory that must be mapped there
  * @check_refs: IOMMU_TEST_OP_MD_CHECK_REFS
  * @check_refs.length: bytes
  * @check_refs.uptr: memory
- * @check_refs.refs: pins of each page
+ * @check_refs.refs: number of pins of each page
  * @create_access: IOMMU_TEST_OP_CREATE_ACCESS
- * @create_access.out_access_fd: the file
+ * @create_access.out_access_fd: fd of the file
  * @create_access.flags: MOCK_FLAGS_ACCESS_CREATE_*
  * @destroy_access_pages: IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
  * @destroy_access_pages.access_pages_id: what to unpin
  * @access_pages: IOMMU_TEST_OP_ACCESS_PAGES
  * @access_pages.flags: MOCK_FLAGS_ACCESS_*
  * @access_pages.out_access_pages_id: for IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
- * @access_pages.iova: first IOVA; or with MOCK_FLAGS_ACCESS_SYZ two __u32, which
- *	area of the IOAS and offset in that
+ * @access_pages.iova: first IOVA; or with MOCK_FLAGS_ACCESS_SYZ two __u32:
+ *	number of an area of the IOAS, and offset in it
  * @access_pages.length: bytes
  * @access_pages.uptr: memory that is expected there, or 0
  * @access_rw: IOMMU_TEST_OP_ACCESS_RW, _MOCK_DMA
@@ -303,22 +311,22 @@ enum {
  * @access_replace_ioas.ioas_id: IOAS to move to
  * @mock_device: IOMMU_TEST_OP_MOCK_DEVICE
  * @mock_device.out_stdev_id: object to destroy, to remove the device
- * @mock_device.out_hwpt_id: page table that it is attached to, or 0
+ * @mock_device.out_hwpt_id: HWPT that it is attached to, or 0
  * @mock_device.out_idev_id: the bound device
- * @mock_device.out_number: it is called iommufd_mock<number>; told by
- *	IOMMU_TEST_OP_MOCK_DOMAIN too
+ * @mock_device.out_number: its name is iommufd_mock<number>; also set by
+ *	IOMMU_TEST_OP_MOCK_DOMAIN
  * @mock_device.config: address of a struct iommu_test_mock_config
  * @mock_fail: IOMMU_TEST_OP_MOCK_FAIL
  * @mock_fail.call: MOCK_CALL_*
- * @mock_fail.skip: calls that succeed first
- * @mock_fail.times: calls that fail then; 0 for none
- * @mock_fail.error: with this errno, a positive number
+ * @mock_fail.skip: number of calls that succeed first
+ * @mock_fail.times: number of calls that fail after that
+ * @mock_fail.error: errno of the failure, a positive number
  * @mock_query: IOMMU_TEST_OP_MOCK_QUERY
  * @mock_query.stats: address of a struct iommu_test_mock_stats
  * @access_set: IOMMU_TEST_OP_ACCESS_SET
  * @access_set.flags: MOCK_ACCESS_*, or 0
- * @access_set.delay_ms: how long it takes to give back pages
- * @last: not looked at
+ * @access_set.delay_ms: time in milliseconds before it unpins
+ * @last: ignored
  */
 struct iommu_test_cmd {
 	__u32 size;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The IOVA space: which addresses are mapped, which are reserved, which are
- * free.
+ * The IOVA space: which IOVA are mapped, reserved or free.
  *
- * Areas don't overlap, so a tree by start address finds them. Each node knows
- * the gap below it, and the largest gap in its subtree, which finds room for an
- * area that may be anywhere without a look at every area.
+ * Areas don't overlap, so they are in a tree by start address. Each node has
+ * the size of the gap below it, and of the largest gap in its subtree. So a
+ * free range is found without visiting every area.
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -19,8 +18,7 @@
 #define area_of(_node) rb_entry_safe(_node, struct iommufd_area, node)
 
 /*
- * Most IOMMU drivers don't charge their page tables to anyone, so bound what fills
- * them
+ * Most IOMMU drivers don't charge their page tables, so limit what fills them
  */
 static unsigned long max_areas = 1UL << 20;
 module_param(max_areas, ulong, 0644);
@@ -35,9 +33,9 @@ RB_DECLARE_CALLBACKS_MAX(static, area_callbacks, struct iommufd_area, node,
 			 unsigned long, max_gap, area_gap);
 
 /**
- * iova_space_init - begin with an empty space without limits
+ * iova_space_init - initialize an empty space without limits
  * @space: the space
- * @total: what all spaces of the context count together
+ * @total: iommufd_ctx::nr_mapped
  */
 void iova_space_init(struct iova_space *space, atomic_long_t *total)
 {
@@ -51,7 +49,7 @@ void iova_space_init(struct iova_space *space, atomic_long_t *total)
 }
 
 /**
- * iova_space_changed - tell those who wait that an UNMAP or an access has ended
+ * iova_space_changed - wake those who wait for an UNMAP or an access to end
  * @space: the space, locked by the caller
  */
 void iova_space_changed(struct iova_space *space)
@@ -64,9 +62,9 @@ void iova_space_changed(struct iova_space *space)
 }
 
 /**
- * iova_space_wait - wait for something to end
+ * iova_space_wait - wait until an UNMAP or an access has ended
  * @space: the space, not locked
- * @changes: iova_space::nr_changes when the caller saw that it has to wait
+ * @changes: iova_space::nr_changes when the caller decided to wait
  *
  * Return: 0, or -ERESTARTSYS on a fatal signal.
  */
@@ -77,7 +75,7 @@ int iova_space_wait(struct iova_space *space, unsigned long changes)
 }
 
 /**
- * iova_space_first - find the lowest area that reaches to or above an IOVA
+ * iova_space_first - find the lowest area that ends at or above an IOVA
  * @space: the space, locked by the caller
  * @start: IOVA
  *
@@ -103,7 +101,7 @@ struct iommufd_area *iova_space_first(struct iova_space *space,
 }
 
 /**
- * iova_space_last - find the highest IOVA that an area has
+ * iova_space_last - find the highest IOVA that is mapped
  * @space: the space, locked by the caller
  *
  * Return: the IOVA, or 0 if there is no area.
@@ -118,7 +116,7 @@ unsigned long iova_space_last(struct iova_space *space)
 }
 
 /**
- * iova_space_next - find the next area above another
+ * iova_space_next - find the next higher area
  * @area: area of a space that is locked by the caller
  *
  * Return: the area or NULL.
@@ -142,7 +140,7 @@ static void set_gap(struct iommufd_area *area, unsigned long gap)
 	area_callbacks.propagate(&area->node, NULL);
 }
 
-/* Count @more against the limit. -ENOSPC if there is no room for it */
+/* Add @more to the count of the context. -ENOSPC if that exceeds the limit */
 static int count(struct iova_space *space, unsigned long more)
 {
 	if (atomic_long_add_return(more, space->total) <= READ_ONCE(max_areas))
@@ -175,9 +173,10 @@ static void uncount_areas(struct iova_space *space, unsigned long nr)
 }
 
 /**
- * iova_space_add_table - count all areas once more, for a page table that a program
- *                        makes. The first one is counted already
+ * iova_space_add_table - count all areas for another HWPT made by a program
  * @space: the space
+ *
+ * For the first HWPT the areas are counted already.
  *
  * Return: 0, or -ENOSPC with nothing counted.
  */
@@ -207,8 +206,8 @@ void iova_space_remove_table(struct iova_space *space)
 }
 
 /*
- * Put an area where no other is. -EEXIST if there is one. Below the lowest area
- * there is no gap to be found, see find_free()
+ * Insert an area, or return -EEXIST if it overlaps another. The gap below the
+ * lowest area is stored as 0, see find_free().
  */
 static int insert_area(struct iova_space *space, struct iommufd_area *area)
 {
@@ -241,7 +240,7 @@ static int insert_area(struct iova_space *space, struct iommufd_area *area)
 	return 0;
 }
 
-/* Take areas out. The gap that neighbours leave is set once. Return how many */
+/* Remove areas and return how many. The gap of neighbours is set once */
 static unsigned long erase_areas(struct iova_space *space,
 				 struct list_head *batch)
 {
@@ -250,7 +249,9 @@ static unsigned long erase_areas(struct iova_space *space,
 	bool lowest = false;
 
 	list_for_each_entry_safe(area, next, batch, batch) {
-		/* Where the gap begins that will be, unless there is none below */
+		/*
+		 * Start of the gap that will be left; the lowest area has none
+		 */
 		if (area != above) {
 			lowest = space->areas.rb_leftmost == &area->node;
 			free = area->start - area->gap;
@@ -267,10 +268,10 @@ static unsigned long erase_areas(struct iova_space *space,
 }
 
 /**
- * iova_space_erase - take areas out
+ * iova_space_erase - remove areas
  * @space: the space, locked by the caller
- * @batch: list of areas by @batch, ascending, usually neighbours; their IOVA are
- *         free from now on
+ * @batch: areas, linked by their @batch, ascending and usually neighbours;
+ *         their IOVA are free afterwards
  */
 void iova_space_erase(struct iova_space *space, struct list_head *batch)
 {
@@ -278,12 +279,12 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 }
 
 /**
- * iova_space_halve - put two areas in the place of one
+ * iova_space_halve - replace an area by two
  * @space: the space, locked by the caller
- * @old: list by @batch of the area that is taken out
- * @new: list by @batch of two areas, which have the same IOVA together
+ * @old: list of the area, linked by its @batch
+ * @new: list of two areas that together have the same IOVA
  *
- * Return: 0, or -ENOSPC with nothing changed: there are too many areas.
+ * Return: 0, or -ENOSPC with nothing changed if there are too many areas.
  */
 int iova_space_halve(struct iova_space *space, struct list_head *old,
 		     struct list_head *new)
@@ -300,7 +301,8 @@ int iova_space_halve(struct iova_space *space, struct list_head *old,
 }
 
 /*
- * The lowest area at or above @area, or in its right subtree, with such a gap
+ * Find the lowest area, @area or higher, with a gap of at least @length below
+ * it
  */
 static struct iommufd_area *find_gap(struct iommufd_area *area,
 				     unsigned long length)
@@ -309,7 +311,7 @@ static struct iommufd_area *find_gap(struct iommufd_area *area,
 		struct iommufd_area *child = area_of(area->node.rb_right);
 
 		if (child && child->max_gap >= length) {
-			/* It is in there: go to the lowest */
+			/* It is in the right subtree: find the lowest one */
 			for (area = child;;) {
 				child = area_of(area->node.rb_left);
 				if (child && child->max_gap >= length) {
@@ -321,7 +323,7 @@ static struct iommufd_area *find_gap(struct iommufd_area *area,
 				area = area_of(area->node.rb_right);
 			}
 		}
-		/* Not below: climb to the first node of which this is left */
+		/* Not there: climb until this is a left child */
 		for (;;) {
 			child = area;
 			area = area_of(rb_parent(&child->node));
@@ -333,11 +335,13 @@ static struct iommufd_area *find_gap(struct iommufd_area *area,
 }
 
 /*
- * Find the lowest free range of at least @length bytes that begins at @from or
- * above; @start is 0 if there is none. Above the highest area all is one gap.
- * The gap that @from is in is looked at by itself. Only that can be the one below
- * the lowest area, so the tree does without it, and need not change when areas
- * come and go in order.
+ * Find the lowest free range of at least @length bytes at or above @from.
+ * Return the range above the highest area whatever its length; @start is 0 if
+ * it is empty.
+ *
+ * The gap that contains @from is checked separately. The gap below the lowest
+ * area is found only that way. So the tree stores 0 for it, and does not change
+ * when areas are added and removed in order.
  */
 static struct iova_range find_free(struct iova_space *space, unsigned long from,
 				   unsigned long length)
@@ -348,7 +352,7 @@ static struct iova_range find_free(struct iova_space *space, unsigned long from,
 	if (!area)
 		return free;
 
-	/* Only the gap that @from is in has a part that doesn't count */
+	/* Only the part of this gap at or above @from counts */
 	if (area->start > from && area->start - from >= length) {
 		free.last = area->start - 1;
 		return free;
@@ -365,8 +369,8 @@ static struct iova_range find_free(struct iova_space *space, unsigned long from,
 }
 
 /*
- * Is a range one where the user allows it? If not, @from is moved to where to look
- * next, or 0 if there is nothing
+ * True if the user allows a range. If not, set @from to where to search next,
+ * or to 0 if there is no other place.
  */
 static bool is_allowed(struct iova_space *space, unsigned long *from,
 		       unsigned long start, unsigned long last)
@@ -379,7 +383,7 @@ static bool is_allowed(struct iova_space *space, unsigned long *from,
 	if (node && node->start <= start && node->last >= last)
 		return true;
 
-	/* They don't overlap. The one that @start is in is too short */
+	/* Allowed ranges don't overlap; that of @start is too short */
 	if (node && node->start <= start)
 		node = interval_tree_iter_next(node, start, ULONG_MAX);
 	*from = node ? node->start : 0;
@@ -387,10 +391,12 @@ static bool is_allowed(struct iova_space *space, unsigned long *from,
 }
 
 /*
- * Choose the lowest IOVA for a range. It is never in the first page, so that no
- * device uses 0, nor in the last one, so that the end does not wrap; it has the
- * offset in the page that the memory has; and it is aligned as the memory is,
- * as far as that can serve to map it with large pages.
+ * Choose the lowest IOVA for a range. The range
+ *
+ * - is not in the first page, so that no device uses 0, nor in the last one, so
+ *   that its end does not wrap;
+ * - has the same offset in its page as the memory;
+ * - is aligned as the memory is, up to the size of a huge page.
  */
 static int choose_iova(struct iova_space *space, unsigned long *iova,
 		       unsigned long length, unsigned long uva)
@@ -417,7 +423,7 @@ static int choose_iova(struct iova_space *space, unsigned long *iova,
 		struct iova_range free = find_free(space, from, length);
 		unsigned long start;
 
-		/* There can be many gaps that are long enough and not aligned */
+		/* Many gaps can be long enough but not aligned */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
@@ -459,7 +465,7 @@ static int check_iova(struct iova_space *space, unsigned long iova,
 	return is_reserved(space, iova, last) ? -EINVAL : 0;
 }
 
-/* Put areas in, all or none; they tell their place in the range that begins here */
+/* Insert all areas or none. Before that their IOVA are relative to @iova */
 static int insert_batch(struct iova_space *space, struct list_head *batch,
 			unsigned long iova)
 {
@@ -504,18 +510,18 @@ err_all:
 }
 
 /**
- * iova_space_insert - find or check a range for areas, and put them there
+ * iova_space_insert - choose or check a range, and insert areas there
  * @space: the space
- * @batch: list of areas by @batch, ascending, without a gap, and numbered as if
- *         the range began at 0
- * @iova: where the range is: in if @fixed, out if not
- * @length: bytes of the range
+ * @batch: areas, linked by their @batch, ascending and without a gap; their
+ *         IOVA are relative to the range
+ * @iova: start of the range; set if it is not @fixed
+ * @length: size of the range in bytes
  * @uva: first byte of the memory
- * @fixed: the caller chooses
+ * @fixed: the caller has chosen @iova
  *
- * Return: 0, or an errno in the order in which IOMMU_IOAS_MAP is documented to
- * find errors: -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM; -ENOSPC there are
- * too many areas; or -EINTR on a fatal signal.
+ * Return: 0, or an errno in the order that userspace expects of IOMMU_IOAS_MAP:
+ * -EINVAL, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM; -ENOSPC also if there are too
+ * many areas; or -EINTR on a fatal signal.
  */
 int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
@@ -537,7 +543,7 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 }
 
 /**
- * iova_reserved_add - add a range to a list that is to be reserved
+ * iova_reserved_add - add a range to a list for iova_space_reserve()
  * @list: the list, NULL at first
  * @start: first IOVA
  * @last: last IOVA
@@ -561,7 +567,7 @@ int iova_reserved_add(struct iova_reserved **list, unsigned long start,
 
 /**
  * iova_reserved_free - free a list
- * @list: list of ranges that are not reserved
+ * @list: ranges that are not reserved
  */
 void iova_reserved_free(struct iova_reserved *list)
 {
@@ -574,13 +580,13 @@ void iova_reserved_free(struct iova_reserved *list)
 }
 
 /**
- * iova_space_reserve - exclude ranges
+ * iova_space_reserve - reserve ranges
  * @space: the space
- * @list: the ranges; kept by the caller for iova_space_unreserve(), or freed if
- *        this fails
+ * @list: the ranges. The caller keeps them for iova_space_unreserve(); on error
+ *        they are freed
  *
- * Return: 0; or with nothing changed -EADDRINUSE if an area is in the way or the
- * user wants to use an IOVA of it.
+ * Return: 0, or -EADDRINUSE with nothing changed if a range overlaps an area or
+ * a range that the user wants to use.
  */
 int iova_space_reserve(struct iova_space *space, struct iova_reserved *list)
 {
@@ -607,9 +613,9 @@ int iova_space_reserve(struct iova_space *space, struct iova_reserved *list)
 }
 
 /**
- * iova_space_unreserve - give ranges back
+ * iova_space_unreserve - undo iova_space_reserve()
  * @space: the space
- * @list: list that iova_space_reserve() has taken; it is freed
+ * @list: the ranges, which are freed
  */
 void iova_space_unreserve(struct iova_space *space, struct iova_reserved *list)
 {
@@ -624,7 +630,7 @@ void iova_space_unreserve(struct iova_space *space, struct iova_reserved *list)
 
 /**
  * iova_ranges_free - free a set of ranges
- * @ranges: interval tree of nodes that were allocated each by itself
+ * @ranges: interval tree of nodes that were allocated one by one
  */
 void iova_ranges_free(struct rb_root_cached *ranges)
 {
@@ -638,11 +644,12 @@ void iova_ranges_free(struct rb_root_cached *ranges)
 }
 
 /**
- * iova_space_allow - set which ranges the user wants to be able to use
+ * iova_space_allow - set the ranges that the user wants to use
  * @space: the space
- * @allowed: set of ranges, which is exchanged for the old one
+ * @allowed: interval tree of the ranges, exchanged for the old one
  *
- * Return: 0, or -EADDRINUSE with nothing changed if one is partly reserved.
+ * Return: 0, or -EADDRINUSE with nothing changed if one overlaps a reserved
+ * range.
  */
 int iova_space_allow(struct iova_space *space, struct rb_root_cached *allowed)
 {
@@ -669,11 +676,11 @@ static bool is_aligned(struct iommufd_area *area, unsigned long alignment)
 }
 
 /**
- * iova_space_align - set what areas have to be aligned to
+ * iova_space_align - set the alignment that areas must have
  * @space: the space
  * @alignment: power of two, in bytes
  *
- * Return: 0, or -EADDRINUSE with nothing changed if an area is not aligned so.
+ * Return: 0, or -EADDRINUSE with nothing changed if an area is not aligned.
  */
 int iova_space_align(struct iova_space *space, unsigned long alignment)
 {
@@ -695,11 +702,11 @@ int iova_space_align(struct iova_space *space, unsigned long alignment)
 /**
  * iova_space_usable - find the next range that is not reserved
  * @space: the space
- * @from: IOVA to begin at
- * @range: the range found, as long as it goes
- * @alignment: alignment of areas
+ * @from: first IOVA to consider
+ * @range: set to the range, which ends below the next reserved one
+ * @alignment: set to the alignment of areas
  *
- * Return: false if all from @from on is reserved.
+ * Return: false if everything from @from on is reserved.
  */
 bool iova_space_usable(struct iova_space *space, unsigned long from,
 		       struct iova_range *range, unsigned long *alignment)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/iommu: the life of a context, and the way of a request to its handler.
+ * /dev/iommu: contexts, and the dispatch of requests.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -25,7 +25,7 @@ static int iommufd_open(struct inode *inode, struct file *file)
 	mutex_init(&ctx->groups_lock);
 	mutex_init(&ctx->held_lock);
 	INIT_LIST_HEAD(&ctx->groups);
-	/* As the containers charge that it stands for */
+	/* As a container does, charge by address space */
 	ctx->charge_mm = iminor(inode) == VFIO_MINOR;
 	file->private_data = ctx;
 	return 0;
@@ -69,9 +69,9 @@ union iommufd_cmd {
 };
 
 /**
- * struct iommufd_ioctl - how a request is served
- * @size: bytes of the structure as this kernel knows it
- * @min_size: bytes that its first version had
+ * struct iommufd_ioctl - handler of a request, and the sizes of its structure
+ * @size: size of the structure in this kernel
+ * @min_size: size of its first version
  * @handler: returns 0 or an errno
  */
 struct iommufd_ioctl {
@@ -139,7 +139,9 @@ static long iommufd_unlocked_ioctl(struct file *file, unsigned int word,
 		return -ENOTTY;
 	if (req.user_size < ioctl->min_size)
 		return -EINVAL;
-	/* Far beyond any structure; don't search gigabytes for a byte */
+	/*
+	 * Larger than any structure: don't search gigabytes for a nonzero byte
+	 */
 	if (req.user_size > PAGE_SIZE)
 		return -E2BIG;
 
@@ -159,13 +161,13 @@ static const struct file_operations iommufd_fops = {
 };
 
 /**
- * iommufd_from_file - turn a file into a context
- * @file: file of any kind
+ * iommufd_from_file - get the context of a file
+ * @file: any file
  *
  * The reference keeps the file open.
  *
- * Return: the context, to be given back with iommufd_put(), or an ERR_PTR
- * of -EBADFD for a file that is something else.
+ * Return: the context, for iommufd_put(), or an ERR_PTR of -EBADFD if the file
+ * is something else.
  */
 struct iommufd_ctx *iommufd_from_file(struct file *file)
 {
@@ -177,10 +179,11 @@ struct iommufd_ctx *iommufd_from_file(struct file *file)
 EXPORT_SYMBOL_NS_GPL(iommufd_from_file, IOMMUFD);
 
 /**
- * iommufd_get - turn what the user gave into a context
- * @fd: file descriptor of the calling process
+ * iommufd_get - get the context of an fd
+ * @fd: fd of the calling process
  *
- * Return: as iommufd_from_file(), or an ERR_PTR of -EBADF for no open file.
+ * Return: as iommufd_from_file(), or an ERR_PTR of -EBADF if the fd is not
+ * open.
  */
 struct iommufd_ctx *iommufd_get(int fd)
 {
@@ -196,7 +199,7 @@ struct iommufd_ctx *iommufd_get(int fd)
 EXPORT_SYMBOL_NS_GPL(iommufd_get, IOMMUFD);
 
 /**
- * iommufd_put - give back a context
+ * iommufd_put - drop a reference to a context
  * @ctx: context that no device of the caller is bound to any more
  */
 void iommufd_put(struct iommufd_ctx *ctx)
@@ -213,7 +216,7 @@ static struct miscdevice iommufd_miscdev = {
 	.fops = &iommufd_fops,
 };
 
-/* The node that programs know which have no other way than a container */
+/* For programs that can only use a container */
 static struct miscdevice container_miscdev = {
 	.minor = VFIO_MINOR,
 	.name = "vfio",

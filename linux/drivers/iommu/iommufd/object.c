@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ids and references: how an object becomes visible, who keeps it, and when it
- * goes. An id is reserved first and given its object when that is finished, so
- * nobody can find half an object by guessing.
+ * Ids and references of objects. An id is reserved first, and gets its object
+ * when that is complete. So nobody can find an incomplete object by guessing
+ * its id.
  */
 #include <linux/slab.h>
 
@@ -17,11 +17,11 @@ static_assert(offsetof(struct iommufd_access, obj) == 0);
 /**
  * iommufd_object_alloc - allocate an object and reserve its id
  * @ctx: context to reserve the id in
- * @size: bytes of the structure that begins with the struct iommufd_object
- * @type: what it will be
+ * @size: size of the structure, which begins with a struct iommufd_object
+ * @type: type of the object
  * @release: iommufd_object::release
  *
- * The memory is zeroed. End with iommufd_object_publish() or
+ * The memory is zeroed. The caller ends with iommufd_object_publish() or
  * iommufd_object_abort().
  *
  * Return: the object or an ERR_PTR of -ENOMEM.
@@ -49,12 +49,13 @@ void *iommufd_object_alloc(struct iommufd_ctx *ctx, size_t size,
 }
 
 /**
- * iommufd_object_publish - let the id find its finished object
+ * iommufd_object_publish - make a complete object available by its id
  * @ctx: context of the id
  * @obj: object from iommufd_object_alloc()
  *
- * From here on another thread may destroy the object, so the caller must not
- * touch it any more unless it uses it. The slot exists, so this can't fail.
+ * Afterwards another thread may destroy the object. So the caller must not
+ * touch it any more, unless it uses the object. The entry exists, so this can't
+ * fail.
  */
 void iommufd_object_publish(struct iommufd_ctx *ctx,
 			    struct iommufd_object *obj)
@@ -67,7 +68,7 @@ void iommufd_object_publish(struct iommufd_ctx *ctx,
  * @ctx: context of the id
  * @obj: object from iommufd_object_alloc()
  *
- * Gives the id free and releases the object.
+ * Frees the id and releases the object.
  */
 void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 {
@@ -78,15 +79,13 @@ void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 /**
  * iommufd_object_get - look up an id
  * @ctx: context of the id
- * @id: what the user gave
- * @type: kind wanted
+ * @id: id from the user
+ * @type: type of the object, or IOMMUFD_OBJECT_ANY
  *
- * Takes no lock. The reference keeps the memory, not the id, and it does not
- * keep others from destroying the object; that is what iommufd_object_use() is
- * for.
+ * Takes no lock. The reference keeps the memory, but not the id: others can
+ * still destroy the object. iommufd_object_use() prevents that.
  *
- * Return: the object, to be given back with iommufd_object_put(), or an ERR_PTR
- * of -ENOENT.
+ * Return: the object, for iommufd_object_put(), or an ERR_PTR of -ENOENT.
  */
 struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
 					  enum iommufd_object_type type)
@@ -105,12 +104,12 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
 }
 
 /**
- * iommufd_object_put - give back a reference
+ * iommufd_object_put - drop a reference
  * @obj: the object; released if this was the last reference
  *
- * Context: to release takes domains_lock and all locks after it, and waits for memory
- * to be unpinned. So no lock may be held but iommufd_ctx::held_lock,
- * iommufd_group::lock and iommufd_ioas::attach_lock.
+ * Context: a release takes domains_lock and all locks after it, and waits for
+ * memory to be unpinned. So the only locks that may be held are
+ * iommufd_ctx::held_lock, iommufd_group::lock and iommufd_ioas::attach_lock.
  */
 void iommufd_object_put(struct iommufd_object *obj)
 {
@@ -121,7 +120,7 @@ void iommufd_object_put(struct iommufd_object *obj)
 	kfree_rcu(obj, rcu);
 }
 
-/* End the life of an object's id if nothing depends on the object */
+/* Remove an id if nothing depends on its object */
 static int remove_locked(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 {
 	if (!refcount_dec_if_one(&obj->users))
@@ -133,7 +132,7 @@ static int remove_locked(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 }
 
 /**
- * iommufd_object_remove - take the id from an object that nobody uses
+ * iommufd_object_remove - remove the id of an object that nobody uses
  * @ctx: context of the id
  * @id: id of a published object
  *
@@ -156,18 +155,20 @@ int iommufd_object_remove(struct iommufd_ctx *ctx, u32 id)
 }
 
 /**
- * iommufd_object_unuse_last - end a use, and the object if it was the last one
+ * iommufd_object_unuse_last - end a use, and remove the object if it was the
+ * last one
  * @ctx: context of the id
  * @obj: published object that the caller uses
  *
- * If another thread removes or begins to use the object meanwhile, it is its.
+ * If another thread removes the object or begins to use it, it is left to that
+ * thread.
  */
 void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
 			       struct iommufd_object *obj)
 {
 	int ret;
 
-	/* Without the use only a reference says that it is still this object */
+	/* When the use has ended, only a reference keeps the object */
 	refcount_inc(&obj->refs);
 	iommufd_object_unuse(obj);
 
@@ -181,9 +182,9 @@ void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
 }
 
 /**
- * iommufd_object_withdraw - take the id from an object that the caller owns
+ * iommufd_object_withdraw - remove the id of an object that the caller owns
  * @ctx: context of the id
- * @obj: published object of which the caller is the one user
+ * @obj: published object whose only user is the caller
  */
 void iommufd_object_withdraw(struct iommufd_ctx *ctx,
 			     struct iommufd_object *obj)
@@ -194,11 +195,12 @@ void iommufd_object_withdraw(struct iommufd_ctx *ctx,
 }
 
 /**
- * iommufd_object_remove_all - remove what is left when the file is closed
- * @ctx: context that nothing else refers to
+ * iommufd_object_remove_all - remove the objects that are left when the file is
+ * closed
+ * @ctx: context that nobody else references
  *
- * Devices and accesses hold the file, but for mock devices, whose owners go
- * first. So then there are only page tables and, below them, IOAS.
+ * Devices and accesses hold a reference to the file, except mock devices, whose
+ * owners are removed first. After those only HWPTs and IOAS are left.
  */
 void iommufd_object_remove_all(struct iommufd_ctx *ctx)
 {

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages: who needs which of them, and the store of the PFNs that were found.
+ * Pages: which of them are needed, and the store of their PFNs.
  *
  * Pages are pinned in chunks of 512, 2 MiB in most configurations. The store
- * remembers a chunk in one word if it is contiguous, and else in a table with one
- * entry for each run of contiguous pages. All later work, in page tables and when
- * unpinning, is done by run: what is huge in memory costs no more than one small
- * page. Who walks them to map gets runs that are not cut where a chunk ends.
+ * has one word for a chunk that is contiguous, and otherwise a table with one
+ * entry for each run of contiguous pages. Mapping and unpinning are done by
+ * run, so a huge page costs no more than a small one. iommufd_cursor_next()
+ * joins runs that continue in the next chunk.
  *
- * Areas share pages, and accesses pin some of them. Each says first what it
- * needs. What is needed and not in the store is pinned then, without a lock, and
- * put there; what another thread has put there meanwhile stays, so that all see
- * the same page. What nobody needs any more goes. Pages of which only a part is
- * needed have a run without a PFN in the table for the rest.
+ * Areas share pages, and accesses pin some of them. Each declares first what it
+ * needs. What is needed and not in the store is pinned with no lock held, and
+ * then stored. If another thread has stored a page meanwhile, that page stays,
+ * so that all see the same one. Pages that nobody needs any more are unpinned.
+ * If only a part of a chunk is pinned, its table has runs without a PFN for the
+ * rest.
  *
- * Chunks are counted from the start of the range, not of the address space, so
- * that a small range is a single entry, which needs no tree.
+ * Chunks are counted from the start of the range, not of the address space. So
+ * a small range is a single entry, which needs no tree.
  */
 #include <linux/interval_tree.h>
 #include <linux/kmemleak.h>
@@ -27,13 +28,13 @@
 
 #define CHUNK_PAGES 512UL
 
-/* Ranges up to this need no memory to be pinned with */
+/* Ranges up to this size are pinned without allocating a list */
 #define FEW_PAGES 16
 
 /*
- * An entry of a table: the PFN of a run in the upper 48 bits, its pages less one
- * in the lower 16. The table ends where the chunk does, so it has no length, and
- * one page is enough if every page is a run.
+ * An entry of a table: the PFN of a run in the upper 48 bits, its number of
+ * pages minus one in the lower 16. The table has no length, since it ends where
+ * the chunk does. It fits in a page even if every page is a run.
  */
 #define RUN_BITS 16
 #define NO_PFN (U64_MAX >> RUN_BITS)
@@ -84,7 +85,7 @@ static void init_store(struct iommufd_pages *pages)
 		xa_init_flags(&pages->chunks, XA_FLAGS_ACCOUNT);
 }
 
-/* A store that failed can leave nodes without an entry */
+/* A failed xa_store() can leave nodes without an entry */
 static void destroy_store(struct iommufd_pages *pages)
 {
 	if (!is_small(pages))
@@ -115,7 +116,7 @@ static void uncharge(struct iommufd_pages *pages, unsigned long npages)
 	iommufd_owner_uncharge(pages->owner, pages->charge, npages);
 }
 
-/* Charge another owner for what is pinned of a file; @force: whatever the limit */
+/* Charge another owner for pinned pages of a file; @force ignores the limit */
 static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 		       bool force)
 {
@@ -129,12 +130,12 @@ static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 
 /**
  * iommufd_pages_move_charge - begin to charge another owner
- * @pages: pages of a file, which can be shared by many areas
+ * @pages: pages of a file, which many areas may share
  * @owner: the new owner
  *
- * To be ended with iommufd_pages_end_move(), whatever it returns.
+ * The caller ends this with iommufd_pages_end_move(), also on error.
  *
- * Return: 0; or -ENOMEM if it is more than the limit of the new owner.
+ * Return: 0, or -ENOMEM if that exceeds the limit of the new owner.
  */
 int iommufd_pages_move_charge(struct iommufd_pages *pages,
 			      struct iommufd_owner *owner)
@@ -155,8 +156,8 @@ int iommufd_pages_move_charge(struct iommufd_pages *pages,
 
 /**
  * iommufd_pages_end_move - end what iommufd_pages_move_charge() began
- * @pages: the pages; not moved is fine
- * @commit: the new owner stays; or else the old one is charged again
+ * @pages: the pages, whether they were moved or not
+ * @commit: keep the new owner; otherwise charge the old one again
  */
 void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit)
 {
@@ -179,16 +180,14 @@ void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit)
 /**
  * iommufd_pages_alloc - describe a range of memory, with its first area
  * @ctx: context that it is mapped in
- * @file: the file of @map, referenced on success; or NULL for memory of the
- *        calling process
- * @map: first byte, its address or its place in the file, and bytes, not 0; the end
- *       does not wrap. Whether devices may write, and how the limit applies
+ * @file: file of @map, or NULL for memory of the calling process
+ * @map: the mapping. Its length is not 0, and its end does not wrap
  *
- * Nothing is pinned and the memory is not looked at. The calling process will be
+ * Nothing is pinned, and no address is looked up. The calling process will be
  * charged.
  *
- * Return: the pages, with one reference, or an ERR_PTR: -ENOMEM, -EPERM the file
- * can't be read or written; for a dma-buf as iommufd_mmio_of_file().
+ * Return: the pages, with one reference, or an ERR_PTR: -ENOMEM; -EPERM if the
+ * file can't be read or written; for a dma-buf as iommufd_mmio_of_file().
  */
 struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 					  struct file *file,
@@ -243,8 +242,8 @@ err_free:
 }
 
 /**
- * iommufd_pages_put - give back a reference to pages
- * @pages: pages that the caller has not pinned any more
+ * iommufd_pages_put - drop a reference to pages
+ * @pages: the pages; the caller has pinned none of them any more
  */
 void iommufd_pages_put(struct iommufd_pages *pages)
 {
@@ -266,8 +265,8 @@ void iommufd_pages_put(struct iommufd_pages *pages)
  */
 
 /*
- * Memory to pin a chunk with: a list of pages, that is made into runs in place.
- * Where pointers are shorter than runs, the list is at the end.
+ * The list of pages in memory that pack_list() fills with runs, in place. If
+ * pointers are shorter than runs, the list is at the end.
  */
 static struct page **list_in(u64 *runs, unsigned long npages)
 {
@@ -286,7 +285,7 @@ static void *make_entry(u64 *runs, unsigned long nr)
 	return table;
 }
 
-/* nth_page() would look for a section of memory that need not be there */
+/* nth_page() would look up a memory section that may not exist */
 static bool is_nth_page(struct page *page, struct page *first, unsigned long n)
 {
 	if (IS_ENABLED(CONFIG_SPARSEMEM) &&
@@ -295,14 +294,14 @@ static bool is_nth_page(struct page *page, struct page *first, unsigned long n)
 	return page == first + n;
 }
 
-/* What the store keeps for a list that is a whole chunk; NULL without memory */
+/* Make the entry of the store for a whole chunk; NULL if there is no memory */
 static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
 {
 	struct page *first = list[0];
 	unsigned long i = 1;
 	u64 *run = runs;
 
-	/* Most chunks end here: one run */
+	/* Most chunks are one run */
 	while (i < npages && is_nth_page(list[i], first, i))
 		i++;
 
@@ -318,7 +317,7 @@ static void *pack_list(u64 *runs, struct page **list, unsigned long npages)
 	return make_entry(runs, run - runs + 1);
 }
 
-/* The PFN of each page of a chunk */
+/* Get the PFN of each page of a chunk */
 static void unpack(u64 *pfns, void *entry, unsigned long npages)
 {
 	const u64 *run = entry;
@@ -337,7 +336,7 @@ static void unpack(u64 *pfns, void *entry, unsigned long npages)
 	}
 }
 
-/* The reverse, in place */
+/* Undo unpack(), in place */
 static int pack(u64 *pfns, unsigned long npages, void **entry, gfp_t gfp)
 {
 	u64 *run = pfns, pfn = pfns[0];
@@ -366,7 +365,7 @@ static int pack(u64 *pfns, unsigned long npages, void **entry, gfp_t gfp)
 	return 0;
 }
 
-/* Unpin the runs of a chunk; how many pages they were */
+/* Unpin the runs of a chunk, and return how many pages they had */
 static unsigned long unpin_runs(struct iommufd_pages *pages, const u64 *run,
 				unsigned long npages)
 {
@@ -388,7 +387,10 @@ static void free_entry(void *entry)
 		kfree(entry);
 }
 
-/* Replace what is stored of a chunk; does not fail with __GFP_NOFAIL */
+/*
+ * Replace the entry of a chunk; with __GFP_NOFAIL this can't fail if there is
+ * one
+ */
 static int replace_chunk(struct iommufd_pages *pages, unsigned long index,
 			 u64 *pfns, gfp_t gfp)
 {
@@ -409,7 +411,10 @@ static int replace_chunk(struct iommufd_pages *pages, unsigned long index,
 	return 0;
 }
 
-/* Put a list into a part of a chunk, but where others have put something */
+/*
+ * Store a list as part of a chunk, except where another thread has stored a
+ * page
+ */
 static int merge_list(struct iommufd_pages *pages, unsigned long index,
 		      unsigned long npages, struct page **list)
 {
@@ -427,7 +432,7 @@ static int merge_list(struct iommufd_pages *pages, unsigned long index,
 		if (pfns[offset + i] != NO_PFN)
 			continue;
 		pfns[offset + i] = page_to_pfn(list[i]);
-		/* Bring those that are not wanted to the end */
+		/* Move pages that are not stored to the end */
 		swap(list[nr], list[i]);
 		nr++;
 	}
@@ -460,7 +465,7 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 		iommufd_unpin_list(pages, list, npages);
 		return 0;
 	}
-	/* Anything but a whole chunk that is not there yet is rare */
+	/* Usually the list is a whole chunk, and nothing of it is stored */
 	if (npages != chunk_last(pages, index) - chunk_start(index) + 1 ||
 	    load_chunk(pages, index)) {
 		ret = merge_list(pages, index, npages, list);
@@ -487,13 +492,13 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
 }
 
 /*
- * Find the first pages in [*index, last] that are not pinned, in one chunk. Return
- * how many; 0 if there are none
+ * Find the first pages in [*index, last] that are not pinned. Return how many,
+ * up to the end of their chunk, or 0 if there are none.
  */
 static unsigned long find_hole(struct iommufd_pages *pages,
 			       unsigned long *index, unsigned long last)
 {
-	/* Most often it is all or nothing */
+	/* All pages are in the store already, or none can be */
 	if (pages->npinned == pages->npages || pages->is_mmio)
 		return 0;
 
@@ -520,7 +525,9 @@ static unsigned long find_hole(struct iommufd_pages *pages,
 	return 0;
 }
 
-/* Unpin a part of a chunk, or all of it; how many pages were pinned of it */
+/*
+ * Unpin a part of a chunk or all of it, and return how many pages were pinned
+ */
 static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 				    unsigned long index, unsigned long last)
 {
@@ -542,7 +549,10 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 		return nr;
 	}
 
-	/* Who lets go can't fail. At most a page, and rare */
+	/*
+	 * Unpinning can't fail, so neither can this: a page at most, rarely
+	 * needed
+	 */
 	pfns = kmalloc_array(size, sizeof(*pfns), GFP_KERNEL | __GFP_NOFAIL);
 	unpack(pfns, entry, size);
 	for (; index <= last; index++) {
@@ -560,7 +570,7 @@ static unsigned long unpin_in_chunk(struct iommufd_pages *pages, void *entry,
 	return nr;
 }
 
-/* The next chunk of a range that something is stored of; *index is moved there */
+/* Find the next chunk of a range that has an entry, and move *index there */
 static void *find_chunk(struct iommufd_pages *pages, unsigned long *index,
 			unsigned long last)
 {
@@ -574,7 +584,7 @@ static void *find_chunk(struct iommufd_pages *pages, unsigned long *index,
 	return entry;
 }
 
-/* Unpin a range, however large it is and little of it is pinned */
+/* Unpin a range; unpinned parts of it cost nothing */
 static unsigned long unpin_range(struct iommufd_pages *pages,
 				 unsigned long index, unsigned long last)
 {
@@ -592,7 +602,9 @@ static unsigned long unpin_range(struct iommufd_pages *pages,
 	return nr;
 }
 
-/* An address is looked up again when it is needed again, as memory is pinned again */
+/*
+ * Memory of a device that was found by address is forgotten with the last need
+ */
 static void forget_mmio(struct iommufd_pages *pages)
 {
 	if (!pages->found || !RB_EMPTY_ROOT(&pages->needs.rb_root))
@@ -604,8 +616,8 @@ static void forget_mmio(struct iommufd_pages *pages)
 }
 
 /*
- * Pinning has failed: find out whether the whole range is memory of a device. @lock is
- * not held
+ * Pinning has failed: look up whether the whole range is memory of a device.
+ * @lock is not held.
  */
 static noinline int find_mmio(struct iommufd_pages *pages)
 {
@@ -632,7 +644,7 @@ static noinline int find_mmio(struct iommufd_pages *pages)
 	return ret;
 }
 
-/* Unpin what nobody needs of a range */
+/* Unpin the pages of a range that nobody needs */
 static void release(struct iommufd_pages *pages, unsigned long index,
 		    unsigned long last)
 {
@@ -677,21 +689,26 @@ static void drop_need(struct iommufd_pages *pages,
 }
 
 /**
- * iommufd_pages_pin - say that pages are needed, and pin those that are not yet
+ * iommufd_pages_pin - declare that pages are needed, and pin those that are not
+ * pinned yet
  * @pages: the pages; the caller holds a reference
- * @part: which of them, by index, in memory that stays until they are unpinned;
- *        or NULL for all
+ * @part: which of them, by index, or NULL for all; used until
+ *        iommufd_pages_unpin()
  *
- * Memory of a process can be pinned by any other, as long as the one that it
- * belongs to lives.
+ * A process can pin the memory of another one, as long as that one lives. On
+ * error nothing is changed.
  * Context: takes @lock of the pages and mmap_lock, and sleeps as long as page
  * faults take.
  *
- * Return: 0; or with nothing changed -EFAULT if some of it can't be pinned,
- * -ENOMEM for RLIMIT_MEMLOCK or want of memory, -EINTR on a fatal signal; and for
- * a file -EINVAL if it is of the wrong kind or too short, -ENOSPC if tmpfs is full,
- * -ENOMEM if there are no huge pages, -ERESTARTNOINTR on any signal while one is
- * made, -EIO if one is broken.
+ * Return:
+ * * 0 - all of them are pinned
+ * * -EFAULT - some of it can't be pinned
+ * * -ENOMEM - RLIMIT_MEMLOCK is exceeded, or there is no memory or no huge page
+ * * -EINTR - a fatal signal
+ * * -EINVAL - the file is of the wrong kind or too short
+ * * -ENOSPC - tmpfs is full
+ * * -ERESTARTNOINTR - a signal while a huge page was allocated for a file
+ * * -EIO - a huge page of a file is broken
  */
 int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part)
@@ -733,7 +750,7 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 	}
 	if (ret) {
 		drop_need(pages, part);
-		/* Also what others have let go of, since it was needed here */
+		/* Also unpin what others gave up while it was needed here */
 		release(pages, first, last);
 	}
 	mutex_unlock(&pages->lock);
@@ -744,10 +761,10 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 }
 
 /**
- * iommufd_pages_unpin - say that pages are not needed, and unpin those that nobody
- *                       needs
+ * iommufd_pages_unpin - declare that pages are not needed, and unpin those that
+ * nobody needs
  * @pages: the pages
- * @part: as in iommufd_pages_pin(); the caller uses them no more
+ * @part: as in iommufd_pages_pin(); the caller does not use them any more
  */
 void iommufd_pages_unpin(struct iommufd_pages *pages,
 			 struct interval_tree_node *part)
@@ -765,7 +782,7 @@ void iommufd_pages_unpin(struct iommufd_pages *pages,
  * @first: index of the first one that stays
  * @last: index of the last one; the caller needs all of them
  *
- * For pages that a device may still reach. They stay charged as well.
+ * For pages that a device may still reach. They stay charged, too.
  */
 void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
 			unsigned long last)
@@ -782,7 +799,7 @@ void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
 	mutex_unlock(&pages->lock);
 }
 
-/* The run at the cursor in the table of a chunk, from a page of it on */
+/* Return the run at the cursor without its first @skip pages, and advance */
 static struct iommufd_run run_in_table(struct iommufd_cursor *cur,
 				       unsigned long skip)
 {
@@ -798,7 +815,7 @@ static struct iommufd_run run_in_table(struct iommufd_cursor *cur,
 	return found;
 }
 
-/* The run that the next page is in, from that page to the end of the chunk */
+/* Look up the run of the next page, up to the end of its chunk, and advance */
 static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
 {
 	unsigned long skip = cur->index - chunk_start(cur->index);
@@ -823,14 +840,15 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
 /**
  * iommufd_cursor_next - get the next runs of contiguous pages
  * @cur: cursor, which begins as { .pages = pages, .index = first page }
- * @last: the last page wanted; all up to it are pinned, and needed by the caller
- * @runs: the runs found, each as long as pages up to @last are contiguous
- * @max: how many runs there is room for
+ * @last: the last page wanted; all pages up to it are pinned, and needed by the
+ *        caller
+ * @runs: set to the runs, each as long as pages up to @last are contiguous
+ * @max: number of runs that fit
  *
- * Context: holds @lock of the pages for a step for each chunk up to @last, if all
- * of it is contiguous; takes no lock for memory of a device.
+ * Context: holds @lock of the pages. If everything up to @last is contiguous,
+ * that takes one step for each chunk. Takes no lock for memory of a device.
  *
- * Return: how many there are; 0 after @last.
+ * Return: the number of runs; 0 after @last.
  */
 unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 				 struct iommufd_run *runs, unsigned int max)
@@ -851,7 +869,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 
 	mutex_lock(&pages->lock);
 	if (cur->changes != pages->changes) {
-		/* Tables are not what they were */
+		/* The table may have been replaced */
 		cur->run = NULL;
 		cur->changes = pages->changes;
 	}
@@ -866,7 +884,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 			continue;
 		}
 
-		/* Only where a chunk begins can a run go on from before */
+		/* Only the first run of a chunk can continue the one before */
 		run = look_up_run(cur);
 		if (nr && runs[nr - 1].pfn + runs[nr - 1].npages == run.pfn) {
 			runs[nr - 1].npages += run.npages;
@@ -879,7 +897,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 		}
 	}
 	if (nr && cur->index - 1 > last) {
-		/* What goes beyond is looked up again by who goes on there */
+		/* The rest of this run is looked up by the next call */
 		runs[nr - 1].npages -= cur->index - 1 - last;
 		cur->index = last + 1;
 		cur->run = NULL;

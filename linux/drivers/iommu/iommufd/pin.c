@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Getting hold of memory: of a process by pins, of a file by references.
+ * Pinning memory: of a process by pins, of a file by references.
  */
 #include <linux/file.h>
 #include <linux/hugetlb.h>
@@ -21,7 +21,9 @@ static bool is_shmem(struct file *file)
 	return inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode);
 }
 
-/* Not a node or a pipe that somebody has put there, which can be any file */
+/*
+ * Regular files only: a device node or a pipe in hugetlbfs has other operations
+ */
 static bool is_hugetlb(struct file *file)
 {
 	struct inode *inode = file_inode(file);
@@ -31,8 +33,8 @@ static bool is_hugetlb(struct file *file)
 }
 
 /*
- * Be to a file what a mapping is that its pages can be written through: sealing
- * it against that fails as long as this lasts
+ * Count as a writable mapping of the file: as long as this lasts, the file
+ * can't be sealed against writing
  */
 static int deny_sealing(struct file *file)
 {
@@ -47,7 +49,9 @@ static int deny_sealing(struct file *file)
 	return mapping_map_writable(file->f_mapping);
 }
 
-/* As in mmap(), whatever the direction: a copy can have another */
+/*
+ * As in mmap(), FMODE_READ is needed even to write: a copy may map for reading
+ */
 static int check_mode(struct file *file, bool writable)
 {
 	fmode_t needs = FMODE_READ | (writable ? FMODE_WRITE : 0);
@@ -56,12 +60,13 @@ static int check_mode(struct file *file, bool writable)
 }
 
 /**
- * iommufd_hold_file - hold what the memory of a file needs
- * @pages: pages that nobody else sees yet; told what their memory is
- * @file: the file; held if it has pages, which for a dma-buf the device has
- * @map: which part of it
+ * iommufd_hold_file - prepare pages for the memory of a file
+ * @pages: pages that nobody else sees yet
+ * @file: the file. It is referenced if its pages will be pinned; for a dma-buf
+ *        the memory of the device is referenced instead
+ * @map: the mapping
  *
- * Return: 0, -EPERM the file can't be read or written; for a dma-buf as
+ * Return: 0; -EPERM if the file can't be read or written; for a dma-buf as
  * iommufd_mmio_of_file().
  */
 int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
@@ -83,9 +88,9 @@ int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
 		return ret;
 	if (!pages->place.mmio) {
 		/*
-		 * An error, but not before it is pinned. To keep the file open
-		 * could keep this context open: it can be the context's own, or
-		 * of a device that is bound to it
+		 * The error is returned when it is pinned. A reference to the
+		 * file could keep this context open for ever: the file may be
+		 * that of the context, or of a device that is bound to it.
 		 */
 		pages->file = ERR_PTR(-EINVAL);
 		return 0;
@@ -99,8 +104,9 @@ int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
 }
 
 /**
- * iommufd_release_file - undo iommufd_hold_file() for memory that is not a device's
- * @pages: pages, of which nothing is pinned any more
+ * iommufd_release_file - undo iommufd_hold_file(), except for memory of a
+ * device
+ * @pages: pages, none of which is pinned any more
  */
 void iommufd_release_file(struct iommufd_pages *pages)
 {
@@ -133,8 +139,8 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 
 /*
  * A long-term pin can't wait in a page fault: userfaultfd would be refused, and
- * a fatal signal not seen. So take what is there, and else take the faults first
- * and pin after that.
+ * a fatal signal not seen. So pin what is present. If nothing is, take the page
+ * faults first and pin after that.
  */
 static long pin_user(struct mm_struct *mm, unsigned long uva,
 		     unsigned long npages, unsigned int flags,
@@ -154,10 +160,11 @@ static long pin_user(struct mm_struct *mm, unsigned long uva,
 }
 
 /*
- * How to pin from @uva on, as far as one mapping goes, for devices that only read. A
- * private page that was not written yet would be replaced under the device by the
- * first write of its process: FOLL_WRITE makes it the process's own before. A shared
- * page would only become dirty by that, and a hole of a file have blocks
+ * Get the flags to pin pages that devices only read, from @uva to the end of
+ * its VMA. A private page that was not written yet is replaced by the first
+ * write of its process, and the device would keep the old page. FOLL_WRITE
+ * replaces it before. For shared memory it would only make the page dirty, and
+ * allocate blocks for holes of a file.
  */
 static unsigned int flags_to_read(struct mm_struct *mm, unsigned long uva,
 				  unsigned long *npages)
@@ -203,14 +210,17 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 
 	page = find_get_page(file->f_mapping, index >> order);
 	if (!page) {
-		/* As a page fault does, also if the file is not open for writing */
+		/*
+		 * As a page fault does, even if the file is not open for
+		 * writing
+		 */
 		ret = file->f_op->fallocate(file, FALLOC_FL_KEEP_SIZE,
 					    (loff_t)(index - inside) << PAGE_SHIFT,
 					    huge_page_size(h));
-		/* Any signal ends it: come back when that is handled */
+		/* Any signal interrupts this: restart after it was handled */
 		if (ret == -EINTR)
 			ret = -ERESTARTNOINTR;
-		/* The pool is empty, which for a file system is a full disk */
+		/* The pool of huge pages is empty: no lack of disk space */
 		if (ret == -ENOSPC)
 			ret = -ENOMEM;
 		if (ret)
@@ -223,14 +233,15 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 		put_page(page);
 		return ERR_PTR(-EIO);
 	}
-	/* References are counted in the head, as a pin's are */
+	/* The reference is on the head, as that of a pin is */
 	return nth_page(page, inside);
 }
 
 /*
- * Memory of a file: this kernel has no pins without a mapping, so plain
- * references. They keep the pages, and those who seal the file wait for them. What
- * the file had before stays in a movable zone, since only a pin could move it.
+ * Get pages of a file. This kernel can't pin without a mapping, so these are
+ * plain references. They keep the pages, and sealing the file waits for them.
+ * Pages that the file had before stay in a movable zone, since only a pin would
+ * move them.
  */
 static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)
@@ -241,7 +252,7 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	/* All that was mapped has to be there, whatever part is wanted */
+	/* The file must have the whole mapping, whatever part is needed */
 	if (pages->uva + pages->area.page_offset + area_length(&pages->area) >
 	    i_size_read(file_inode(file)))
 		return -EINVAL;
@@ -253,7 +264,7 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		else
 			page = shmem_read_mapping_page(file->f_mapping,
 						       first + i);
-		/* As a pin does: so many references must not overflow */
+		/* As for a pin, the reference count must not overflow */
 		if (!IS_ERR(page) && page_count(page) < 0) {
 			put_page(page);
 			page = ERR_PTR(-ENOMEM);
@@ -269,7 +280,7 @@ static long pin_file(struct iommufd_pages *pages, unsigned long index,
 /**
  * iommufd_unpin_list - undo iommufd_pin_list()
  * @pages: the pages
- * @list: those to unpin, none of which a device has reached
+ * @list: pages to unpin, none of which a device has reached
  * @npages: how many
  */
 void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
@@ -282,11 +293,11 @@ void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
 }
 
 /**
- * iommufd_put_file_run - undo iommufd_pin_list() for pages of a file that devices may
- *                        have written
+ * iommufd_put_file_run - drop references to pages of a file that devices may
+ * have written
  * @pages: the pages, which are a file's
- * @pfn: the first, contiguous with the others
- * @npages: how many
+ * @pfn: the first page; all are contiguous
+ * @npages: number of pages
  */
 void iommufd_put_file_run(struct iommufd_pages *pages, unsigned long pfn,
 			  unsigned long npages)
@@ -311,15 +322,15 @@ void iommufd_put_file_run(struct iommufd_pages *pages, unsigned long pfn,
 /**
  * iommufd_pin_list - pin pages, all of them or none
  * @pages: the pages; not memory of a device
- * @index: the first
+ * @index: the first page
  * @npages: how many
- * @list: the pages found
+ * @list: set to the pages
  *
- * Pages that are allocated here are of the kind that can stay: from a movable zone
- * each would be copied elsewhere, or be no page that others can pin.
+ * New pages are allocated from memory that does not have to move. A page in a
+ * movable zone would have to be copied, or others could not pin it.
  * Context: takes mmap_lock, and sleeps as long as page faults take.
  *
- * Return: 0; or with nothing pinned an errno as iommufd_pages_pin().
+ * Return: 0, or an errno with nothing pinned, as iommufd_pages_pin().
  */
 int iommufd_pin_list(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)

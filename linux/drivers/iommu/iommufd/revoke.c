@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mapping memory of devices in page tables, and revoking it.
+ * Mapping memory of devices in HWPTs, and revoking it.
  *
- * Its driver revokes it before the memory goes away, and restores it afterwards.
- * Revoking unmaps it from all page tables; the areas stay.
+ * The driver of a device revokes its memory before it becomes inaccessible, and
+ * restores it afterwards. Revoking unmaps it from all HWPTs; the areas stay.
  *
- * The driver holds locks meanwhile that its page fault handler takes. So while
- * iommufd_mmio::lock or iommufd_hwpt::mmio_lock is held, no page fault is taken,
- * and no other lock of iommufd.
+ * Meanwhile the driver holds locks that its page fault handler takes. So while
+ * iommufd_mmio::lock or iommufd_hwpt::mmio_lock is held, no page fault is
+ * taken, and no other lock of iommufd.
  */
 #include <linux/export.h>
 #include <linux/iommufd.h>
@@ -15,7 +15,7 @@
 
 #include "iommufd_private.h"
 
-/* An area that a page table maps, or will map when the memory is restored */
+/* An area that an HWPT maps, or will map when the memory is restored */
 struct mmio_use {
 	struct rb_node node;
 	struct iommufd_hwpt *hwpt;
@@ -80,7 +80,9 @@ static int map_use(struct mmio_use *use)
 	return ret;
 }
 
-/* Unmap the uses of one page table, from the first; return the next table's first */
+/*
+ * Unmap the uses of one HWPT from its first; return the first of the next HWPT
+ */
 static struct mmio_use *unmap_uses(struct mmio_use *use)
 {
 	struct iommufd_hwpt *hwpt = use->hwpt;
@@ -103,13 +105,13 @@ static struct mmio_use *unmap_uses(struct mmio_use *use)
 }
 
 /**
- * iommufd_mmio_map - map an area of a device's memory in a page table
- * @hwpt: the table; domains_lock of its IOAS is held
+ * iommufd_mmio_map - map an area of a device's memory in an HWPT
+ * @hwpt: the HWPT; domains_lock of its IOAS is held
  * @area: area whose pages are pinned
  *
  * If the memory is revoked, it is mapped when it is restored.
  *
- * Return: 0, -ENOMEM, or what the IOMMU driver says.
+ * Return: 0, -ENOMEM, or an errno from the IOMMU driver.
  */
 int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -136,11 +138,11 @@ int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 
 /**
  * iommufd_mmio_unmap - undo iommufd_mmio_map()
- * @hwpt: the table; domains_lock of its IOAS is held
+ * @hwpt: the HWPT; domains_lock of its IOAS is held
  * @area: the area
  *
- * The IOTLB is flushed under @lock of the memory: a revocation that finds no use
- * any more can rely on that.
+ * The IOTLB is flushed under @lock of the memory, so a revocation that finds no
+ * use any more needs no flush.
  */
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -166,7 +168,7 @@ void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 
 /**
  * iommufd_mmio_halve - replace an area by its halves
- * @hwpt: a table that maps the area; domains_lock of its IOAS is held
+ * @hwpt: an HWPT that maps the area; domains_lock of its IOAS is held
  * @area: the area
  * @lower: its lower half
  * @upper: its upper half
@@ -190,7 +192,7 @@ void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /**
- * iommufd_mmio_revoke - unmap the memory of a device from all page tables
+ * iommufd_mmio_revoke - unmap the memory of a device from all HWPTs
  * @mmio: the memory; may be revoked already
  *
  * When this returns, no device reaches the memory.
@@ -214,9 +216,9 @@ EXPORT_SYMBOL_NS_GPL(iommufd_mmio_revoke, IOMMUFD);
 
 /**
  * iommufd_mmio_restore - undo iommufd_mmio_revoke()
- * @mmio: the memory; may not be revoked at all
+ * @mmio: the memory; it need not be revoked
  *
- * If mapping fails, for lack of memory, the next call tries again.
+ * If a map fails, the next call tries it again.
  * Context: as for iommufd_mmio_revoke().
  */
 void iommufd_mmio_restore(struct iommufd_mmio *mmio)

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The mock IOMMU: devices and IOMMUs that exist only in memory, and users of an
- * IOAS in the kernel, all made by test programs through IOMMU_TEST_CMD.
+ * The mock IOMMU: devices and IOMMUs that exist only in memory, and accesses,
+ * all made by test programs through IOMMU_TEST_CMD.
  *
- * In this kernel the IOMMU core takes one set of operations for each type of bus
- * from the bus, and registers IOMMUs for buses of its own list only. So mock
- * devices have buses of their own, which have no drivers, and get their group and
- * their per-device data by hand.
+ * In this kernel the IOMMU core takes its operations from the bus of a device,
+ * and registers IOMMUs only for a fixed list of buses. So mock devices are on
+ * buses of their own, which have no drivers. Their group and per-device data
+ * are set here.
  *
- * What is odd about real IOMMU drivers the mock IOMMU does too: an attach begins
- * with a detach, a table gets to know its limits with the first device, and a map
- * that fails can leave half of what it did. A device reaches what was mapped only
- * after iotlb_sync_map(), and what was unmapped until a flush of that IOVA.
+ * The mock IOMMU does what is odd about real IOMMU drivers: an attach begins
+ * with a detach, a page table has its limits only after the first attach, and a
+ * failed map can leave half of what it mapped. A device reaches what was mapped
+ * only after iotlb_sync_map(), and what was unmapped until that IOVA is
+ * flushed.
  */
 #include <linux/anon_inodes.h>
 #include <linux/bitfield.h>
@@ -36,10 +37,10 @@
 
 #define MAX_REGIONS 16
 
-/* What a test can ask an access to copy or to pin */
+/* Number of bytes that a test can ask an access to copy or pin */
 #define MAX_ACCESS SZ_16M
 
-/* What the test says is handed on as it is */
+/* Values from the test are passed on unchanged */
 static_assert((int)MOCK_ACCESS_RW_WRITE == IOMMUFD_ACCESS_WRITE);
 static_assert((int)MOCK_ACCESS_RW_SLOW_PATH == IOMMUFD_ACCESS_PINNED);
 static_assert(MOCK_FLAGS_ACCESS_SYZ == IOMMUFD_TEST_SYZ);
@@ -51,10 +52,10 @@ static DECLARE_FAULT_ATTR(fail_iommufd);
 static u32 memory_limit = SZ_64K;
 
 /**
- * iommufd_should_fail - let something fail that nothing else makes fail
+ * iommufd_should_fail - inject a failure
  *
- * In a test build, tests say through debugfs or /proc/PID/fail-nth which of all
- * such places.
+ * In a test build, tests choose through debugfs or /proc/PID/fail-nth which
+ * calls of this return true.
  *
  * Return: true to fail.
  */
@@ -64,10 +65,10 @@ bool iommufd_should_fail(void)
 }
 
 /**
- * iommufd_test_limit - how many pages to move at once
- * @npages: how many it would be
+ * iommufd_test_limit - limit how many pages are pinned at once
+ * @npages: number of pages
  *
- * Return: fewer if the test wants many rounds, but at least one.
+ * Return: fewer pages if the test wants many rounds, but at least one.
  */
 unsigned long iommufd_test_limit(unsigned long npages)
 {
@@ -80,10 +81,10 @@ unsigned long iommufd_test_limit(unsigned long npages)
  */
 
 /*
- * An entry is a page, of whatever size, in a slot of the XArray for its first
- * MOCK_PAGE: its physical address, and in the bits that this leaves
+ * An entry is a page of any size, at the index of its first MOCK_PAGE. It
+ * consists of the physical address and, in the lower bits, of
  */
-#define ENTRY_EDGE BIT(0) /* The first or the last of those mapped together */
+#define ENTRY_EDGE BIT(0) /* First or last page of a map */
 #define ENTRY_READ BIT(1)
 #define ENTRY_WRITE BIT(2)
 #define ENTRY_ORDER GENMASK(8, 3) /* Its size is MOCK_PAGE << this */
@@ -99,10 +100,10 @@ struct mock_failure {
 
 /**
  * struct mock_unit - an IOMMU
- * @iommu: what the IOMMU core knows of it
- * @nr_devices: protected by mock_lock
- * @lock: protects the rest
- * @failures: by MOCK_CALL_*
+ * @iommu: its data in the IOMMU core
+ * @nr_devices: number of devices; protected by mock_lock
+ * @lock: protects the members below
+ * @failures: injected failures, by MOCK_CALL_*
  * @stats: for IOMMU_TEST_OP_MOCK_QUERY
  */
 struct mock_unit {
@@ -115,20 +116,20 @@ struct mock_unit {
 
 /**
  * struct mock_table - a page table
- * @domain: what the IOMMU core knows of it
+ * @domain: its data in the IOMMU core
  * @entries: see above
- * @lock: held for read while a device uses an entry, which a flush waits for
- * @unit: of the device attached last; unit 0 before that
+ * @lock: held for read while a device uses an entry, and for write to flush
+ * @unit: unit of the device that was attached last; unit 0 before that
  * @attached: a device was attached, so page sizes are known
- * @enforces: refuses devices that can bypass the CPU caches
- * @bypassed: a device that can was attached
+ * @enforces: it rejects devices that can bypass the CPU caches
+ * @bypassed: such a device was attached
  * @keeps: MOCK_DEVICE_KEEPS
  * @grows: MOCK_DEVICE_GROWS
  * @frees_early: MOCK_DEVICE_FREES_EARLY
- * @stuck: an unmap has failed, so something is left
- * @reach: something was mapped in the upper half of what is up to here
+ * @stuck: an unmap has failed, so entries are left
+ * @reach: a map up to this IOVA does not grow the page table
  * @growing: @reach is being changed
- * @nr_walkers: who maps or unmaps
+ * @nr_walkers: number of running maps and unmaps
  */
 struct mock_table {
 	struct iommu_domain domain;
@@ -150,13 +151,13 @@ struct mock_table {
 /**
  * struct mock_device - a device
  * @dev: on one of the buses
- * @iommu: what the IOMMU core wants to know of each device
+ * @iommu: its data in the IOMMU core
  * @unit: its IOMMU
  * @number: it is called iommufd_mock<number>
  * @lock: protects @table, and keeps it while the device uses it
- * @table: what translates its DMA, NULL if it is blocked
- * @config: what the test wanted
- * @regions: config.nr_regions of them
+ * @table: page table that translates its DMA, or NULL if that is blocked
+ * @config: configuration from the test
+ * @regions: regions that it reserves
  */
 struct mock_device {
 	struct device dev;
@@ -219,7 +220,7 @@ static unsigned long lookup_any(struct mock_table *table, unsigned long iova,
 	return 0;
 }
 
-/* The entry for an IOVA, and where its page begins; 0 if there is none */
+/* Find the entry for an IOVA and the start of its page; 0 if there is none */
 static unsigned long lookup(struct mock_table *table, unsigned long iova,
 			    unsigned long *start)
 {
@@ -228,7 +229,7 @@ static unsigned long lookup(struct mock_table *table, unsigned long iova,
 	return entry & ENTRY_STALE ? 0 : entry;
 }
 
-/* Unmapped and not flushed counts: a device could go on with what was there */
+/* True also for what was unmapped but not flushed: a device may still use it */
 static bool is_mapped(struct mock_table *table, unsigned long iova,
 		      unsigned long size)
 {
@@ -239,7 +240,7 @@ static bool is_mapped(struct mock_table *table, unsigned long iova,
 		       XA_PRESENT);
 }
 
-/* Begin to map or unmap; @last: what is mapped up to, or 0 */
+/* Begin to map up to @last, or to unmap if it is 0 */
 static void begin_walk(struct mock_table *table, unsigned long last)
 {
 	int nr = atomic_inc_return(&table->nr_walkers);
@@ -277,7 +278,7 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 		return ret;
 	if (ret)
 		nr /= 2;
-	/* What is left of a map is cleaned up page by page */
+	/* The rest of a failed map is unmapped page by page */
 	if (table->keeps)
 		flags |= ENTRY_EDGE;
 	if (prot & IOMMU_READ)
@@ -348,8 +349,8 @@ static void mock_iotlb_sync_map(struct iommu_domain *domain,
 }
 
 /*
- * Gather pages that were unmapped. As VT-d does, put what can be freed on the list
- * first; as others do, gather page by page
+ * Gather pages that were unmapped. As VT-d does, add to the list of what can be
+ * freed first; or, as other drivers do, gather page by page.
  */
 static void gather_pages(struct iommu_domain *domain, unsigned long iova,
 			 size_t pgsize, size_t size,
@@ -374,9 +375,9 @@ static void gather_pages(struct iommu_domain *domain, unsigned long iova,
 }
 
 /*
- * Who unmaps knows what is mapped, and a page only goes as a whole. If all pages
- * have one size, iommufd is also held to its rule that ranges are unmapped as
- * they were mapped, or several at once.
+ * Only whole pages that are mapped may be unmapped. If there is one page size,
+ * check also that iommufd unmaps ranges as they were mapped, or several at
+ * once.
  */
 static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
 			    size_t pgsize, size_t pgcount,
@@ -432,7 +433,7 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
-/* Memory of a process that was mapped has to be pinned until nobody reaches it */
+/* Memory of a process must stay pinned until no device reaches it */
 static bool was_unpinned(unsigned long entry)
 {
 	unsigned long pfn = PHYS_PFN(entry & ENTRY_ADDRESS);
@@ -441,7 +442,7 @@ static bool was_unpinned(unsigned long entry)
 	       !page_maybe_dma_pinned(pfn_to_page(pfn));
 }
 
-/* Flush what was unmapped in the range of a gather, and nothing else; how much it was */
+/* Flush only what was unmapped in the range of a gather, and return its size */
 static size_t flush_range(struct mock_table *table,
 			  struct iommu_iotlb_gather *gather)
 {
@@ -455,7 +456,7 @@ static size_t flush_range(struct mock_table *table,
 		unsigned long entry = xa_to_value(slot);
 
 		cond_resched();
-		/* Another flush can be at it */
+		/* Another flush may do the same */
 		if (!(entry & ENTRY_STALE) ||
 		    xa_cmpxchg(&table->entries, index, slot, NULL, 0) != slot)
 			continue;
@@ -472,12 +473,14 @@ static void mock_iotlb_sync(struct iommu_domain *domain,
 	struct page *page;
 	size_t size;
 
-	/* What is on the list but not in the gather would be freed unflushed */
+	/*
+	 * A page on the list that is not in the gather would be freed unflushed
+	 */
 	list_for_each_entry(page, &gather->freelist, lru)
 		WARN_ON(page_private(page));
 	put_pages_list(&gather->freelist);
 
-	/* Wait for devices that use what is not there any more */
+	/* Wait for devices that use what was unmapped */
 	down_write(&table->lock);
 	size = flush_range(table, gather);
 	up_write(&table->lock);
@@ -488,7 +491,7 @@ static void mock_iotlb_sync(struct iommu_domain *domain,
 	spin_unlock(&table->unit->lock);
 }
 
-/* After a map that failed iommufd looks for what is left, so 0 is no surprise */
+/* After a failed map iommufd looks for what is left, so 0 is no error */
 static phys_addr_t mock_iova_to_phys(struct iommu_domain *domain,
 				     dma_addr_t iova)
 {
@@ -498,7 +501,10 @@ static phys_addr_t mock_iova_to_phys(struct iommu_domain *domain,
 	return entry ? (entry & ENTRY_ADDRESS) + iova - start : 0;
 }
 
-/* As on VT-d: an empty table can always enforce it, and devices pay later */
+/*
+ * As on VT-d: an empty page table can always enforce it; a later attach can
+ * fail
+ */
 static bool mock_enforce_cache_coherency(struct iommu_domain *domain)
 {
 	struct mock_table *table = to_table(domain);
@@ -604,7 +610,7 @@ static struct iommu_domain blocked_domain = {
 	.ops = &blocked_ops,
 };
 
-/* Nobody says yet for which device; the first attach will */
+/* The unit is not known before the first attach */
 static struct iommu_domain *alloc_table(unsigned int type)
 {
 	struct mock_table *table;
@@ -705,7 +711,9 @@ static const struct iommu_ops window_ops = {
 
 static struct iommu_device window = { .ops = &window_ops };
 
-/* Protects groups and mock_unit::nr_devices; may be held while devices attach */
+/*
+ * Protects groups and mock_unit::nr_devices; may be held while devices attach
+ */
 static DEFINE_MUTEX(mock_lock);
 static DEFINE_IDA(mock_ida);
 
@@ -715,7 +723,8 @@ static bool is_mock(struct device *dev)
 }
 
 /**
- * iommufd_test_set_habits - tell what the driver of a mock device does not stand
+ * iommufd_test_set_habits - set the restrictions of a mock device's IOMMU
+ * driver
  * @dev: any device
  * @unit: its IOMMU; set if this is a mock device
  */
@@ -735,11 +744,11 @@ void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit)
 /**
  * iommufd_test_hw_info - IOMMU_GET_HW_INFO for a mock device
  * @dev: any device
- * @length: bytes of the data
- * @type: what it is
+ * @length: set to the size of the data in bytes
+ * @type: set to the type of the data
  *
- * Return: data to be freed with kfree(), NULL if this is no mock device, or
- * -ENOMEM.
+ * Return: the data, for kfree(); NULL if this is no mock device; or an ERR_PTR
+ * of -ENOMEM.
  */
 void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type)
 {
@@ -767,7 +776,7 @@ static void release_mock(struct device *dev)
 	kfree(mock);
 }
 
-/* A new group, or that of another device */
+/* Get a new group, or that of another device */
 static struct iommu_group *find_group(struct mock_device *mock)
 {
 	struct iommu_group *group = ERR_PTR(-ENOENT);
@@ -817,7 +826,7 @@ out_unlock:
 	return ret;
 }
 
-/* The device has its regions already, and config is checked */
+/* Takes over @mock, which has its regions and a checked config */
 static int add_mock(struct mock_device *mock)
 {
 	int ret;
@@ -868,10 +877,10 @@ static void remove_mock(struct mock_device *mock)
 }
 
 /**
- * struct test_device - what owns a mock device in a context
+ * struct test_device - owner of a mock device in a context
  * @obj: head
  * @mock: the device, NULL if it was not made
- * @idev: what it is to the rest of iommufd, NULL if it was not bound
+ * @idev: the bound device, NULL if it was not bound
  */
 struct test_device {
 	struct iommufd_object obj;
@@ -881,7 +890,6 @@ struct test_device {
 
 static_assert(offsetof(struct test_device, obj) == 0);
 
-/* Nobody has a reference to the owner of a mock device */
 static void release_test(struct iommufd_object *obj)
 {
 	struct test_device *tdev = container_of(obj, struct test_device, obj);
@@ -902,7 +910,7 @@ static struct test_device *get_test_device(struct iommufd_request *req)
 			     container_of(obj, struct test_device, obj);
 }
 
-/* Takes over @mock. The ids are answered before others can know them */
+/* Takes over @mock. The answer is written before the object is published */
 static int make_device(struct iommufd_request *req, struct mock_device *mock,
 		       bool attach)
 {
@@ -1038,7 +1046,7 @@ static int test_detach(struct iommufd_request *req)
 	return 0;
 }
 
-/* Copy inside a MOCK_PAGE as the device would */
+/* Copy within a MOCK_PAGE as the device would */
 static int dma_page(struct mock_device *mock, unsigned long iova, void *data,
 		    size_t size, bool write)
 {
@@ -1170,7 +1178,7 @@ static int test_query(struct iommufd_request *req)
 }
 
 /*
- * What the kernel did with memory
+ * Reserved IOVA, mappings and pins
  */
 
 static int test_add_reserved(struct iommufd_request *req)
@@ -1204,7 +1212,7 @@ out_put:
 	return ret;
 }
 
-/* The page that the caller has at an address; not pinned */
+/* Get the page at an address of the caller, with a reference but no pin */
 static int page_at(unsigned long uptr, struct page **page)
 {
 	int ret = get_user_pages_fast(uptr & PAGE_MASK, 1, 0, page);
@@ -1277,7 +1285,7 @@ static int test_check_refs(struct iommufd_request *req)
 		ret = page_at(uptr, &page);
 		if (ret)
 			return ret;
-		/* The references of a compound page are those of all its parts */
+		/* A compound page counts the references of all its pages */
 		if (!PageCompound(page) &&
 		    page_ref_count(page) / GUP_PIN_COUNTING_BIAS !=
 			    cmd->check_refs.refs)
@@ -1307,16 +1315,16 @@ static int test_memory_limit(struct iommufd_request *req)
 /**
  * struct test_access - a file that accesses an IOAS
  * @file: the file
- * @access: what it is to the rest of iommufd
- * @ctx: context of the IOAS; @access holds it
- * @ioas_id: the IOAS, 0 for none
+ * @access: its access
+ * @ctx: context of the IOAS; @access holds a reference to it
+ * @ioas_id: id of the IOAS, 0 for none
  * @pins: it can pin
  * @flags: MOCK_ACCESS_*
- * @delay_ms: how long it takes to
- * @lock: protects the rest; held while pages are pinned, so that none is pinned
- *        after they were all given back and before that is known
- * @items: struct test_item
- * @next_item: id of the next one
+ * @delay_ms: time in milliseconds before it unpins
+ * @lock: protects the members below. Held to pin until the pages are in @items,
+ *        so that give_back() finds them
+ * @items: list of struct test_item
+ * @next_item: id of the next struct test_item
  */
 struct test_access {
 	struct file *file;
@@ -1336,7 +1344,7 @@ struct test_access {
  * @item: in test_access::items
  * @id: for IOMMU_TEST_OP_DESTROY_ACCESS_PAGES
  * @iova: first IOVA
- * @npages: how many
+ * @npages: number of pages
  */
 struct test_item {
 	struct list_head item;
@@ -1406,7 +1414,7 @@ static const struct file_operations access_fops = {
 	.release = access_release,
 };
 
-/* To be followed by fput() of test_access::file */
+/* Get the access of an fd; the caller must call fput() for its file */
 static struct test_access *get_access(struct iommufd_request *req)
 {
 	struct iommu_test_cmd *cmd = req->cmd;
@@ -1481,10 +1489,11 @@ err_free:
 }
 
 /**
- * iommufd_test_syz_iova - make sense of an IOVA that a fuzzer made up
+ * iommufd_test_syz_iova - turn the number of an area and an offset into an
+ * IOVA, for a fuzzer
  * @ioas: the IOAS
- * @flags: nothing to do without IOMMUFD_TEST_SYZ
- * @iova: in: two u32, which area and an offset; out: the IOVA
+ * @flags: nothing is done without IOMMUFD_TEST_SYZ
+ * @iova: number of the area and offset, each a u32; set to the IOVA
  */
 void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova)
 {
@@ -1536,7 +1545,7 @@ static int check_pages(struct page **pages, unsigned long npages,
 	return 0;
 }
 
-/* Pin, compare, and remember for later */
+/* Pin pages, compare them, and list them */
 static int pin_item(struct iommufd_request *req, struct test_access *ta,
 		    struct page **pages, struct test_item *item)
 {
@@ -1692,7 +1701,7 @@ static int test_access_rw(struct iommufd_request *req)
 	return ret;
 }
 
-/* @replace: only if the access has an IOAS */
+/* @replace: only if the access is attached */
 static int test_access_attach(struct iommufd_request *req, bool replace)
 {
 	struct iommu_test_cmd *cmd = req->cmd;
@@ -1798,7 +1807,7 @@ int iommufd_test(struct iommufd_request *req)
 }
 
 /**
- * iommufd_test_init - when the module is loaded
+ * iommufd_test_init - initialize the mock IOMMU
  *
  * Return: 0 or an errno.
  */
@@ -1823,9 +1832,9 @@ int __init iommufd_test_init(void)
 }
 
 /**
- * iommufd_test_exit - when the module is unloaded
+ * iommufd_test_exit - remove the mock IOMMU
  *
- * No context is left, so no device either.
+ * No context exists any more, so there is no device either.
  */
 void iommufd_test_exit(void)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mapping and unmapping one area in one page table.
+ * Mapping and unmapping one area in one HWPT.
  *
- * The callers decide which areas and tables these are, and hold the locks.
+ * The callers decide which area and HWPT that is, and hold the locks.
  */
 #include <linux/iommu.h>
 #include <linux/sched/signal.h>
@@ -13,12 +13,12 @@
 
 /*
  * A range is mapped and unmapped in the same pieces, for IOMMU drivers that
- * can't unmap a part of what was mapped; the size bounds the time that one
- * takes. No page that is used is larger.
+ * can't unmap a part of what was mapped. A piece does not cross a window, which
+ * bounds its time. No page is larger than a window.
  */
 #define WINDOW SZ_1G
 
-/* Runs mapped before the caches of the IOMMU are flushed */
+/* Number of runs mapped before iotlb_sync_map() */
 #define BATCH_RUNS 16
 
 static unsigned long window_left(unsigned long iova)
@@ -27,18 +27,21 @@ static unsigned long window_left(unsigned long iova)
 }
 
 /*
- * The first part of a range that has pages of one size, as large as they can be.
+ * Return the length of the first piece of a range. A piece has pages of one
+ * size, as large as possible.
  *
- * An unmap does not know which sizes a map has used, and calls this with @phys == @iova.
- * Yet no page that was mapped reaches over the end of one of its pieces, if none reaches
- * over the ends of the range. Say none reaches over the start of a piece. A page of @s
- * bytes that was mapped is aligned to @s.
- * - If it begins where the piece does, and in the range, @s is one of the sizes that fit
+ * An unmap does not know which page sizes the map has used, and calls this with
+ * @phys == @iova. Still no mapped page crosses the end of a piece. Assume that
+ * none crosses an end of the range, or the start of the piece. A mapped page of
+ * @s bytes is aligned to @s.
+ *
+ * - If it begins at the start of the piece, @s is one of the sizes that fit
  *   there, so *@page >= @s.
- * - If it begins further on and @s > *@page, it begins at a multiple of the next larger
- *   size, where the piece ends at the latest.
- * - If @s <= *@page, it can't reach over the end, which is a multiple of *@page.
- * So the next piece, too, begins where no page is cut.
+ * - If it begins later and @s > *@page, it begins at a multiple of the next
+ *   larger size, where the piece ends at the latest.
+ * - If @s <= *@page, it can't cross the end, which is a multiple of *@page.
+ *
+ * So no page crosses the start of the next piece, either.
  */
 static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
 			      phys_addr_t phys, unsigned long length,
@@ -53,7 +56,7 @@ static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
 	length = min(length, window_left(iova));
 	sizes &= GENMASK(min(__ffs(iova | phys | WINDOW), __fls(length)), 0);
 	*page = 1UL << __fls(sizes);
-	/* Up to where they can be larger, if they ever can */
+	/* End where pages can be larger, if that is possible */
 	larger = domain->pgsize_bitmap & ~(*page | (*page - 1));
 	larger = larger ? 1UL << __ffs(larger) : 0;
 	if (larger && !((iova ^ phys) & (larger - 1)))
@@ -61,7 +64,7 @@ static unsigned long piece_of(struct iommu_domain *domain, unsigned long iova,
 	return round_down(length, *page);
 }
 
-/* The page of an area's memory that an IOVA is in */
+/* Index in area->pages of the page that an IOVA is in */
 static unsigned long page_at(struct iommufd_area *area, unsigned long iova)
 {
 	return area->index +
@@ -69,8 +72,8 @@ static unsigned long page_at(struct iommufd_area *area, unsigned long iova)
 }
 
 /*
- * The IOMMU driver did not unmap a range, so devices may still reach its memory:
- * that stays pinned, if it can be. Everything else goes on.
+ * The IOMMU driver did not unmap a range, so devices may still reach its
+ * memory. Keep it pinned, unless it is memory of a device, and go on.
  */
 static void keep_pinned(struct iommufd_area *area, unsigned long iova,
 			unsigned long length)
@@ -83,12 +86,13 @@ static void keep_pinned(struct iommufd_area *area, unsigned long iova,
 }
 
 /*
- * VT-d puts the page tables of a range on the list that the next flush frees, and
- * only then looks whether the range can be added to the gather. If it can't, the
- * flush of what was gathered before frees them, and the IOMMU still walks them.
- * So make the gather cover the range first, with any page size: nothing is flushed
- * in the middle, and disjoint ranges need one flush together. It is kept within
- * a window, of which VT-d can flush each page without flushing the whole domain.
+ * VT-d adds the page tables of a range to the list that the next flush frees,
+ * and only then checks whether the range can be added to the gather. If not, it
+ * flushes what was gathered before, and so frees page tables that the IOMMU
+ * still walks. So first make the gather cover the range, with any page size.
+ * Then nothing is flushed in the middle, and disjoint ranges need one flush.
+ * Keep the gather within a window, in which VT-d can flush single pages instead
+ * of the whole domain.
  */
 static void widen_gather(struct iommu_domain *domain,
 			 struct iommu_iotlb_gather *gather,
@@ -102,9 +106,9 @@ static void widen_gather(struct iommu_domain *domain,
 }
 
 /*
- * Unmap a range of an area piece by piece. The driver is called directly, here and
- * to map: what iommu_map() and others do around that takes a fifth of the time when
- * every page stands alone.
+ * Unmap a range of an area piece by piece. The driver is called directly, here
+ * and to map: if no page is contiguous with the next, the wrappers of the core
+ * take a fifth of the time.
  */
 static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			unsigned long iova, unsigned long length,
@@ -131,8 +135,8 @@ static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			unmapped = size;
 		}
 		/*
-		 * Some drivers end where a table ends, and virtio-iommu unmaps
-		 * all of what was mapped at once
+		 * Some drivers stop at the end of a page table, and
+		 * virtio-iommu always unmaps whole mappings
 		 */
 		unmapped = min(unmapped, length);
 		iova += unmapped;
@@ -142,11 +146,11 @@ static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /**
- * iommufd_table_unmap - take an area out of a page table
- * @hwpt: the table, whose domain nobody attaches or detaches meanwhile
- * @area: area that the table maps, whose pages are pinned. What the IOMMU driver
+ * iommufd_table_unmap - unmap an area from an HWPT
+ * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
+ * @area: area that the HWPT maps, whose pages are pinned. What the IOMMU driver
  *        fails to unmap stays pinned for good
- * @gather: what to flush; the memory must stay until iommu_iotlb_sync()
+ * @gather: what to flush; the pages must stay pinned until iommu_iotlb_sync()
  */
 void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			 struct iommu_iotlb_gather *gather)
@@ -154,7 +158,7 @@ void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 	unmap_range(hwpt, area, area->start, area_length(area), gather);
 }
 
-/* Unmap the first part of an area, and flush */
+/* Unmap the first @length bytes of an area, and flush */
 static void unmap_sync(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 		       unsigned long length)
 {
@@ -168,9 +172,9 @@ static void unmap_sync(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /*
- * Clean up after a map that failed. VT-d does not undo what it has done, nor say
- * how much that was, and an unmap of more than is there would take neighbours
- * with it. So look page by page.
+ * Clean up after a failed map. VT-d neither undoes what it has mapped nor
+ * reports how much that was. An unmap of more than that would unmap neighbours,
+ * so check page by page.
  */
 static void unmap_remains(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			  unsigned long iova, unsigned long length)
@@ -192,9 +196,9 @@ static void unmap_remains(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /*
- * Map a part of a run, as much as there is in pages of one size. If that fails,
- * *piece is where the driver may have left something: what it says that it mapped,
- * or all of it if it says nothing
+ * Map the first piece of a part of a run. On error *piece is the length in
+ * which the driver may have left something: what it says that it has mapped, or
+ * the whole piece if it says nothing.
  */
 static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		     phys_addr_t phys, unsigned long length, int prot,
@@ -214,7 +218,7 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 		return iommu_map(domain, iova, phys, size, prot);
 	ret = ops->map_pages(domain, iova, phys, page, size / page, prot,
 			     GFP_KERNEL_ACCOUNT, &mapped);
-	/* Some drivers end where a table ends */
+	/* Some drivers stop at the end of a page table */
 	if (!mapped)
 		return ret ?: -ENOMEM;
 	*piece = mapped;
@@ -222,7 +226,7 @@ static int map_piece(struct iommufd_hwpt *hwpt, unsigned long iova,
 	return ret;
 }
 
-/* Map runs; *mapped is how many bytes were, even if it fails */
+/* Map runs; *mapped is the number of bytes that were mapped, also on error */
 static int map_runs(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 		    unsigned long iova, const struct iommufd_run *run,
 		    unsigned long offset, unsigned long length, int prot,
@@ -256,14 +260,14 @@ out_sync:
 }
 
 /**
- * iommufd_table_grow - let a page table reach as high as an IOVA is
- * @hwpt: the table, in which nobody maps or unmaps meanwhile
+ * iommufd_table_grow - grow an HWPT until it reaches an IOVA
+ * @hwpt: the HWPT; nobody else maps or unmaps in it meanwhile
  * @last: the IOVA; nothing is mapped there
  *
- * For drivers that change the root of a page table when something is mapped above
- * all that it has reached. Nothing stays mapped.
+ * For drivers that change the root of a page table when something is mapped
+ * above all that it has reached. Nothing stays mapped.
  *
- * Return: 0 or what the IOMMU driver says.
+ * Return: 0, or an errno from the IOMMU driver.
  */
 int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last)
 {
@@ -293,12 +297,12 @@ static int prot_of(struct iommufd_area *area)
 }
 
 /**
- * iommufd_table_map - put an area into a page table
- * @hwpt: the table, whose domain nobody attaches or detaches meanwhile
+ * iommufd_table_map - map an area in an HWPT
+ * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
  * @area: area whose pages are pinned
  *
- * Return: 0; or with nothing mapped what the IOMMU driver says, or -EINTR on a fatal
- * signal, which does not interrupt the mapping of device memory.
+ * Return: 0, or an errno with nothing mapped: from the IOMMU driver, or -EINTR
+ * on a fatal signal. A signal does not interrupt the mapping of device memory.
  */
 int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
@@ -315,7 +319,7 @@ int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	for (;;) {
 		unsigned long first = cur.index, bytes, last, mapped;
 
-		/* A step is a window at most: between two a signal is seen */
+		/* Map a window at most, then check for a signal */
 		bytes = min(length - done, window_left(area->start + done));
 		last = first + PFN_DOWN(offset + bytes - 1);
 		iommufd_cursor_next(&cur, last, runs, BATCH_RUNS);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Units: which IOMMU translates for a device, what it is, and what its driver does
- * not stand.
+ * Units: the IOMMU of a device, and the restrictions of its driver.
  */
 #include <linux/device.h>
 #include <linux/gfp.h>
@@ -13,7 +12,7 @@
 
 #include "iommufd_private.h"
 
-/* In the extended capability register: can it make all DMA snoop the caches? */
+/* Extended capability register: the unit can make all DMA snoop the caches */
 #define VTD_ECAP_SNOOP_CONTROL BIT_ULL(7)
 
 static const struct attribute_group *find_group(struct device *hw,
@@ -46,8 +45,8 @@ static int read_attribute(struct device *hw,
 }
 
 /*
- * The driver of VT-d tells the registers of a unit in sysfs and nowhere else. There
- * they are part of the kernel's ABI, and no built-in code has to be changed for them
+ * The VT-d driver shows the registers of a unit in sysfs and nowhere else.
+ * There they are ABI, and reading them needs no change to built-in code.
  */
 static int read_registers(struct device *hw,
 			  const struct attribute_group *group,
@@ -68,8 +67,8 @@ static int read_registers(struct device *hw,
 }
 
 /*
- * IOMMU drivers of this kernel that can't keep a device from memory, and why. Names
- * are those of the IOMMU in sysfs, or of the driver of the hardware
+ * IOMMU drivers of this kernel that can't protect memory, and why. The names
+ * are those of the IOMMU in sysfs, or of the driver of the hardware.
  */
 static const struct {
 	const char *name;
@@ -91,7 +90,7 @@ static const char *why_unfit(struct iommu_device *iommu)
 	const char *name = iommu->dev ? dev_name(iommu->dev) : "";
 	int i;
 
-	/* What such a driver calls a domain is a window to all of memory */
+	/* A domain of such a driver is a window to all of memory */
 	if (!ops->map && !ops->map_pages)
 		return "it can't map";
 	for (i = 0; i < ARRAY_SIZE(unfit_drivers); i++)
@@ -103,8 +102,8 @@ static const char *why_unfit(struct iommu_device *iommu)
 
 /**
  * iommufd_unit_of - find the IOMMU of a device
- * @dev: device of any kind, which stays on its bus meanwhile
- * @unit: what tells its IOMMU from others
+ * @dev: any device; it must stay on its bus
+ * @unit: set to the IOMMU and the restrictions of its driver
  *
  * Return: 0 or -ENOMEM.
  */
@@ -127,8 +126,9 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 		ret = read_registers(iommu->dev, vtd, unit);
 	unit->vtd = vtd;
 	/*
-	 * amd is known to grow tables; others have all levels from the beginning,
-	 * but nothing says so. Only VT-d has page tables on a gather's list
+	 * AMD is known to grow page tables. Other drivers have all levels from
+	 * the start, but don't promise that. Only VT-d puts page tables on the
+	 * list of a gather.
 	 */
 	unit->grows = !vtd;
 	unit->frees_early = vtd;
@@ -137,17 +137,17 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 }
 
 /**
- * iommufd_units_alike - can a page table of one IOMMU serve another one?
- * @a: the one
- * @b: the other
+ * iommufd_units_alike - can two IOMMUs share a page table?
+ * @a: an IOMMU
+ * @b: another one
  *
- * What VT-d decides for a domain when a device is attached (page table levels,
- * width, page sizes, coherency) follows from the registers of the unit, and from
- * settings that all units share. So units with the same registers never disagree;
- * others can, and VT-d does not see to it. Other drivers refuse to attach a device
- * to a table that its unit can't use.
+ * What VT-d decides for a domain at attach (page table levels, width, page
+ * sizes, coherency) follows from the registers of the unit and from global
+ * settings. So units with equal registers always agree. Others may disagree,
+ * and VT-d does not check that. Other drivers refuse to attach a device to a
+ * page table that its unit can't use.
  *
- * Return: true if it can, or if the driver will say so.
+ * Return: true if they can, or if the driver refuses the attach otherwise.
  */
 bool iommufd_units_alike(const struct iommufd_unit *a,
 			 const struct iommufd_unit *b)
@@ -158,21 +158,21 @@ bool iommufd_units_alike(const struct iommufd_unit *a,
 }
 
 /**
- * iommufd_enforces_coherency - do page tables keep a device from bypassing caches?
- * @dev: device of any kind, which stays on its bus meanwhile
+ * iommufd_enforces_coherency - does the IOMMU keep DMA of a device coherent?
+ * @dev: any device; it must stay on its bus
  *
- * Foretells what a page table says that the device is attached to: all tables are
- * asked to enforce it. VT-d can if the unit has snoop control; others that can ask
- * nothing else.
+ * The answer is iommufd_hwpt::coherent of an HWPT that the device is attached
+ * to, since every HWPT is asked to enforce coherency. VT-d can if the unit has
+ * snoop control. For other drivers it is enough to have the operation.
  *
- * Return: false also for a device that no IOMMU translates for, or whose IOMMU is
- * not known.
+ * Return: false if DMA can bypass the CPU caches; also if no IOMMU translates
+ * for the device, or it is not known.
  */
 bool iommufd_enforces_coherency(struct device *dev)
 {
 	struct iommufd_unit unit;
 
-	/* Without a place in sysfs an IOMMU could be any */
+	/* An IOMMU that is not in sysfs can't be identified */
 	if (iommufd_unit_of(dev, &unit) || unit.unfit ||
 	    !dev->iommu->iommu_dev->dev ||
 	    !unit.ops->default_domain_ops->enforce_cache_coherency)
@@ -182,14 +182,13 @@ bool iommufd_enforces_coherency(struct device *dev)
 EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
 
 /**
- * iommufd_unit_info - tell userspace what the IOMMU of a device is
+ * iommufd_unit_info - describe the IOMMU of a device to userspace
  * @unit: the IOMMU
  * @dev: the device, whose group the caller owns
- * @length: bytes of the answer, or 0
- * @type: one of enum iommu_hw_info_type
+ * @length: set to the size of the data in bytes, or 0
+ * @type: set to one of enum iommu_hw_info_type
  *
- * Return: what @type says, to be freed; NULL if there is nothing to tell; or an
- * ERR_PTR.
+ * Return: the data, for kfree(); NULL if there is none; or an ERR_PTR.
  */
 void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
 			u32 *length, u32 *type)
@@ -212,19 +211,19 @@ void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
 }
 
 /*
- * How many page tables programs make
+ * The number of HWPTs that programs make
  */
 
-/* A machine has few ids for domains: 65,535 with AMD's IOMMUs, 255 with some SMMUs */
+/* Domain ids are few: 65,535 for all AMD IOMMUs, 255 for some SMMUs */
 static unsigned int max_tables = 64;
 module_param(max_tables, uint, 0644);
 MODULE_PARM_DESC(max_tables, "Limit of page tables that programs have made for one device, in all /dev/iommu that it was bound to");
 
 /**
- * struct iommufd_maker - device that page tables were made for
+ * struct iommufd_maker - a device that programs have made HWPTs for
  * @item: in makers
- * @dev: the device, referenced, as tables can outlive its binding
- * @nr_tables: how many there are; protected by makers_lock
+ * @dev: the device, referenced, as an HWPT can outlive its binding
+ * @nr_tables: number of these HWPTs; protected by makers_lock
  */
 struct iommufd_maker {
 	struct list_head item;
@@ -236,11 +235,11 @@ static LIST_HEAD(makers);
 static DEFINE_MUTEX(makers_lock);
 
 /**
- * iommufd_maker_get - count a page table that a program makes for a device
+ * iommufd_maker_get - count an HWPT that a program makes for a device
  * @dev: bound device
  *
- * Return: where it is counted, to be given back when the table goes; or an ERR_PTR:
- * -ENOSPC there are too many, -ENOMEM.
+ * Return: where it is counted, for iommufd_maker_put(); or an ERR_PTR: -ENOSPC
+ * if there are too many, or -ENOMEM.
  */
 struct iommufd_maker *iommufd_maker_get(struct device *dev)
 {
@@ -275,7 +274,7 @@ out_unlock:
 
 /**
  * iommufd_maker_put - undo iommufd_maker_get()
- * @maker: where the table was counted
+ * @maker: where the HWPT was counted
  */
 void iommufd_maker_put(struct iommufd_maker *maker)
 {

@@ -2,10 +2,10 @@
 /*
  * The type1 container of VFIO on a context.
  *
- * One IOAS of the context, which the user can choose, stands for the address
- * space of the container: it gets what is mapped through the container's
- * requests, and the groups attach their devices to it. A context to which groups
- * without an IOMMU were given has no such IOAS.
+ * One IOAS of the context, which the user can choose, is the address space of
+ * the container: its ioctls map and unmap there, and groups attach their
+ * devices to it. If groups without an IOMMU got the context, it is in noiommu
+ * mode and has no such IOAS.
  */
 #include <linux/capability.h>
 #include <linux/sizes.h>
@@ -16,8 +16,8 @@
 #include "iommufd_private.h"
 
 /*
- * Return the IOAS of the container, to be given back, or an ERR_PTR of -ENODEV. As
- * long as it is set its id finds it, which is a reference.
+ * Get the IOAS of the container, for iommufd_object_put(), or an ERR_PTR of
+ * -ENODEV. While it is set, its id holds a reference.
  */
 static struct iommufd_ioas *get_container(struct iommufd_ctx *ctx)
 {
@@ -31,7 +31,9 @@ static struct iommufd_ioas *get_container(struct iommufd_ctx *ctx)
 	return obj ? to_ioas(obj) : ERR_PTR(-ENODEV);
 }
 
-/* Set it, unless the context is one without translation, or DESTROY was faster */
+/*
+ * Set the IOAS, unless the context is in noiommu mode or the IOAS was destroyed
+ */
 static int set_container(struct iommufd_ctx *ctx, struct iommufd_object *obj)
 {
 	int ret = 0;
@@ -51,8 +53,8 @@ static int set_container(struct iommufd_ctx *ctx, struct iommufd_object *obj)
  * iommufd_vfio_ioas - IOMMU_VFIO_IOAS
  * @req: struct iommu_vfio_ioas
  *
- * Return: 0, -EOPNOTSUPP, -ENODEV none is set, -ENOENT, -EINVAL the context is
- * one without translation, -EFAULT.
+ * Return: 0, -EOPNOTSUPP, -ENODEV if no IOAS is set, -ENOENT, -EINVAL in
+ * noiommu mode, or -EFAULT.
  */
 int iommufd_vfio_ioas(struct iommufd_request *req)
 {
@@ -90,19 +92,19 @@ int iommufd_vfio_ioas(struct iommufd_request *req)
 }
 
 /**
- * iommufd_container_prepare - see that groups can attach their devices
- * @ctx: context that a group was given to
+ * iommufd_container_prepare - make sure that a container has an IOAS
+ * @ctx: context that is given to a group
  *
- * Makes an IOAS for the container if the user has chosen none.
+ * Allocates one if the user has not set one.
  *
- * Return: 0, -ENOMEM, or -EINVAL the context is one without translation.
+ * Return: 0, -ENOMEM, or -EINVAL in noiommu mode.
  */
 int iommufd_container_prepare(struct iommufd_ctx *ctx)
 {
 	struct iommufd_ioas *ioas;
 	int ret = 0;
 
-	/* A context with a container is not one without translation */
+	/* A context with a container is not in noiommu mode */
 	if (READ_ONCE(ctx->container))
 		return 0;
 	ioas = iommufd_ioas_create(ctx);
@@ -113,7 +115,7 @@ int iommufd_container_prepare(struct iommufd_ctx *ctx)
 	if (ctx->noiommu) {
 		ret = -EINVAL;
 	} else if (!ctx->container) {
-		/* Its id is reserved, so this is an entry that exists */
+		/* The id is reserved, so the entry exists */
 		__xa_store(&ctx->objects, ioas->obj.id, ioas, 0);
 		ctx->container = &ioas->obj;
 		ioas = NULL;
@@ -127,10 +129,10 @@ int iommufd_container_prepare(struct iommufd_ctx *ctx)
 EXPORT_SYMBOL_NS_GPL(iommufd_container_prepare, IOMMUFD);
 
 /**
- * iommufd_container_set_noiommu - make a context one without translation
- * @ctx: context that a group without an IOMMU was given to
+ * iommufd_container_set_noiommu - put a context into noiommu mode
+ * @ctx: context that is given to a group without an IOMMU
  *
- * Return: 0, or -EINVAL if it has an IOAS for a container.
+ * Return: 0, or -EINVAL if the context has an IOAS for a container.
  */
 int iommufd_container_set_noiommu(struct iommufd_ctx *ctx)
 {
@@ -147,11 +149,12 @@ int iommufd_container_set_noiommu(struct iommufd_ctx *ctx)
 EXPORT_SYMBOL_NS_GPL(iommufd_container_set_noiommu, IOMMUFD);
 
 /**
- * iommufd_container_ioas - where a group attaches its devices
- * @ctx: context that a group was given to
- * @id: the id of the IOAS, for iommufd_attach() and iommufd_access_attach()
+ * iommufd_container_ioas - get the IOAS that a group attaches its devices to
+ * @ctx: context that was given to a group
+ * @id: set to the id of the IOAS, for iommufd_attach() and
+ *      iommufd_access_attach()
  *
- * Return: 0, or -ENODEV if the user has taken it away.
+ * Return: 0, or -ENODEV if the user has cleared it.
  */
 int iommufd_container_ioas(struct iommufd_ctx *ctx, u32 *id)
 {
@@ -165,7 +168,10 @@ int iommufd_container_ioas(struct iommufd_ctx *ctx, u32 *id)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_container_ioas, IOMMUFD);
 
-/* No device can bypass the CPU caches, whatever the table */
+/*
+ * Return 1 if no HWPT of the container lets a device bypass the CPU caches,
+ * else 0
+ */
 static int is_coherent(struct iommufd_ctx *ctx)
 {
 	struct iommufd_ioas *ioas = get_container(ctx);
@@ -216,7 +222,7 @@ static int set_iommu(struct iommufd_ctx *ctx, unsigned long type)
 	ioas = get_container(ctx);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
-	/* Its users can unmap a part of what they have mapped */
+	/* Version 1 can unmap a part of a mapping */
 	if (type == VFIO_TYPE1_IOMMU)
 		ret = iommufd_ioas_set_huge_pages(ioas, 0);
 	iommufd_object_put(&ioas->obj);
@@ -263,10 +269,10 @@ static int map_dma(struct iommufd_ctx *ctx, void __user *arg)
  * Dirty pages
  */
 
-/* What type1 has: a bit for each of 2^31 pages */
+/* As in type1: a bit for each of 2^31 pages */
 #define MAX_DIRTY_BYTES SZ_256M
 
-/* A page of the container is never larger or smaller, whatever the tables have */
+/* The bitmap has a bit for each PAGE_SIZE, whatever pages the HWPTs have */
 static int check_bitmap(const struct vfio_bitmap *bitmap, u64 iova, u64 size)
 {
 	u64 npages = size >> PAGE_SHIFT;
@@ -278,7 +284,7 @@ static int check_bitmap(const struct vfio_bitmap *bitmap, u64 iova, u64 size)
 	return 0;
 }
 
-/* Is no area cut by either end of a range? */
+/* True if neither end of a range cuts an area */
 static bool is_whole(struct iommufd_ioas *ioas, unsigned long first,
 		     unsigned long last)
 {
@@ -359,9 +365,10 @@ out_put:
 }
 
 /*
- * Unmap, and tell what was dirty. That there is room for the answer is found out before
- * anything is unmapped, which also notes what is dirty because a table maps it: what is
- * told in the end, when no device can add to it, is all from notes
+ * Unmap a range and report its dirty pages. The first read proves that the
+ * bitmap can be written before anything is unmapped, and records what is dirty
+ * because an HWPT maps it. The second read, when devices can't write any more,
+ * reports the records.
  */
 static int unmap_dirty(struct iommufd_ioas *ioas,
 		       const struct vfio_bitmap *bitmap, unsigned long first,
@@ -380,7 +387,7 @@ static int unmap_dirty(struct iommufd_ioas *ioas,
 	return iommufd_dirty_read(ioas, first, npages, false, bitmap->data);
 }
 
-/* Version 1 lets a range begin and end inside of what was mapped */
+/* With version 1 a range can begin and end inside a mapping */
 static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
 		    unsigned long last)
 {
@@ -391,7 +398,9 @@ static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
 	return ret;
 }
 
-/* The last IOVA to be unmapped, with errors in the order that UNMAP has */
+/*
+ * Get the last IOVA of an unmap, with errors in the order of IOMMU_IOAS_UNMAP
+ */
 static int last_to_unmap(const struct vfio_iommu_type1_dma_unmap *cmd,
 			 unsigned long *last)
 {
@@ -453,7 +462,7 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 					  &unmapped);
 	if (!ret)
 		iommufd_dirty_forget(ioas, cmd.iova, last);
-	/* Also of a failure, so that the caller knows what is left */
+	/* Also on error, so that the caller knows how much is left */
 	if (put_user((u64)unmapped, &user->size))
 		ret = -EFAULT;
 out_put:
@@ -461,7 +470,9 @@ out_put:
 	return ret;
 }
 
-/* Sizes of pages that all tables have. Smaller ones than the CPU's are of no use */
+/*
+ * Get the page sizes that all HWPTs have. Those below PAGE_SIZE are of no use
+ */
 static int page_sizes(struct iommufd_ioas *ioas, u64 *sizes)
 {
 	struct iommufd_hwpt *hwpt;
@@ -478,7 +489,7 @@ static int page_sizes(struct iommufd_ioas *ioas, u64 *sizes)
 	return 0;
 }
 
-/* What is written from where the chain of capabilities begins */
+/* The chain of capabilities as it is copied to the user */
 struct info_caps {
 	struct vfio_iommu_type1_info_dma_avail avail;
 	u32 pad;
@@ -490,7 +501,7 @@ struct info_caps {
 static_assert(offsetof(struct info_caps, migration) % 8 == 0);
 static_assert(offsetof(struct info_caps, iovas) % 8 == 0);
 
-/* Ranges that can be used; at most @max are written, all are counted */
+/* Get usable ranges. Write at most @max, and return how many there are */
 static u32 usable_ranges(struct iommufd_ioas *ioas,
 			 struct vfio_iova_range *ranges, u32 max)
 {
@@ -547,12 +558,17 @@ static struct info_caps *info_caps(struct iommufd_ioas *ioas, u32 offset,
 	return caps;
 }
 
-/* As far as there is room; all of the chain of capabilities, or none of it */
+/*
+ * Copy the info as far as there is room. The chain of capabilities is copied
+ * whole or not at all.
+ */
 static int get_info(struct iommufd_ctx *ctx, void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_iommu_type1_info,
 					 iova_pgsizes);
-	/* Programs of 32 bit know of no padding at the end: the chain is after it */
+	/*
+	 * The chain begins after the padding, which 32-bit programs don't have
+	 */
 	const u32 offset = ALIGN(sizeof(struct vfio_iommu_type1_info), 8);
 	struct vfio_iommu_type1_info info;
 	struct iommufd_ioas *ioas;
@@ -590,13 +606,13 @@ static int get_info(struct iommufd_ctx *ctx, void __user *arg)
 }
 
 /**
- * iommufd_container_ioctl - a request of a container
+ * iommufd_container_ioctl - handle an ioctl of a container
  * @ctx: the context
- * @word: request, of any kind
+ * @word: any ioctl
  * @arg: its argument
  *
- * Return: 0 or more, or an errno as the type1 container has it, -ENOTTY for what it
- * has and a context has not, and for all else.
+ * Return: the result of the ioctl, or an errno as for a type1 container.
+ * -ENOTTY for all ioctls that a context does not have.
  */
 long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 			     unsigned long arg)

@@ -2,8 +2,9 @@
 /*
  * VFIO_DEVICE_FEATURE_DMA_BUF: export ranges of a BAR as a dma-buf.
  *
- * Only iommufd imports it. It holds a reference to the iommufd_mmio, neither to the
- * device nor to its driver: when the device is closed, it is revoked for good.
+ * Only iommufd imports it. The dma-buf has a reference to the iommufd_mmio, but
+ * none to the device or its driver: the memory is revoked for good when the
+ * device is closed.
  */
 #include <linux/dma-buf.h>
 #include <linux/fcntl.h>
@@ -15,9 +16,9 @@
 
 /**
  * struct vfio_pci_dmabuf - the private part of a dma-buf
- * @mmio: the device's memory
+ * @mmio: memory of the device
  * @start: physical address of the first range
- * @size: bytes of all ranges
+ * @size: size of all ranges in bytes
  * @nr_ranges: number of ranges
  */
 struct vfio_pci_dmabuf {
@@ -60,13 +61,13 @@ static const struct dma_buf_ops dmabuf_ops = {
 };
 
 /**
- * vfio_pci_mmio_of_dmabuf - find the memory of a device behind a dma-buf
+ * vfio_pci_mmio_of_dmabuf - find the memory of the device behind a dma-buf
  * @file: file of any dma-buf
- * @start: its physical address
- * @length: bytes
+ * @start: set to its physical address
+ * @length: set to its size in bytes
  *
- * Return: the memory, with a reference; NULL if it is another exporter's; an ERR_PTR
- * of -EOPNOTSUPP if it has several ranges.
+ * Return: the memory, with a reference; NULL if another driver exported the
+ * dma-buf; or an ERR_PTR of -EOPNOTSUPP if it has several ranges.
  */
 struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
 					     phys_addr_t *start, u64 *length)
@@ -83,7 +84,7 @@ struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
 	return iommufd_mmio_get(buf->mmio);
 }
 
-/* Is the region a memory BAR that nobody else has claimed? */
+/* True if the region is a memory BAR that nobody else has claimed */
 static bool has_memory(struct vfio_pci_core_device *vdev, u32 index)
 {
 	return index < PCI_STD_NUM_BARS && pci_resource_len(vdev->pdev, index) &&
@@ -166,13 +167,13 @@ err_free:
 
 /**
  * vfio_pci_feature_dma_buf - VFIO_DEVICE_FEATURE_DMA_BUF
- * @device: device that is open
- * @flags: as of the request
+ * @device: open device
+ * @flags: flags of the request
  * @arg: struct vfio_device_feature_dma_buf
- * @argsz: bytes there
+ * @argsz: size of @arg and what follows, in bytes
  *
- * Return: a file descriptor, 0 to a probe, or an errno; the checks have the order
- * that userspace knows.
+ * Return: an fd, 0 for a probe, or an errno. The checks are made in the order
+ * that userspace expects.
  */
 int vfio_pci_feature_dma_buf(struct vfio_device *device, u32 flags,
 			     struct vfio_device_feature_dma_buf __user *arg,

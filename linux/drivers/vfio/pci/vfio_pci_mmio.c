@@ -2,8 +2,8 @@
 /*
  * BARs as targets of DMA of other devices.
  *
- * iommufd maps them. This file tells it where they are, and revokes and restores
- * them where memory_lock is held for write.
+ * iommufd maps them. This file tells iommufd where they are, and revokes and
+ * restores them with memory_lock held for write.
  */
 #include <linux/iommufd.h>
 
@@ -19,8 +19,8 @@ static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
 }
 
 /*
- * Whether the CPU could reach the BARs, as vfio_pci_mmap_fault() decides: a device in
- * low power is awake for a moment at each ioctl
+ * Can the CPU reach the BARs, as vfio_pci_mmap_fault() decides? Each ioctl resumes a
+ * device in low power for a moment
  */
 static bool is_reachable(struct vfio_pci_core_device *vdev)
 {
@@ -29,7 +29,7 @@ static bool is_reachable(struct vfio_pci_core_device *vdev)
 
 /**
  * vfio_pci_get_mmio - get the iommufd_mmio of a device
- * @vdev: device that is open
+ * @vdev: open device
  *
  * It is allocated on first use, since most devices never need it.
  * Context: takes memory_lock; mmap_lock may be held.
@@ -74,10 +74,10 @@ void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_up_write_memory_lock - release memory_lock, and restore the BARs
+ * vfio_pci_up_write_memory_lock - restore the BARs and release memory_lock
  * @vdev: the device
  *
- * They stay revoked if memory is not enabled, or the device is in low power.
+ * The BARs stay revoked if memory is not enabled or the device is in low power.
  */
 void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 {
@@ -92,7 +92,7 @@ void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
  * vfio_pci_end_mmio - revoke the BARs of a device for good
  * @vdev: device that is being closed
  *
- * Context: takes memory_lock against a runtime resume, which restores.
+ * Context: takes memory_lock, since a runtime resume may restore the BARs.
  */
 void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
 {
@@ -114,7 +114,7 @@ static struct iommufd_mmio *mmio_of_vma(struct vm_area_struct *vma)
 {
 	struct vfio_pci_core_device *vdev = vma->vm_private_data;
 
-	/* The VMA holds the file open, and the file the device */
+	/* The VMA holds a reference to the file, which keeps the device open */
 	if (vma->vm_ops != &vfio_pci_mmap_ops ||
 	    !vfio_device_is_bound(&vdev->vdev))
 		return NULL;
