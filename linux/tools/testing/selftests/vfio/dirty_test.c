@@ -23,7 +23,7 @@
 #define MEM_SIZE (NR_PAGES * PAGE)
 #define IOVA SZ_2M
 
-/* Bytes per step of the bitmap in /dev/iommu */
+/* Bits that /dev/iommu returns per step; one bit per page */
 #define PIECE (8UL * 65536)
 
 #define ROUND_UP(_n) (((_n) + 63) & ~63UL)

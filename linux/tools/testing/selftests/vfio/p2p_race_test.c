@@ -41,7 +41,7 @@
  * @region: the BAR
  * @is_memory: a transfer can write to it, and WINDOW is mapped; else a page
  * @take: revoke the registers. Without @give they are restored on return, and the
- * 	call can fail because they are in use
+ *	call can fail because they are in use
  * @give: restore the registers
  */
 struct kind {
@@ -55,7 +55,7 @@ struct kind {
 /*
  * struct storm - objects of the threads of a case
  * @dev: a device that reaches the target, one that is only attached and detached,
- * 	and one in another context if there is a third
+ *	and one in another context if there is a third
  * @ioas: has @ram, and the BAR at BASE
  * @other: has the same
  * @length: how much of the BAR is mapped

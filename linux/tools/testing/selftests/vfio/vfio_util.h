@@ -92,7 +92,7 @@ int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);
  * @hw_info: type that IOMMU_GET_HW_INFO returns
  * @root_bus_only: DMA of devices behind a PCI Express port is lost
  * @reach_is_late: the limits of a page table are known only after an attach, so
- * 	IOMMU_HWPT_ALLOC for an attached device fails with EOPNOTSUPP
+ *	IOMMU_HWPT_ALLOC for an attached device fails with EOPNOTSUPP
  */
 struct iommu_kind {
 	const char *units;
