@@ -1,18 +1,18 @@
-# The front door. `make` alone lists what there is to do.
+# The entry point. `make` alone lists the targets.
 #
-#	V=	which kernel: plain, debug, a name in vm/variants, or stock: Debian's own with our packages
-#	ARCH=	what to build for and run: x86, or arm64 (kernel, guest, test, race, demo, shell)
-#	T=	which test of vm/plan, or several with commas; qemu for all with QEMU in the machine,
-#		@amd for all with that IOMMU, using for what docs/using.md tells a reader to do (V=stock)
-#	TIMES=	how many times as long as in `make test` threads race
-#	S= SEED= how many seconds to fuzz for, and with which random numbers to begin
+#	V=	kernel: plain, debug, a name in vm/variants, or stock: Debian's own with our packages
+#	ARCH=	architecture: x86, or arm64 (kernel, guest, test, race, demo, shell)
+#	T=	test of vm/plan, or several with commas; qemu: all that run QEMU in the VM; @amd: all with
+#		that IOMMU; using: the commands of docs/using.md (V=stock)
+#	TIMES=	factor on the time for which threads race in `make test`
+#	S= SEED= seconds of fuzzing, and the first seed
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
-#	CASE= KIND=	what to profile, in which kind of memory: two words of a row of bench/rows
-#	PEER=	another peer: tarball of a later kernel that has both ways
-#	KERNEL=	which of Debian's kernels V=stock is: 6.1.0-47-amd64, for example
-#	N= SEED= FILES= M=	how many mutants (0: all), which sample of them, of which files; or their numbers
-#	SAVE=	1: write the committed figures anew
-#	A=	kvm, to try whether KVM can run the machine; else QEMU's own translator does
+#	CASE= KIND=	case to profile, and kind of memory: two words of a row of bench/rows
+#	PEER=	another peer: tarball of a later kernel with the cdev and the group
+#	KERNEL=	kernel of Debian's for V=stock, for example 6.1.0-47-amd64
+#	N= SEED= FILES= M=	number of mutants (0: all), seed of the sample, files; or numbers of mutants
+#	SAVE=	1: write the committed figures again
+#	A=	kvm: use KVM if it can boot the VM; default: TCG
 V ?= plain
 ARCH ?= x86
 T ?=
@@ -31,33 +31,33 @@ override T := qemu7,qemu7-iommufd,qemu10,qemu10-iommufd
 endif
 
 help:
-	@echo "make demo            from a fresh Debian 12 to DMA through a device's own node, in a VM"
-	@echo "make test            build, boot, run all tests    [T=name] [V=debug] [ARCH=arm64]"
-	@echo "make race            the tests in which threads race, for minutes each    [V=debug] [TIMES=25] [T=name]"
-	@echo "make fuzz            random calls against a model of what each should do    [S=600] [SEED=] [V=mock] [T=fuzz-mock]"
-	@echo "make machines        the tests with each IOMMU: AMD's, virtio's, other forms of VT-d; a table    [V=] [T=@amd]"
-	@echo "make tree            build/linux: the base, and one commit for each patch    [KSRC=]"
-	@echo "make save            bring what was changed in build/linux back to linux/ and series/"
+	@echo "make demo            from a fresh Debian 12 to DMA through a device's cdev, in a VM"
+	@echo "make test            build and boot a kernel, and run all tests    [T=name] [V=debug] [ARCH=arm64]"
+	@echo "make race            the race tests, for minutes each    [V=debug] [TIMES=25] [T=name]"
+	@echo "make fuzz            random calls, compared with a model of their results    [S=600] [SEED=] [V=mock] [T=fuzz-mock]"
+	@echo "make machines        the tests with each IOMMU (AMD, virtio, variants of VT-d), as a table    [V=] [T=@amd]"
+	@echo "make tree            make build/linux: the base, and one commit for each patch    [KSRC=]"
+	@echo "make save            save changes of build/linux to linux/ and series/"
 	@echo "make kernel          build a kernel; the last line is its path    [V=] [ARCH=]"
-	@echo "make series          write build/series/*.patch for git am; the fixes of the base alone, in build/stable    [STABLE=1]"
-	@echo "make rebase          does the series apply to another kernel? Says it of each patch    KSRC=tree-or-tarball"
-	@echo "make docs            build the documentation that the series adds or changes, and refuse what is wrong in it"
-	@echo "make check           all that needs no kernel build"
+	@echo "make series          write build/series/*.patch for git am; or only fixes of the base, to build/stable    [STABLE=1]"
+	@echo "make rebase          show for each patch whether it applies to another kernel    KSRC=tree-or-tarball"
+	@echo "make docs            build the documentation that the series adds or changes, and check it"
+	@echo "make check           all checks that need no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
-	@echo "make bisect          build what each patch of the series gives"
-	@echo "make cross           compile every driver on VFIO, for x86-64, i386, arm64, s390x and powerpc64le"
-	@echo "make builds          compile and link what make matrix leaves out: VFIO, iommufd and KVM each off, module, built in"
-	@echo "make crc             does all that the base exports have the CRC that it has there?"
-	@echo "make debian          compile VFIO, iommufd and KVM as Debian's kernel is configured, with our options on"
-	@echo "make deb             build/deb/*.deb: modules for Debian 12's own kernels, by dkms, and tools"
-	@echo "make test-deb        install, upgrade, refuse, remove and purge them in a Debian 12, and build for its kernels"
-	@echo "make deb-kernel      a kernel as Debian configures it, with our options, as packages; takes hours"
-	@echo "make bench           what it costs, beside the peers: a table, and build/results/bench.svg    [SAVE=1]"
-	@echo "make profile         in which functions the cost of a case is    CASE=map-256m [KIND=thp]"
-	@echo "make budget          do the main rows cost what they did?    [SAVE=1]"
-	@echo "make coverage        which of our lines and branches the tests execute: a table, and build/coverage/html    [T=name]"
+	@echo "make bisect          build the kernel after each patch of the series"
+	@echo "make cross           compile every VFIO driver for x86-64, i386, arm64, s390x and powerpc64le"
+	@echo "make builds          compile and link the configurations that make matrix leaves out: VFIO, iommufd and KVM each off, module, built in"
+	@echo "make crc             check that every symbol of the base keeps its CRC"
+	@echo "make debian          compile VFIO, iommufd and KVM in Debian's configuration, with our options on"
+	@echo "make deb             build the packages build/deb/*.deb: dkms modules for Debian 12's kernels, and tools"
+	@echo "make test-deb        test the packages in a Debian 12: install, upgrade, refuse, remove, purge, and build for its kernels"
+	@echo "make deb-kernel      build packages of a kernel in Debian's configuration, with our options; takes hours"
+	@echo "make bench           measure the cost, compared with the peers: a table, and build/results/bench.svg    [SAVE=1]"
+	@echo "make profile         show in which functions the instructions of a case are    CASE=map-256m [KIND=thp]"
+	@echo "make budget          check that the main rows cost no more than before    [SAVE=1]"
+	@echo "make coverage        show which of our lines and branches the tests execute: a table, and build/coverage/html    [T=name]"
 	@echo "make mutate          plant small faults, and list those that no test catches    [N=100] [SEED=1] [FILES=areas.c,hwpt.c] [M=12,13] [T=name]"
-	@echo "make shell           the test machine, with a shell    [V=] [ARCH=]"
+	@echo "make shell           boot the test VM with a shell    [V=] [ARCH=]"
 	@echo "make clean           remove build/"
 
 setup:
@@ -85,7 +85,7 @@ kernel: tree $(if $(filter stock,$(V)),deb)
 guest: kernel
 	@vm/initrd $(V)
 
-# What the guest of the guest is given: when all tests run, or those that QEMU in the guest is for
+# QEMU and its files for the guest: if all tests run, or tests that run QEMU in the guest
 ifeq ($(ARCH),arm64)
 inner: guest
 else
@@ -106,7 +106,7 @@ machines: guest
 race: guest
 	@vm/run $(V) --times $(TIMES) --tests $(if $(T),$(T),$(RACES))
 
-# Half of the time on the mock IOMMU, half on real devices, unless T= names one
+# Half of the time goes to the mock IOMMU and half to real devices, unless T= names one
 fuzz:
 	@$(MAKE) --no-print-directory guest V=$(FUZZ_V)
 	@vm/run $(FUZZ_V) --tests $(if $(T),$(T),fuzz-mock,fuzz-real) --fuzz $$(( $(S) / $(if $(T),1,2) )) $(if $(SEED),--seed $(SEED))
@@ -179,5 +179,5 @@ clean:
 	rm -rf build
 
 .PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget coverage mutate clean
-# One step at a time; the steps themselves use all processors
+# One step at a time, since each step uses all processors
 .NOTPARALLEL:

@@ -10,7 +10,7 @@
 
 #include "bench.h"
 
-/* Each is alone in its IOMMU group; vm/machine.args has them in these slots */
+/* Each is alone in its IOMMU group; vm/machine.args puts them in these slots */
 struct pci_dev devices[2] = {
 	{ .bdf = "0000:00:04.0" },
 	{ .bdf = "0000:00:06.0" },
@@ -42,7 +42,7 @@ void give_devices_to_vfio(void)
 			give_up("vfio-pci does not take %s", devices[i].bdf);
 }
 
-/* All that a program has to do until it can map memory */
+/* Everything that a program does before it can map memory */
 void space_open(struct space *s, bool legacy, const struct pci_dev *dev)
 {
 	s->legacy = legacy;
@@ -83,7 +83,7 @@ int space_unmap(struct space *s, __u64 iova, size_t length)
 	return ioas_unmap(s->fd, s->ioas, iova, length);
 }
 
-/* Which IOVAs can be used */
+/* Query the usable IOVAs */
 int space_ask(struct space *s)
 {
 	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * An address space of a device, in the two ways that a kernel offers, and what the
- * programs of the bench tell the host: one line for each result.
+ * An address space for a device, of a container or an iommufd, and how the
+ * bench programs report to the host: one line per result.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -11,18 +11,18 @@
 
 #include "vfio_util.h"
 
-/* What the goals are for */
+/* The page size of the goals */
 #define SZ_4K 0x1000UL
 
-/* Where mappings begin: above all memory and the window of interrupts */
+/* First IOVA: above all memory and the MSI range */
 #define IOVA (1UL << 32)
 
 /*
- * struct space - what a device can be given memory in
- * @legacy: a container of type1; else an IOAS
+ * struct space - an address space that a device uses
+ * @legacy: a type1 container; otherwise an IOAS
  * @fd: the container, or the iommufd
  * @ioas: the IOAS
- * @device: the device's file
+ * @device: the device fd
  */
 struct space {
 	bool legacy;

@@ -1,4 +1,4 @@
-"""What the verbs of the bench share: rows, and boots of a kernel with a program of ours."""
+"""Helpers of bench/run, budget and profile: rows, and boots of a kernel with one program."""
 import argparse, os, sys
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -8,18 +8,18 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from guest import TOP, Guest, HarnessError, lines_of, read
 
 RESULTS = os.path.join(TOP, 'build/results/bench')
-SECONDS = 600       # that a boot may take
-SAME = 0.01         # what two runs may differ by
+SECONDS = 600       # for a boot
+SAME = 0.01         # how much two runs may differ
 
 Row = namedtuple('Row', 'kind case goal budget what')
-# What is compared: a kernel and the way to it
+# The columns of the table: a kernel, and its interface
 COLUMNS = [('plain', 'cdev'), ('plain', 'type1'), ('peer', 'cdev'), ('peer', 'type1')]
 OURS, OUR_TYPE1, PEER = COLUMNS[:3]
-MACHINES = {'count': 'off', 'count-caching': 'on'}     # and whether they have caching mode
+MACHINES = {'count': 'off', 'count-caching': 'on'}     # and their caching mode
 
 
 def column_name(column):
-    """As in "6.12 cdev"."""
+    """For example "6.12 cdev"."""
     v, way = column
     release = read(os.path.join(TOP, 'build/out', v, 'include/config/kernel.release'))
     return '.'.join(release.split('.')[:2]) + ' ' + way
@@ -34,7 +34,7 @@ def read_rows():
 
 
 class Boot:
-    """One boot: a program of ours on a kernel, and what it said, in words."""
+    """One boot of a kernel with one program, and the program's output as lists of words."""
 
     def __init__(self, v, machine, *program, append='', more=()):
         tag = '-'.join([v, machine, *program[0].split('/')[1:], *program[1:]])
@@ -52,16 +52,16 @@ class Boot:
 
 
 def append_for(kind):
-    """hugetlb needs pages reserved at boot; the others are without, so that memory is as it is."""
+    """hugetlb needs pages reserved at boot; other kinds run without, so that memory is not fragmented by it."""
     return 'hugepages=520' if kind == 'hugetlb' else ''
 
 
 class Counts:
-    """What bench/count.c said in one machine."""
+    """The results of bench/count.c on one machine."""
 
     def __init__(self):
         self.counts = {}        # (column, kind, case) -> instructions
-        self.kib = {}           # (column, kind) -> KiB of the kernel for a GiB
+        self.kib = {}           # (column, kind) -> KiB that the kernel uses for a GiB
         self.memory = {}        # (column, kind) -> (pages, runs)
 
     def boot(self, column, machine, kind):
@@ -77,7 +77,7 @@ class Counts:
 
 
 def count_all(jobs, counts):
-    """Boot as many machines at a time as there are processors."""
+    """Boot as many VMs at a time as there are processors."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(counts[machine].boot, column, machine, kind) for machine, column, kind in jobs]
         for i, future in enumerate(futures):
@@ -89,7 +89,7 @@ def millions(n):
 
 
 def verb(name, work):
-    """Do it; what can't be done ends in one line."""
+    """Run work() and exit with its result; an error is printed in one line."""
     try:
         os.makedirs(RESULTS, exist_ok=True)
         sys.exit(work())

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Count the instructions that a kernel takes for what programs ask of VFIO.
+ * Count the instructions that a kernel executes for requests to VFIO.
  *
  *	count cdev|type1 KIND [CASE]
  *
- * KIND is a kind of memory (memory.h), or "areas". In a machine whose clock counts
- * instructions (-icount shift=0) so does the processor's time stamp. CASE is framed
- * for bench/profile.c, which then sees where its instructions go.
+ * KIND is a kind of memory (memory.h), "areas" or "gaps". In a VM whose clock
+ * counts instructions (-icount shift=0), so does the time stamp counter. CASE gets
+ * a frame for bench/profile.c, which counts its instructions one by one.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -41,7 +41,10 @@ static long sleeps(void)
 	return usage.ru_nvcsw;
 }
 
-/* What is between begin() and end() is counted; nops that no compiler makes are the frame */
+/*
+ * Instructions between begin() and end() are counted. The frame consists of
+ * nops that compilers don't emit.
+ */
 static void begin(const char *name)
 {
 	snprintf(now.name, sizeof(now.name), "%s", name);
@@ -84,7 +87,10 @@ static void unmap_pieces(struct space *s, size_t size, size_t nr)
 		check(space_unmap(s, IOVA + i * size, size));
 }
 
-/* Map in pieces, then unmap them one by one; once without counting, for caches of the kernel */
+/*
+ * Map in pieces and unmap them one by one; first without counting, to fill the
+ * kernel's caches
+ */
 static void map_and_unmap(struct space *s, const char *name, char *buf, size_t size, size_t nr)
 {
 	char case_name[32];
@@ -101,7 +107,7 @@ static void map_and_unmap(struct space *s, const char *name, char *buf, size_t s
 	end();
 }
 
-/* What the kernel keeps for a mapped GiB, the IOMMU's tables among it */
+/* Memory that the kernel uses for a mapped GiB, with the IOMMU's page tables */
 static void memory_of_a_gib(struct space *s, char *buf)
 {
 	long free = kernel_free_pages();
@@ -161,10 +167,16 @@ static void count_kind(bool legacy, enum memory_kind kind)
 	space_open(&s, legacy, &devices[0]);
 	end();
 
-	/* While nothing is left of other mappings, such as tables that an IOMMU driver keeps */
+	/*
+	 * Before other mappings, since an IOMMU driver may keep page tables of
+	 * those
+	 */
 	memory_of_a_gib(&s, buf);
 
-	/* As memory in use is: a page that was pinned twice is on the active list */
+	/*
+	 * Like memory in use: a page that was pinned twice is on the active
+	 * list
+	 */
 	for (i = 0; i < 2; i++) {
 		map_pieces(&s, buf, SZ_1G, 1);
 		unmap_pieces(&s, SZ_1G, 1);
@@ -182,7 +194,7 @@ static void count_kind(bool legacy, enum memory_kind kind)
 		second_device(&s);
 }
 
-/* Areas of one page each, up to @max of a million, each @stride pages above the last */
+/* Map areas of one page, @stride pages apart, up to @max of them */
 static void count_areas(bool legacy, size_t stride, size_t max)
 {
 	static const struct {

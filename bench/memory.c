@@ -19,7 +19,7 @@ const char *const kind_names[NR_KINDS] = {
 	[SMALL] = "small",
 };
 
-/* Touch pages that are a step apart */
+/* Touch pages at this step */
 static void touch(char *buf, size_t size, size_t first, size_t step)
 {
 	size_t i;
@@ -28,7 +28,7 @@ static void touch(char *buf, size_t size, size_t first, size_t step)
 		((volatile char *)buf)[i] = 1;
 }
 
-/* How much of the buffer's mapping the kernel says is huge */
+/* How much of the mapping of the buffer is huge, according to the kernel */
 static size_t huge_bytes(const void *buf, const char *field)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
@@ -48,7 +48,7 @@ static size_t huge_bytes(const void *buf, const char *field)
 	return kib * 1024;
 }
 
-/* Runs of pages that are neighbours in the machine too */
+/* Number of physically contiguous runs of pages */
 static size_t count_runs(const void *buf, size_t size)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
@@ -73,7 +73,7 @@ static size_t count_runs(const void *buf, size_t size)
 	return runs;
 }
 
-/* A figure for memory of another kind than it says would be worse than none */
+/* A figure for memory of the wrong kind would be worse than none */
 static void check_kind(enum memory_kind kind, const void *buf, size_t size)
 {
 	size_t pages = size / SZ_4K, runs = count_runs(buf, size);
@@ -104,9 +104,9 @@ static void check_kind(enum memory_kind kind, const void *buf, size_t size)
 }
 
 /*
- * A buffer of this kind, in memory and written to, aligned to 2 MiB. The size is a multiple
- * of 2 MiB. In a machine that has just booted the kernel gives out neighbouring pages one
- * after the other; touching every second page first keeps neighbours apart.
+ * Get a buffer of this kind, populated and aligned to 2 MiB. The size is a
+ * multiple of 2 MiB. A kernel that has just booted allocates contiguous pages
+ * one after the other; touching every second page first keeps neighbours apart.
  */
 void *get_memory(enum memory_kind kind, size_t size)
 {
@@ -132,14 +132,14 @@ void *get_memory(enum memory_kind kind, size_t size)
 	return buf;
 }
 
-/* Exact: with what is kept for each processor, which MemFree leaves out */
+/* Exact, including per-CPU lists, which MemFree leaves out */
 long kernel_free_pages(void)
 {
 	FILE *f = fopen("/proc/sys/vm/stat_refresh", "r");
 	long total = 0, nr;
 	char line[256];
 
-	/* Reading it brings the sums up to date */
+	/* Reading the file updates the sums */
 	if (!f || fgetc(f) != EOF)
 		fail("/proc/sys/vm/stat_refresh");
 	fclose(f);

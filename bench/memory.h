@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Memory of a known kind: what it costs to map depends on how it lies in the machine.
- */
+/* Memory of a known kind: the cost of a map depends on how its pages lie */
 #ifndef BENCH_MEMORY_H
 #define BENCH_MEMORY_H
 
 #include <stddef.h>
 
 /*
- * enum memory_kind - how the pages of a buffer lie
- * @LONG_RUNS: pages of 4 KiB, most of them beside their neighbours
- * @ALONE: pages of 4 KiB, none beside its neighbour
- * @THP: transparent huge pages, all of it
+ * enum memory_kind - how the pages of a buffer lie in physical memory
+ * @LONG_RUNS: pages of 4 KiB, mostly contiguous
+ * @ALONE: pages of 4 KiB, no two of them contiguous
+ * @THP: transparent huge pages only
  * @HUGETLB: pages of 2 MiB from hugetlbfs
- * @SMALL: pages of 4 KiB, however they lie
+ * @SMALL: pages of 4 KiB, anywhere
  */
 enum memory_kind {
 	LONG_RUNS,

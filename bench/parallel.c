@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * See who waits for whom.
+ * Show which requests wait for each other.
  *
- *	parallel cdev|type1 stall	what goes on while a MAP waits for a page of userfaultfd
- *	parallel cdev|type1 scale	the work of two processors as a multiple of one's
+ *	parallel cdev|type1 stall	which requests pass while a MAP waits in userfaultfd
+ *	parallel cdev|type1 scale	throughput of two processors relative to one
  *	parallel cdev|type1 locks	locks that two address spaces contend for (CONFIG_LOCK_STAT)
  *
- * For the machine "pair", which has two processors that run at the same time.
+ * For the VM "pair", which has two processors that run in parallel.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -28,7 +28,9 @@
 #include "bench.h"
 #include "memory.h"
 
-/* Beside each other in the IOVA space: what stalls, what is mapped before, what meanwhile */
+/*
+ * Adjoining IOVAs: of the stalled map, of an earlier map, and of one meanwhile
+ */
 #define STALLED IOVA
 #define BEFORE (IOVA + SZ_2M)
 #define MEANWHILE (IOVA + 2 * SZ_2M)
@@ -42,9 +44,9 @@ static double now(void)
 }
 
 /*
- * QEMU before 8.2 at times loses an access to registers when a device's registers move while
- * another processor runs in a thread of its own. vfio-pci moves them as it opens and closes
- * a device; so there is only one processor then.
+ * Before 8.2, QEMU at times loses an access to registers if a device's
+ * registers move while another processor runs in its own thread. vfio-pci moves
+ * them when it opens and closes a device, so only one processor is online then.
  */
 static void second_processor(bool on)
 {
@@ -57,11 +59,11 @@ static void second_processor(bool on)
 }
 
 /*
- * struct request - one request, made by a thread of its own
- * @state: what the thread waits for, and tells
+ * struct request - one request, made by its own thread
+ * @state: what the thread waits for, and reports
  *
- * The threads are there before something stalls: if a stalled MAP held the lock of the
- * process's memory, no thread could be made any more.
+ * The threads are created before anything stalls: if a stalled MAP held mmap_lock,
+ * no thread could be created.
  */
 struct request {
 	const char *name;
@@ -151,7 +153,7 @@ static void stall(bool legacy)
 	if (poll(&event, 1, 2000) != 1 || read(event.fd, &msg, sizeof(msg)) != sizeof(msg)) {
 		if (state(&stalled) != DONE || !stalled.ret)
 			give_up("the MAP did not come to the missing page");
-		/* Type1 doesn't let userfaultfd wait */
+		/* Type1 does not let userfaultfd handle the fault */
 		printf("stall fails\n");
 		return;
 	}
@@ -177,9 +179,9 @@ static void stall(bool legacy)
 }
 
 /*
- * struct worker - a process with a device and an address space of its own, on its own processor
+ * struct worker - a process with its own device, address space and processor
  * @go: the parent writes a byte
- * @ready: the worker answers each with one, when its work is done
+ * @ready: the worker answers each byte with one when its work is done
  */
 struct worker {
 	int go[2];
@@ -198,7 +200,7 @@ static const struct work works[] = {
 	{ "64 KiB", SMALL, 16 * SZ_4K, 6000 },
 	{ "2 MiB", SMALL, SZ_2M, 300 },
 	{ "2 MiB THP", THP, SZ_2M, 6000 },
-	{ "no requests", SMALL, 0, 300000000 }, /* what the host gives to two processors */
+	{ "no requests", SMALL, 0, 300000000 }, /* the share of the host that two processors get */
 };
 #define NR_WORKS (sizeof(works) / sizeof(works[0]))
 
@@ -287,7 +289,7 @@ static double min(double a, double b)
 	return a < b ? a : b;
 }
 
-/* The least time of several is the one that the host disturbed least */
+/* The shortest of several times has the least disturbance by the host */
 static void scale(bool legacy)
 {
 	struct worker w[2];
@@ -307,7 +309,7 @@ static void scale(bool legacy)
 	}
 }
 
-/* What two address spaces contend for, as /proc/lock_stat has it, and where */
+/* Locks that two address spaces contend for, from /proc/lock_stat, and where */
 static void locks(bool legacy)
 {
 	static const char stat[] = "/proc/lock_stat";
@@ -353,7 +355,9 @@ int main(int argc, char **argv)
 	static char line[BUFSIZ];
 	bool legacy;
 
-	/* Not from malloc: brk() needs a lock that a stalled MAP may hold, see struct request */
+	/*
+	 * Not from malloc: brk() needs mmap_lock, which a stalled MAP may hold
+	 */
 	setvbuf(stdout, line, _IOLBF, sizeof(line));
 	if (argc != 3)
 		give_up("usage: parallel cdev|type1 stall|scale|locks");
@@ -367,7 +371,7 @@ int main(int argc, char **argv)
 		locks(legacy);
 	else
 		give_up("no such thing to see: %s", argv[2]);
-	/* Devices are closed now */
+	/* The devices are closed now */
 	second_processor(false);
 	printf("done\n");
 	return 0;

@@ -1,6 +1,6 @@
-# The rows of design.md's table as bars; bench/run calls this with data, picture, the
-# number of rows, and name1 to name4. Columns of data: place, what, millions of instructions
-# for each name, and the goal.
+# Draw the rows of design.md's table as bars. bench/run sets data, picture, rows (their number)
+# and name1 to name4. Columns of data: place, description, millions of instructions for each
+# name, and the goal.
 set terminal svg size 1000,60+rows*52 font "sans-serif,13" background "white"
 set output picture
 set datafile separator "\t"
@@ -26,7 +26,7 @@ set style line 2 lc rgb "#edae49"
 set style line 3 lc rgb "#00798c"
 set style line 4 lc rgb "#9dc7cf"
 
-# Bars go from the edge to their value, one below the other; what is not there has none
+# Bars go from the edge to their value, one below the other; a missing value has no bar
 there(n) = n > 0 ? n : 1/0
 middle(place, i) = place + 0.5 - i * 0.2
 plot data using (0.05):1:(0):ytic(2) with labels notitle, \

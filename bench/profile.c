@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A QEMU plugin that counts how often each instruction is executed between the two nops
- * with which bench/count.c frames a case, and writes "address count" lines to a file:
+ * A QEMU plugin that counts the executions of each instruction between the two
+ * nops with which bench/count.c frames a case, and writes lines "address count"
+ * to a file:
  *
  *	qemu-system-x86_64 ... -plugin profile.so,out=FILE
  *
- * Debian has no header for plugins, so what is used of the interface (version 1, of QEMU
- * 4.2 and later) is declared here. One processor, so no locks.
+ * Debian has no header for plugins, so the used part of the interface (version 1,
+ * of QEMU 4.2 and later) is declared here. The VM has one processor, so there are
+ * no locks.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -32,7 +34,10 @@ void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, i
 
 EXPORT int qemu_plugin_version = 1;
 
-/* Which address a counter is for; a power of two, far more than instructions ever seen */
+/*
+ * Hash table of counters by address; a power of two, far above the number of
+ * instructions
+ */
 #define NR_COUNTERS (1UL << 22)
 
 static struct counter {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accesses: drivers of the kernel that reach memory themselves. Their files are the
- * first process's
+ * Accesses: kernel drivers that reach memory themselves. Only the first process
+ * has their fds.
  */
 #include "ops.h"
 
@@ -13,7 +13,7 @@ static void g_access(struct op *op)
 	op->flags = chance(3) ? 0 : MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
 }
 
-/* The id of an access is not told, but ids are given from the lowest free one on */
+/* The id of an access is not returned, but it is the lowest free one */
 static __u32 lowest_id(int ctx)
 {
 	__u32 id = 0;
@@ -76,7 +76,7 @@ static struct object *access_of(const struct op *op)
 	return access->live && access->type == ACCESS ? access : NULL;
 }
 
-/* Without one there is no file to try it with */
+/* Without an access there is no fd to try */
 static struct object *the_access(const struct op *op, struct outcome *out)
 {
 	struct object *access = access_of(op);
@@ -137,7 +137,7 @@ static void m_access_move(const struct op *op, struct outcome *out)
 
 	if (!access)
 		return;
-	/* It would unpin what it does not have any more */
+	/* The mock would later unpin what it does not have any more */
 	if (access->stubborn && is_holding(access))
 		out->skip = true;
 	else if (!op->flags)
@@ -180,7 +180,9 @@ static void g_access_pin(struct op *op)
 	op->flags = chance(2) ? MOCK_FLAGS_ACCESS_WRITE : 0;
 }
 
-/* The addresses of the first process where it sees what was pinned, if it does */
+/*
+ * Addresses of the first process where it has the memory that was pinned, or 0
+ */
 static __u64 same_at(struct object *access, __u64 iova, __u64 length)
 {
 	struct area *area = area_at(access->ioas, iova);
@@ -200,7 +202,7 @@ static __u64 same_at(struct object *access, __u64 iova, __u64 length)
 	return va;
 }
 
-/* What the last operation of this kind has to find, and where it is remembered */
+/* What the last operation of this kind must find, and where it is recorded */
 static __u64 expected_at;
 static struct item *new_item;
 
@@ -299,7 +301,7 @@ static void p_access_unpin(const struct op *op)
 	    w->objects[op->obj].items[op->a].id);
 }
 
-/* @a: IOVA, @b: bytes, @c: what is written, @flags: MOCK_ACCESS_RW_* */
+/* @a: IOVA, @b: bytes, @c: data to write, @flags: MOCK_ACCESS_RW_* */
 static void g_access_rw(struct op *op)
 {
 	struct object *access;
@@ -313,7 +315,10 @@ static void g_access_rw(struct op *op)
 		    (chance(2) ? MOCK_ACCESS_RW_SLOW_PATH : 0);
 }
 
-/* The page that an access copies from or to: as the process does, if it is its own */
+/*
+ * The frame that an access copies from or to: through the process's address if
+ * it is its own memory
+ */
 static int access_page(struct area *area, __u64 iova, __u32 flags,
 		       struct frame **frame)
 {
@@ -367,7 +372,7 @@ static void m_access_copy(const struct op *op, struct outcome *out)
 		if (!write)
 			memcpy(out->data + done, frame->data + at, size);
 	}
-	/* A part may have been written: there is no saying how much */
+	/* A part may have been written, and no document says how much */
 	if (out->ret && write && done) {
 		out->skip = true;
 		return;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What operations have in common: how numbers are chosen, printed, and structures spoiled
- */
+/* Helpers of operations: choose numbers, print them, and spoil structures */
 #include <stdarg.h>
 
 #include "ops.h"
@@ -17,7 +15,7 @@ __u64 one_of(const __u64 *list, int nr)
 	return list[rnd(nr)];
 }
 
-/* The number of an object; now and then of another kind, or of none */
+/* The number of an object; at times of another type, or of none */
 int pick(struct op *op, enum type type)
 {
 	int tries, slot = 0;
@@ -30,7 +28,7 @@ int pick(struct op *op, enum type type)
 		    (w->objects[slot].ctx == op->ctx || tries > 100))
 			break;
 	}
-	/* Then the operation is about the file that this one is in */
+	/* Then the call goes to the file of this object */
 	if (tries < 200 && !chance(40))
 		op->ctx = w->objects[slot].ctx;
 	return slot;
@@ -80,7 +78,7 @@ __u64 some_length(void)
 	}
 }
 
-/* Near something, or where there is nothing */
+/* An IOVA near something, or where nothing is */
 __u64 some_iova(struct object *ioas)
 {
 	static const __s64 steps[] = { 0, 0, 0, 1, -1, PAGE, -(__s64)PAGE,
@@ -103,7 +101,7 @@ __u64 some_iova(struct object *ioas)
 	return at;
 }
 
-/* A page of the buffer; the few at the edges of chunks more often than others */
+/* A page of the buffer; those at the borders of batches more often */
 int some_page(void)
 {
 	if (chance(6))
@@ -192,7 +190,7 @@ const char *flag_names(__u32 flags)
  * Spoiled structures
  */
 
-/* Where a request has a field that must be 0, or a flag that is not known */
+/* Offset of a field that must be 0, or of a flag that is unknown */
 static const struct {
 	unsigned long word;
 	size_t at;
@@ -223,7 +221,7 @@ int fuzz_ioctl(int fd, unsigned long word, ...)
 	    word == IOMMU_TEST_CMD)
 		return ioctl(fd, word, arg);
 
-	/* Three pages, of which the last can't be written */
+	/* Three pages; the last one is read-only */
 	copy = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memcpy(&size, arg, sizeof(__u32));
@@ -263,7 +261,9 @@ int fuzz_ioctl(int fd, unsigned long word, ...)
 	return ret;
 }
 
-/* @reserved: it has such a field. @answers: something is written back */
+/*
+ * @reserved: it has such a field. @answers: the kernel writes to the structure.
+ */
 void some_mangle(struct op *op, bool reserved, bool answers)
 {
 	if (!chance(16))
@@ -274,7 +274,7 @@ void some_mangle(struct op *op, bool reserved, bool answers)
 		op->mangle = BAD_TAIL;
 }
 
-/* The errno of a structure that is wrong before it is looked at */
+/* The errno for a structure that is wrong in itself */
 bool spoiled(const struct op *op, struct outcome *out)
 {
 	static const int errnos[] = {
@@ -314,7 +314,7 @@ __u32 id_of(int slot)
 	return w->objects[slot].id;
 }
 
-/* What is written to memory: another byte for each place and @seed */
+/* Data to write: it depends on the place and on @seed */
 void pattern(unsigned char *data, size_t length, __u64 seed)
 {
 	size_t i;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Requests of a type1 container, which one IOAS of a file stands for
+ * Requests of a type1 container, whose address space is one IOAS of a context
  */
 #include "ops.h"
 
@@ -125,7 +125,7 @@ static void g_unmap_dma(struct op *op)
 	} else {
 		op->flags = chance(30) ? 1 << 7 : 0;
 	}
-	/* A piece of something, at its beginning, its end, or between */
+	/* A piece at the start, at the end, or in the middle */
 	if (!op->flags && chance(2) && op->b > 2 * PAGE && op->b < 1 << 24) {
 		op->c += rnd(2) * PAGE;
 		op->b = chance(2) ? PAGE : op->b - rnd(3) * PAGE;
@@ -157,7 +157,7 @@ static void m_unmap_dma(const struct op *op, struct outcome *out)
 		out->ret = m_cut(ioas, op->c);
 		if (!out->ret && last != MAX)
 			out->ret = m_cut(ioas, last + 1);
-		/* Nothing is written back */
+		/* The size is not written back */
 		out->val[0] = op->b;
 		if (out->ret)
 			return;

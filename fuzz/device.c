@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Devices and page tables. Attach and detach are those of real devices too
- */
+/* Devices and page tables; attach and detach also of real devices */
 #include "ops.h"
 #include "real.h"
 
@@ -11,7 +9,10 @@ static const struct ranges some_regions[] = {
 	{ 2, { { 0xfee00000, 0xfeefffff }, { GROUND + 8 * PAGE, GROUND + 9 * PAGE - 1 } } },
 };
 
-/* @flags: which regions; @a: unit, @obj: whose group it joins, 0 for none */
+/*
+ * @flags: which regions; @a: unit; @obj: device whose group it joins, 0 for
+ * none
+ */
 static void g_device(struct op *op)
 {
 	op->slot = new_slots(3);
@@ -45,7 +46,7 @@ static void m_device(const struct op *op, struct outcome *out)
 	if (out->skip)
 		return;
 	if (sibling && sibling->unit != &mock_units[op->a]) {
-		/* Another bus has no such device */
+		/* Another unit's bus has no such device */
 		out->ret = -EINVAL;
 		out->other = -ENOENT;
 	} else if (sibling && sibling->ctx != op->ctx) {
@@ -126,7 +127,10 @@ static void m_attach_device(const struct op *op, struct outcome *out)
 	out->ret = -ENOENT;
 	if (!dev || !to)
 		return;
-	/* What the mock does here no driver does: a table of unit 0 is for any unit */
+	/*
+	 * The mock accepts a page table of unit 0 for any unit, which no driver
+	 * does
+	 */
 	if (to->type == HWPT && !to->known && to->unit != dev->unit) {
 		out->skip = true;
 		return;
@@ -208,7 +212,9 @@ static void m_hwpt_alloc(const struct op *op, struct outcome *out)
 	out->ret = -EINVAL;
 	if (ioas->type != IOAS)
 		return;
-	/* The mock says of a table that was never attached that its pages are small */
+	/*
+	 * The mock reports small pages for a page table that was never attached
+	 */
 	if (!w->real && live && !(dev->unit->flags & MOCK_DEVICE_LATE) &&
 	    dev->unit != &mock_units[0]) {
 		out->skip = true;
@@ -270,7 +276,7 @@ static void p_hw_info(const struct op *op)
 	spoil_name(op);
 }
 
-/* @a: IOVA, @b: bytes, @c: what is written, @flags: MOCK_ACCESS_RW_WRITE or 0 */
+/* @a: IOVA, @b: bytes, @c: data to write, @flags: MOCK_ACCESS_RW_WRITE or 0 */
 void g_dma(struct op *op)
 {
 	struct object *dev, *ioas = NULL;
@@ -287,7 +293,7 @@ void g_dma(struct op *op)
 		op->a = chance(2) ? a->start : a->last - rnd(PAGE);
 		if (chance(3))
 			op->a = a->start + rnd(a->last - a->start + 1);
-		/* Where the kernel goes on with the next chunk of pages */
+		/* Where the kernel begins the next batch of pages */
 		if (a->last - a->start > 512 * PAGE && chance(2))
 			op->a = a->start + (510 + rnd(4)) * PAGE;
 	}
@@ -295,7 +301,7 @@ void g_dma(struct op *op)
 	op->c = rnd(MAX);
 }
 
-/* The piece that a mock device does at once */
+/* Bytes that a mock device transfers at once */
 static __u64 piece(__u64 iova, __u64 left)
 {
 	__u64 to_end = MOCK_PAGE - iova % MOCK_PAGE;
@@ -303,7 +309,7 @@ static __u64 piece(__u64 iova, __u64 left)
 	return left < to_end ? left : to_end;
 }
 
-/* What a device does to the memory that it reaches */
+/* Effect of a device's DMA on memory */
 static void m_dma(const struct op *op, struct outcome *out)
 {
 	struct object *dev = find(op->ctx, op->obj, DEVICE), *table;

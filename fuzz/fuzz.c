@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fuzz /dev/iommu against a model, which knows what should come of each call. This is not
- * one of the selftests: those do the same each time, and say what they prove. What is found
- * here becomes one of their cases.
+ * Fuzz /dev/iommu against a model that knows the expected result of each call.
+ * This is not one of the selftests, which do the same each time and say what they
+ * prove. A bug found here becomes a case of theirs.
  *
  *	mock	IOMMUs and devices that exist only in memory (CONFIG_IOMMUFD_TEST)
- *	real	the edu devices of the test machine, with DMA
+ *	real	the edu devices of the test VM, with DMA
  *
- * A sequence of calls begins in a new process. The numbers in it are random, but chosen
- * near what the model says is there. After each call its result, what it wrote, and what
- * processes are charged is compared with the model; at the end the memory, and that nothing
- * stays pinned or charged. Every eighth sequence goes on in threads, of which only that is
- * demanded, and errors that are documented.
+ * A sequence of calls begins in a new process. Its numbers are random, but near
+ * what the model has. After each call its result, what it wrote, and the charges
+ * of processes are compared with the model; at the end the memory, and that
+ * nothing stays pinned or charged. Every eighth sequence continues in threads, for
+ * which only that end is checked, and that errors are documented.
  *
- * A sequence that fails is tried again without some of its calls, as long as it fails in the
- * same way. What is left is printed as a test would have it.
+ * A sequence that fails is tried again without some of its calls, as long as it
+ * fails in the same way. The rest is printed as a test has it.
  *
- * In the environment: SEED to begin with, which also repeats one sequence; FUZZ_SECONDS.
+ * Environment: SEED is the first seed, and also repeats a sequence; FUZZ_SECONDS.
  */
 #define _GNU_SOURCE
 #include <linux/capability.h>
@@ -40,7 +40,7 @@ struct world *w;
 const struct op_type *op_types[MAX_TYPES];
 int nr_op_types;
 
-/* Those that make sense here */
+/* Operations that make sense here */
 static void collect_types(void)
 {
 	static const struct op_type *const tables[] = {
@@ -57,19 +57,19 @@ static void collect_types(void)
 }
 
 /*
- * Ways in which a sequence can fail. To the first four the type of operation is added, to
- * the first of all both errnos
+ * Ways in which a sequence can fail. The type of operation is added to the
+ * first four, and both errnos to the first.
  */
 enum {
 	BAD_RET = 100, BAD_VALUE = 200, BAD_DATA = 300, BAD_CHARGE = 400,
 	BAD_END = 500, SPLAT, CRASH, HANG, RACE,
 };
 
-/* Threads that race, and how many calls each of them makes */
+/* Threads that race, and calls of each */
 #define NTHREADS 3
 #define NRACES 40
 
-/* Seconds to make a sequence shorter, and how many are told of */
+/* Seconds for shortening a sequence, and how many sequences are reported */
 #define SHRINK_SECONDS 60
 #define MAX_REPORTS 6
 
@@ -106,9 +106,7 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/*
- * Telling what failed
- */
+/* Reporting */
 
 void say(const char *fmt, ...)
 {
@@ -195,7 +193,10 @@ static long status_of(const struct proc *p, const char *text, const char *field)
 	return line ? atol(line + strlen(field)) * 1024 / (long)PAGE : -1;
 }
 
-/* Compare VmPin and VmLck of who called, of who should be charged now, and at times of all */
+/*
+ * Compare VmPin and VmLck of the caller, of processes whose charge should
+ * change, and at times of all
+ */
 static void check_charges(const struct op *op)
 {
 	static long pinned_before[NPROCS];
@@ -233,8 +234,8 @@ static void check_charges(const struct op *op)
 }
 
 /*
- * A call that failed may have faulted some pages in. Write to them, so that model and kernel
- * agree on which pages belong to the process
+ * A failed call may have faulted in some pages. Write to them, so that model
+ * and kernel agree on which pages belong to the process.
  */
 static void settle_pages(void)
 {
@@ -257,7 +258,7 @@ static void settle_pages(void)
 	}
 }
 
-/* Let the model say what should come of it, do it, and compare */
+/* Get the expected result from the model, make the call, and compare */
 static void step(const struct op *op)
 {
 	const struct op_type *type = op_types[op->type];
@@ -283,7 +284,9 @@ static void step(const struct op *op)
 		check_charges(op);
 }
 
-/* CHANGE_PROCESS succeeds only if all that is mapped is memory of files */
+/*
+ * CHANGE_PROCESS succeeds only if everything that is mapped is memory of files
+ */
 static bool is_unwanted(const char *which)
 {
 	return w->only_files && (!strcmp(which, "MAP") || !strcmp(which, "MAP_DMA"));
@@ -312,7 +315,7 @@ again:
 			op->proc = 0;
 	}
 	op_types[i]->gen(op);
-	/* What is about nothing gives always the same error */
+	/* A call for no object always returns the same error */
 	if (op->obj && !w->objects[op->obj].live && !chance(10))
 		goto again;
 }
@@ -332,7 +335,7 @@ static const struct {
 	  { "ATTACH" } },
 	{ { "IOAS_ALLOC" }, { "access" }, { "MAP" }, { "access_pin" },
 	  { "device" }, { "ATTACH" } },
-	/* More than a chunk */
+	/* More than one batch of pins */
 	{ { "IOAS_ALLOC" }, { "device" }, { "ATTACH" },
 	  { "MAP", BUF + 5 * PAGE, 600 * PAGE }, { "DMA" }, { "DMA" } },
 };
@@ -368,8 +371,8 @@ static void choose_first(struct op *op, int nr)
  */
 
 /*
- * Become a user of whom nothing is locked: a charge that a sequence leaks must not make the
- * next one fail. The user keeps all capabilities but CAP_IPC_LOCK
+ * Become a user without locked memory, so that a leaked charge does not make
+ * the next sequence fail. The user keeps all capabilities but CAP_IPC_LOCK.
  */
 static int become_user(void)
 {
@@ -388,8 +391,9 @@ static int become_user(void)
 }
 
 /*
- * Write to some pages from the last to the first. Pages that are faulted in ascending order
- * are contiguous, which hides mistakes at the border of two chunks
+ * Write to some pages from the last to the first. Pages that are faulted in
+ * ascending order are contiguous, which hides mistakes at the border of two
+ * batches.
  */
 static void scatter(void)
 {
@@ -448,7 +452,7 @@ static void set_up(void)
 	w->spare = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (w->spare < 0)
 		fail(CRASH, "no /dev/iommu");
-	/* How many pages are moved at once */
+	/* Number of pages that are handled at once */
 	i = chance(2) ? MOCK_MEMORY_LIMIT : 12 * (1 + rnd(40));
 	if (!w->real)
 		mock_memory_limit(w->spare, i);
@@ -476,7 +480,10 @@ static void check_memory(void)
 			struct frame *frame = look(p, page, false);
 
 			op.a = page;
-			/* The first process can look by itself, which is faster */
+			/*
+			 * The first process can compare by itself, which is
+			 * faster
+			 */
 			if (!frame || (!op.proc && is_same(page, frame)))
 				continue;
 			if (p->frames[page] || p->pages[page].kind == SHARED)
@@ -508,7 +515,7 @@ static void close_all(void)
 		close(w->ctx[i]);
 }
 
-/* Is the whole limit there again, and no more? */
+/* Is the whole limit available again, and no more? */
 static void check_limit(void)
 {
 	long limit = w->limit ?: 40;
@@ -554,9 +561,7 @@ static void tear_down(void)
 		check_limit();
 }
 
-/*
- * Threads: each error has to be a documented one, and tear_down() has to find nothing
- */
+/* Threads: each error must be documented, and tear_down() must find nothing */
 
 static struct op races[NTHREADS][NRACES];
 
@@ -594,7 +599,7 @@ static void race_all(void)
 	for (i = 0; i < NTHREADS; i++)
 		pthread_join(threads[i], NULL);
 	w->calls += NTHREADS * NRACES;
-	/* What the threads have made of memory nobody knows */
+	/* The model does not know what the threads did to memory */
 	memset(w->procs[0].frames, 0, sizeof(w->procs[0].frames));
 }
 
@@ -603,7 +608,7 @@ static bool is_race(__u64 seed)
 	return seed % 8 == 7;
 }
 
-/* @nr: calls of @ops that are given; or 0 to choose some */
+/* @nr: number of calls given in @ops; 0 to choose them */
 static void run(int nr)
 {
 	int i, wanted;
@@ -631,7 +636,7 @@ static void run(int nr)
 
 static int kmsg;
 
-/* Has the kernel complained since the last time? */
+/* Has the kernel warned since the last time? */
 static bool has_splat(void)
 {
 	static const char *const splats[] = {
@@ -660,7 +665,7 @@ static bool has_splat(void)
 	return found;
 }
 
-/* Run in a process of its own. Returns how it has failed, or 0 */
+/* Run in a new process. Return how it failed, or 0. */
 static int try(__u64 seed, const struct op *ops, int nr, bool trace)
 {
 	static struct op copy[MAX_OPS];
@@ -670,7 +675,7 @@ static int try(__u64 seed, const struct op *ops, int nr, bool trace)
 
 	if (nr)
 		memcpy(copy, ops, nr * sizeof(*ops));
-	/* Fresh pages, rather than to clear them */
+	/* Get fresh pages instead of clearing them */
 	madvise(w, sizeof(*w), MADV_REMOVE);
 	w->seed = seed;
 	w->real = real;
@@ -708,15 +713,13 @@ static int try(__u64 seed, const struct op *ops, int nr, bool trace)
 	return w->failed_kind;
 }
 
-/*
- * Make a sequence that fails shorter
- */
+/* Shorten a failing sequence */
 
 static struct op ops[MAX_OPS];
 static int nr_ops;
 static double deadline;
 
-/* Does it fail in the same way if it is like this? */
+/* Does this fail in the same way? */
 static bool still(__u64 seed, int kind, const struct op *list, int nr)
 {
 	return nr && now() < deadline && try(seed, list, nr, false) == kind;
@@ -749,7 +752,7 @@ again:
 	}
 }
 
-/* And its numbers simpler */
+/* Make the numbers of a sequence simpler */
 static void simplify(__u64 seed, int kind)
 {
 	struct op list[MAX_OPS];
@@ -842,14 +845,14 @@ int main(int argc, char **argv)
 	end = now() + atof(seconds);
 	printf("TAP version 13\n1..1\n# note: SEED=%llu, for %s s\n", first, seconds);
 	for (at = first; nr_reported < MAX_REPORTS && now() < end; at++) {
-		/* If the machine is lost, the host tells where that was */
+		/* If the VM is lost, the host knows the seed */
 		printf("#  RUN           SEED=%llu\n", at);
 		kind = try(at, NULL, 0, false);
 		nr++;
 		calls += w->calls;
 		good += w->good;
 		failed += !!kind;
-		/* What fails in the same way is most often the same */
+		/* Failures of the same kind are most often the same bug */
 		for (i = 0; i < nr_reported; i++)
 			if (reported[i] == kind)
 				kind = 0;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Requests about an IOAS, and those about any object
- */
+/* Requests about an IOAS, and about any object */
 #include "ops.h"
 
 static void g_ioas_alloc(struct op *op)
@@ -14,7 +12,7 @@ static void m_ioas_alloc(const struct op *op, struct outcome *out)
 {
 	if (spoiled(op, out))
 		return;
-	/* Nobody could know of it */
+	/* No program would know the id */
 	if (op->mangle == UNWRITABLE) {
 		out->ret = -EFAULT;
 		return;
@@ -75,7 +73,7 @@ static void p_destroy(const struct op *op)
 	spoil_name(op);
 }
 
-/* Errors of a length that does not depend on anything */
+/* Errors of a length in itself */
 int check_range(__u64 iova, __u64 length, __u32 directions)
 {
 	if (iova == MAX || length == MAX)
@@ -112,7 +110,7 @@ static void g_map(struct op *op)
 	some_mangle(op, true, true);
 }
 
-/* What was mapped stays, whether its IOVA can be told or not */
+/* The mapping stays, even if its IOVA can't be returned */
 static void answer_iova(const struct op *op, struct outcome *out, __u64 iova)
 {
 	if (out->ret)
@@ -178,7 +176,7 @@ static void p_map(const struct op *op)
 	spoil_name(op);
 }
 
-/* Files: those that there are, one that is not open, and one that is no memory */
+/* Files: the memfds, one that is not open, and one that is no memory */
 #define CLOSED_FILE NFILES
 #define OTHER_FILE (NFILES + 1)
 
@@ -201,7 +199,7 @@ static void m_map_file(const struct op *op, struct outcome *out)
 
 static int file_fd(int file)
 {
-	/* Itself: a file that is neither tmpfs nor a dma-buf */
+	/* /dev/iommu itself: neither tmpfs nor a dma-buf */
 	return file < NFILES ? w->files[file].fd :
 	       file == CLOSED_FILE ? -1 : w->ctx[0];
 }
@@ -293,7 +291,7 @@ static void p_copy(const struct op *op)
 	spoil_name(op);
 }
 
-/* All of an area, several, a part, or anything */
+/* A whole area, several, a part, or anything */
 void some_area(struct object *ioas, __u64 *iova, __u64 *length)
 {
 	*iova = some_iova(ioas);
@@ -365,7 +363,7 @@ static void g_ranges(struct op *op)
 	some_mangle(op, true, true);
 }
 
-/* Ranges that can be used, as numbers to compare */
+/* Usable ranges, as numbers to compare */
 int put_ranges(const struct ranges *list, int max, __u64 *val)
 {
 	int i;
@@ -418,7 +416,7 @@ static void p_ranges(const struct op *op)
 	spoil_name(op);
 }
 
-/* One or two ranges, from @a to @b and from @c on */
+/* One or two ranges: @a to @b, and from @c */
 static void g_allow(struct op *op)
 {
 	op->obj = pick(op, IOAS);

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The memory of processes, files, and the processes themselves
- */
+/* Memory of processes, files, and the processes themselves */
 #include <sys/wait.h>
 
 #include "ops.h"
 #include "real.h"
 
-/*
- * @a: page of the buffer, @b: how many
- */
+/* @a: page of the buffer, @b: number of pages */
 
 static void g_memory(struct op *op)
 {
@@ -24,7 +20,7 @@ static void *page_va(__u64 page)
 	return (void *)(uintptr_t)(BUF + page * PAGE);
 }
 
-/* @flags: GAP, ANON or SHARED; @obj: the file, @c: page of that */
+/* @flags: GAP, ANON or SHARED; @obj: the file, @c: its page */
 static void g_mem_map(struct op *op)
 {
 	g_memory(op);
@@ -119,7 +115,7 @@ static void p_protect(const struct op *op)
 	    op->flags);
 }
 
-/* @c: what is written. Short, so that what was there before is seen too */
+/* @c: data to write. Short, so that older data stays visible */
 static void g_write(struct op *op)
 {
 	g_memory(op);
@@ -168,7 +164,7 @@ static void p_check(const struct op *op)
 	say("read_page(BUF + 0x%llx)", op->a * PAGE);
 }
 
-/* What a call that failed may have done already: no byte changes */
+/* What a failed call may have done: no byte changes */
 static void m_touch_page(const struct op *op, struct outcome *out)
 {
 }
@@ -180,7 +176,7 @@ static void i_touch(const struct op *op, struct outcome *out)
 	*byte = *byte;
 }
 
-/* How often the page is pinned; those of the first process */
+/* Number of pins of the page; pages of the first process */
 static void g_refs(struct op *op)
 {
 	op->proc = 0;
@@ -193,7 +189,7 @@ static void m_refs(const struct op *op, struct outcome *out)
 
 	out->skip = !frame || w->procs[0].pages[op->a].kind != ANON ||
 		    frame != w->procs[0].frames[op->a];
-	/* Is told to who issues it */
+	/* For the process that issues the call */
 	if (!out->skip)
 		w->op.b = frame->pins;
 }
@@ -209,7 +205,7 @@ static void p_refs(const struct op *op)
 	say("mock_check_refs(fd0, BUF + 0x%llx, PAGE, %llu)", op->a * PAGE, w->op.b);
 }
 
-/* @obj: the file, @a: pages that are left of it */
+/* @obj: the file, @a: pages that are left */
 static void g_truncate(struct op *op)
 {
 	op->obj = rnd(NFILES);
@@ -240,12 +236,15 @@ static void p_truncate(const struct op *op)
  * Processes
  */
 
-/* Do what the first process says, until it is gone */
+/* Execute what the first process says, until it is gone */
 static void serve(int from, int to)
 {
 	char c = 0;
 
-	/* Until here nobody else may go on: what is closed has to be the old */
+	/*
+	 * Report that the inherited fds are closed; until then no other process
+	 * may go on
+	 */
 	if (write(to, &c, 1) != 1)
 		_exit(1);
 	while (read(from, &c, 1) == 1) {
@@ -292,7 +291,9 @@ static void i_fork(const struct op *op, struct outcome *out)
 	if (!pid) {
 		close(to[1]);
 		close(from[0]);
-		/* Others have to see that they are closed */
+		/*
+		 * Close the pipes of other processes, so that those see an end
+		 */
 		for (i = 1; i < NPROCS; i++)
 			if (i != op->a && w->procs[i].alive) {
 				close(w->procs[i].to);
@@ -345,7 +346,7 @@ static void p_exit(const struct op *op)
 	say("exit() of process %llu", op->a);
 }
 
-/* Have another process do it */
+/* Let another process make the call */
 void run_in(int proc, const struct op *op)
 {
 	char c = 0;
@@ -359,7 +360,7 @@ void run_in(int proc, const struct op *op)
 		w->got.ret = -ECHILD;
 }
 
-/* Close a file with all that is in it, and open another one in its place */
+/* Close a context with all its objects, and open a new one */
 static void g_reopen(struct op *op)
 {
 	op->proc = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The model: what each request should do, by the documents. The rules are those of
- * iommufd.rst and of the comments of iommufd.h; nothing here is clever or fast.
+ * The model: what each request should do according to iommufd.rst and the
+ * comments of iommufd.h. Nothing here is clever or fast.
  *
- * A function returns 0 or an errno, negative, and changes the world only if the kernel
- * should. @other is a second errno that is as good: no document says which of two
- * reasons is found first.
+ * Functions return 0 or a negative errno, and change the world only if the
+ * kernel should. @other is a second errno that is also right, if no document
+ * says which of two reasons is found first.
  */
 #include "world.h"
 
@@ -27,7 +27,7 @@ const struct unit_kind vtd_unit = {
  * Objects
  */
 
-/* The object that an id means now: a number can be reused by another one */
+/* The object that has this object's id now: an id can be reused */
 struct object *find(int ctx, int slot, enum type type)
 {
 	__u32 id = w->objects[slot].id;
@@ -40,7 +40,7 @@ struct object *find(int ctx, int slot, enum type type)
 
 		if (!obj->live || obj->ctx != ctx || obj->id != id)
 			continue;
-		/* A real device is known to VFIO alone */
+		/* Only VFIO knows a real device */
 		if (type == ANY && obj->type == DEVICE && w->real)
 			return NULL;
 		return type == ANY || obj->type == type ? obj : NULL;
@@ -64,7 +64,7 @@ struct object *m_new(int slot, enum type type, int ctx)
 	for (_obj = w->objects; _obj <= w->objects + w->next_slot; _obj++)     \
 		if (_obj->live && _obj->type == (_type))
 
-/* Objects of a kind that belong to an IOAS, in the order in which they came */
+/* Objects of a type that belong to an IOAS, in the order of creation */
 static struct object *next_of(struct object *ioas, enum type type,
 			      struct object *prev)
 {
@@ -120,7 +120,7 @@ static void beyond(const struct unit_kind *unit, struct ranges *out)
 		add_range(out, unit->reach.last + 1, MAX);
 }
 
-/* All that is reserved, not in order */
+/* All reserved ranges, unordered */
 void reserved_ranges(const struct object *ioas, struct ranges *out)
 {
 	struct object *obj;
@@ -145,7 +145,7 @@ static bool is_reserved(const struct object *ioas, __u64 start, __u64 last)
 	return any_meets(&list, start, last);
 }
 
-/* What is left, ascending */
+/* The remaining ranges, ascending */
 void free_ranges(const struct object *ioas, struct ranges *out)
 {
 	struct ranges taken;
@@ -179,7 +179,7 @@ void free_ranges(const struct object *ioas, struct ranges *out)
 	}
 }
 
-/* Can these be excluded? */
+/* Can these ranges be reserved? */
 static int can_reserve(const struct object *ioas, const struct ranges *list)
 {
 	int i, j;
@@ -233,7 +233,7 @@ static __u64 smallest(const struct unit_kind *unit)
 	return unit->sizes & -unit->sizes;
 }
 
-/* With another page table, or NULL */
+/* With another page table of @unit, or NULL */
 static __u64 alignment_with(const struct object *ioas,
 			    const struct unit_kind *unit)
 {
@@ -296,7 +296,7 @@ struct frame *new_frame(const struct frame *from)
 	return frame;
 }
 
-/* What is read where nothing was written yet */
+/* What reads return before the first write */
 static struct frame *zeros(void)
 {
 	static struct frame frame;
@@ -319,7 +319,7 @@ struct frame *look(struct proc *p, int page, bool write)
 		if (v->index >= file->npages)
 			return NULL;
 		slot = &file->frames[v->index];
-		write = true;	/* A hole is filled by who reads it too */
+		write = true;	/* reading fills a hole too */
 	}
 	if (!*slot && write)
 		*slot = new_frame(NULL);
@@ -331,7 +331,10 @@ static __u64 base_of(const struct store *store)
 	return store->file < 0 ? FIRST_PAGE : 0;
 }
 
-/* Find the frame that a pin would get. -EFAULT: there is none, or not to be written */
+/*
+ * Find the frame that a pin gets. -EFAULT: there is none, or it can't be
+ * written.
+ */
 static int get_frame(struct store *store, __u64 page, struct frame **frame)
 {
 	__u64 nr = page - base_of(store);
@@ -343,7 +346,10 @@ static int get_frame(struct store *store, __u64 page, struct frame **frame)
 	if (store->file >= 0) {
 		struct file *file = &w->files[store->file];
 
-		/* All that was mapped has to be there, whatever part is wanted */
+		/*
+		 * The whole mapping must be inside the file, whatever part is
+		 * needed
+		 */
 		if (store->end > file->npages * PAGE)
 			return -EINVAL;
 		if (!file->frames[nr])
@@ -360,7 +366,7 @@ static int get_frame(struct store *store, __u64 page, struct frame **frame)
 	return *frame ? 0 : -EFAULT;
 }
 
-/* A pin that failed may have written to pages that nobody had written to */
+/* A failed pin may have written to pages for the first time */
 static void may_be_touched(struct store *store, __u64 first, __u64 last)
 {
 	struct proc *p = store->owner;
@@ -398,7 +404,7 @@ static void count(struct store *store, long more)
 		store->owner->locked += more;
 }
 
-/* Say that pages are needed, all or none */
+/* Count pages as needed, all or none */
 static int pin(struct store *store, __u64 first, __u64 last, int *other)
 {
 	__u64 base = base_of(store), page;
@@ -414,7 +420,7 @@ static int pin(struct store *store, __u64 first, __u64 last, int *other)
 		more += !ret;
 	}
 	if (more && over_limit(store, more)) {
-		/* The limit is looked at now and then */
+		/* The limit is checked only now and then */
 		if (ret)
 			*other = -ENOMEM;
 		else
@@ -454,7 +460,7 @@ static void unpin(struct store *store, __u64 first, __u64 last)
 	}
 }
 
-/* Memory that nothing was mapped of yet */
+/* Memory of which nothing is mapped yet */
 struct store *m_store(struct proc *owner, int file, __u64 pos, __u64 length,
 		      bool writable, enum charge charge)
 {
@@ -498,7 +504,7 @@ static __u64 place_of(const struct area *area, __u64 iova)
 	return area->pos + (iova - area->start);
 }
 
-/* The frame that a device reaches; the area has to be pinned */
+/* The frame that a device reaches; the area must be pinned */
 struct frame *frame_at(const struct area *area, __u64 iova)
 {
 	return area->store->held[place_of(area, iova) / PAGE -
@@ -547,7 +553,7 @@ static void erase(struct object *ioas, struct area *area)
 	memmove(area, area + 1, (ioas->nr - at) * sizeof(*area));
 }
 
-/* Is [*start, *start + length) in the way? If so, begin behind it */
+/* If [*start, *start + length) overlaps @r, move *start behind it */
 static bool step_over(__u64 *start, __u64 length, const struct range *r)
 {
 	if (!meets(r, *start, *start + length - 1))
@@ -556,7 +562,7 @@ static bool step_over(__u64 *start, __u64 length, const struct range *r)
 	return true;
 }
 
-/* Inside of one range of the list; if not, begin where another one begins */
+/* Is it inside one range of the list? If not, move *start to the next range. */
 static bool is_allowed(const struct ranges *list, __u64 *start, __u64 length)
 {
 	__u64 next = 0;
@@ -576,7 +582,7 @@ static bool is_allowed(const struct ranges *list, __u64 *start, __u64 length)
 	return false;
 }
 
-/* The lowest place for memory, see struct iommu_ioas_map */
+/* The lowest IOVA for this memory, see struct iommu_ioas_map */
 static int choose(struct object *ioas, __u64 pos, __u64 length, __u64 *iova)
 {
 	__u64 offset = pos % PAGE, align = 1, start = PAGE, aligned;
@@ -617,8 +623,7 @@ static int choose(struct object *ioas, __u64 pos, __u64 length, __u64 *iova)
 }
 
 /*
- * Put areas in, which are numbered from 0: errors as IOMMU_IOAS_MAP has them, in their
- * order
+ * Add areas, which begin at 0, with the errors of IOMMU_IOAS_MAP in their order
  */
 static int put_in(struct object *ioas, struct area *areas, int nr, bool fixed,
 		  __u64 length, __u64 *iova, int *other)
@@ -721,7 +726,7 @@ static bool is_in(const struct item *item, __u64 start, __u64 last)
 	       item->iova + item->npages * PAGE - 1 >= start;
 }
 
-/* Those who have pinned something of an area are asked for it, one after the other */
+/* Ask all accesses with pins in the area to unpin, one after the other */
 static int evict(struct object *ioas, const struct area *area)
 {
 	struct object *access;
@@ -769,7 +774,7 @@ int m_unmap(struct object *ioas, __u64 first, __u64 last, __u64 *bytes)
 	return ret;
 }
 
-/* Version 1 of a type1 container: make two of the area that goes over an IOVA */
+/* Version 1 of a type1 container: split the area across an IOVA in two */
 int m_cut(struct object *ioas, __u64 at)
 {
 	struct area *a = at ? area_at(ioas, at) : NULL, upper;
@@ -787,7 +792,7 @@ int m_cut(struct object *ioas, __u64 at)
 	upper = *a;
 	upper.start = at;
 	upper.pos = place_of(a, at);
-	/* A page in which the cut is, is needed by both */
+	/* Both areas need a page in which the cut is */
 	if (a->pinned && upper.pos % PAGE)
 		pin(a->store, upper.pos / PAGE, upper.pos / PAGE, &other);
 	a->last = at - 1;
@@ -799,7 +804,7 @@ int m_cut(struct object *ioas, __u64 at)
  * Page tables and devices
  */
 
-/* Pin all that is not, with the first table */
+/* Pin everything that is not pinned, with the first page table */
 static int fill(struct object *ioas, int *other)
 {
 	int i, ret;
@@ -818,7 +823,7 @@ static int fill(struct object *ioas, int *other)
 	return 0;
 }
 
-/* Can an IOAS have one more table? Then it is filled */
+/* Can the IOAS have one more page table? If so, fill it. */
 static int settle(struct object *ioas, const struct unit_kind *unit, int *other)
 {
 	struct ranges list = {};
@@ -863,7 +868,7 @@ static int nr_attached(struct object *group)
 	return nr;
 }
 
-/* The group leaves its table, which may go with it */
+/* The group leaves its page table, which may be destroyed */
 static void leave(struct object *group)
 {
 	struct object *table = group->table, *obj;
@@ -877,7 +882,7 @@ static void leave(struct object *group)
 	remove_hwpt(table);
 }
 
-/* What the devices of a group reserve */
+/* Ranges that the devices of a group reserve */
 static void regions_of(struct object *group, struct ranges *out)
 {
 	struct object *obj;
@@ -891,8 +896,8 @@ static void regions_of(struct object *group, struct ranges *out)
 }
 
 /*
- * Attach a device, and with it its group, to an IOAS or to a table. A new table gets
- * the number @slot. @table is what it is on then
+ * Attach a device, and its group, to an IOAS or a page table. A new page table
+ * gets the number @slot. @table is set to the page table.
  */
 int m_attach(struct object *dev, struct object *to, int slot,
 	     struct object **table, int *other)
@@ -913,7 +918,7 @@ int m_attach(struct object *dev, struct object *to, int slot,
 	if (now && now != hwpt && !dev->hwpt)
 		return -EINVAL;
 
-	/* The group's windows have to be free in any case */
+	/* The reserved ranges of the group must be free in any case */
 	regions_of(group, &list);
 	ret = can_reserve(ioas, &list);
 	if (ret)
@@ -951,7 +956,7 @@ void m_detach(struct object *dev)
 		leave(dev->group);
 }
 
-/* A group is named by one of its devices, so another one may have to stand for it */
+/* One device stands for its group, so another may have to take over */
 void m_unbind(struct object *dev)
 {
 	struct object *obj, *heir = NULL;
@@ -973,7 +978,7 @@ void m_unbind(struct object *dev)
 	}
 }
 
-/* IOMMU_HWPT_ALLOC, when ids and flags are right */
+/* IOMMU_HWPT_ALLOC with valid ids and flags */
 int m_make_hwpt(struct object *dev, struct object *ioas, int slot, int *other)
 {
 	int ret;
@@ -1079,7 +1084,7 @@ void m_access_unpin(struct object *access, struct item *item)
 	}
 }
 
-/* Can a range be copied? Each byte is in an area that has this direction */
+/* Can a range be copied? Each byte must be in an area with this direction. */
 int m_access_check(struct object *access, __u64 iova, __u64 length, bool write)
 {
 	__u64 last = iova + length - 1;
@@ -1096,7 +1101,7 @@ int m_access_check(struct object *access, __u64 iova, __u64 length, bool write)
 	}
 }
 
-/* Pin a page for a moment, and tell which it is */
+/* Pin a page for a moment, to find its frame */
 int m_touch(struct area *area, __u64 iova, struct frame **frame)
 {
 	__u64 page = place_of(area, iova) / PAGE;
@@ -1109,9 +1114,7 @@ int m_touch(struct area *area, __u64 iova, struct frame **frame)
 	return 0;
 }
 
-/*
- * Whole files of /dev/iommu
- */
+/* Whole contexts */
 
 int m_destroy(struct object *obj)
 {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the files with operations share. Each ends with a table of its own.
+ * Helpers of the files with operations, each of which ends with a table of its
+ * own
  */
 #ifndef FUZZ_OPS_H
 #define FUZZ_OPS_H
 
 #include "world.h"
 
-/* Calls of these files are spoiled too, if the operation says so */
+/* Calls in these files can be spoiled too */
 #define ioctl fuzz_ioctl
 
-/* Where areas are, so that they meet: inside of what any table reaches */
+/* Base of the areas, so that they meet; inside the reach of any page table */
 #define GROUND 0x2000000ULL
 #define GROUND_PAGES 48
 
@@ -50,7 +51,7 @@ void b_slot(const struct op *op, const struct outcome *got);
 void g_detach(struct op *op);
 void g_dma(struct op *op);
 
-/* What each can give, whatever others do at the same time */
+/* Errnos that each can return, whatever others do at the same time */
 #define ERRNOS(...) ((const int[]){ 0, -EINVAL, -E2BIG, -EOPNOTSUPP, -EFAULT,  \
 				    -ENOTTY, -ENOMEM, __VA_ARGS__, 1 })
 #define MAP_ERRNOS ERRNOS(-ENOENT, -EOVERFLOW, -EEXIST, -ENOSPC, -EPERM, -EBADF, -EBUSY)

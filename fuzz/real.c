@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Real devices: the three edu devices of the test machine, by their nodes. Two of them share
- * an IOMMU group. The IOMMU is VT-d with 48 bits.
+ * Real devices: the three edu devices of the test VM, through their cdevs. Two
+ * of them share an IOMMU group. The IOMMU is VT-d with 48 bits.
  */
 #include "world.h"
-/* Both headers have one */
+/* Both headers define one */
 #define vfio_ioas vfio_ioas_too
 #include "../linux/tools/testing/selftests/vfio/vfio_util.h"
 #include "ops.h"
@@ -12,13 +12,13 @@
 
 static struct pci_dev devs[3];
 
-/* struct buffer - what a device has read last, as far as that is @known */
+/* struct buffer - contents of a device's buffer, as far as @known */
 struct buffer {
 	unsigned char data[PAGE];
 	bool known[PAGE];
 };
 
-/* Give the devices to vfio-pci */
+/* Bind the devices to vfio-pci */
 int real_prepare(void)
 {
 	int i;
@@ -94,7 +94,7 @@ static void i_open(const struct op *op, struct outcome *out)
 	dev->edu = edu;
 }
 
-/* The device itself has no id; it gets one that no object has */
+/* The device itself has no id; give it one that no object has */
 static void b_open(const struct op *op, const struct outcome *got)
 {
 	w->objects[op->slot].id = 0x40000000 + op->slot;
@@ -107,7 +107,7 @@ static void p_open(const struct op *op)
 	    op->slot, op->ctx, op->slot + 1);
 }
 
-/* A mapping of its registers would keep it open */
+/* A mapping of its registers would keep the device open */
 int real_close(struct object *dev)
 {
 	edu_close(dev->edu);
@@ -143,7 +143,7 @@ int real_detach(const struct op *op)
 	return detach_pt(w->objects[op->obj].fd);
 }
 
-/* A transfer takes a tenth of a second, so most go where something is */
+/* A transfer takes 100 ms, so most go where something is mapped */
 static void g_real_dma(struct op *op)
 {
 	g_dma(op);
@@ -153,8 +153,9 @@ static void g_real_dma(struct op *op)
 }
 
 /*
- * A transfer is between memory and the device's buffer. The device is not told what went
- * wrong: what it can't write is in memory nowhere, and what it can't read could be anything
+ * A transfer is between memory and the device's buffer. Errors are not
+ * reported: what can't be written does not arrive, and what can't be read is
+ * unknown.
  */
 static void m_real_dma(const struct op *op, struct outcome *out)
 {

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The fuzzer's world: what user programs have made through /dev/iommu, and what the
- * kernel should think of it. See fuzz.c.
+ * The fuzzer's world: what user programs have made through /dev/iommu, and the
+ * state that the kernel should be in. See fuzz.c.
  *
- * struct world is shared between the processes of a sequence. The first process alone
- * runs the model; the others issue the calls that they are told to.
+ * struct world is shared between the processes of a sequence. Only the first
+ * process runs the model; the others issue the calls that they are told to.
  */
 #ifndef FUZZ_WORLD_H
 #define FUZZ_WORLD_H
 
 #include <sys/ioctl.h>
 
-/* The calls of the selftests' headers go through here, which may spoil the structure */
+/*
+ * ioctl() of the selftests' headers is this function, which can spoil the
+ * structure
+ */
 int fuzz_ioctl(int fd, unsigned long word, ...);
 #define ioctl fuzz_ioctl
 
@@ -23,7 +26,7 @@ int fuzz_ioctl(int fd, unsigned long word, ...);
 #define MAX (~0ULL)
 #define ARRAY_SIZE(_array) (sizeof(_array) / sizeof((_array)[0]))
 
-/* The memory of each process: more than two chunks in which the kernel pins pages */
+/* The memory of each process: more than two batches of pins */
 #define BUF 0x20000000ULL
 #define NPAGES 1152
 #define FIRST_PAGE (BUF / PAGE)
@@ -52,7 +55,7 @@ struct ranges {
 
 /*
  * struct frame - a physical page
- * @pins: how often it is pinned as memory of a process
+ * @pins: number of pins as memory of a process
  */
 struct frame {
 	int pins;
@@ -65,8 +68,8 @@ enum { GAP, ANON, SHARED };
  * struct vpage - what a process has at a page of its memory
  * @kind: GAP, ANON or SHARED
  * @prot: of mmap()
- * @file: if SHARED, which file
- * @index: and which page of it
+ * @file: if SHARED, number of the file
+ * @index: if SHARED, page of the file
  */
 struct vpage {
 	unsigned char kind, prot, file;
@@ -76,7 +79,7 @@ struct vpage {
 /*
  * struct proc - a process
  * @frames: of ANON pages; NULL before the first write
- * @touch: pages that a call which failed may have written to or not
+ * @touch: pages that a failed call may have written to
  * @pinned: pages that VmPin counts
  * @locked: pages that VmLck counts
  */
@@ -97,9 +100,7 @@ struct file {
 	struct frame *frames[NPAGES];
 };
 
-/*
- * The kernel's objects
- */
+/* Objects of the kernel */
 
 enum charge { NOBODY, USER, PROCESS };
 
@@ -107,10 +108,10 @@ enum charge { NOBODY, USER, PROCESS };
  * struct store - memory that areas share
  * @file: -1 for memory of @owner
  * @first: page number, of an address or of the file
- * @end: byte behind the last one
+ * @end: first byte after it
  * @bad: a file of the wrong kind
- * @need: how often a page is needed
- * @held: the frames that are pinned
+ * @need: number of users of each page
+ * @held: frames that are pinned
  */
 struct store {
 	int refs;
@@ -127,7 +128,7 @@ struct store {
 
 /*
  * struct area - a mapping
- * @pos: address or place in the file of the first byte
+ * @pos: address, or offset in the file, of the first byte
  * @prot: IOMMU_IOAS_MAP_READABLE and _WRITEABLE
  */
 struct area {
@@ -151,8 +152,8 @@ struct item {
 };
 
 /*
- * struct object - what has an id, or had one
- * @order: objects are listed in the order in which they came
+ * struct object - an object that has or had an id
+ * @order: objects are listed in the order of creation
  */
 struct object {
 	enum type type;
@@ -167,18 +168,18 @@ struct object {
 	struct area areas[MAX_AREAS];
 	struct ranges allowed, reserved;
 
-	/* HWPT, ACCESS: the IOAS, NULL if an access has none */
+	/* HWPT, ACCESS: the IOAS; NULL if an access has none */
 	struct object *ioas;
 
 	/* HWPT, DEVICE */
 	const struct unit_kind *unit;
 
-	/* HWPT. @known: a device was attached, so its limits are known */
+	/* HWPT. @known: it was attached to a device, so its limits are known */
 	bool user_made, known;
 
 	/*
-	 * DEVICE; it is in the group of the device @group, or its own. @buffer is that of
-	 * a real one
+	 * DEVICE, in the group of device @group or its own. @buffer: of a real
+	 * device
 	 */
 	struct object *hwpt;
 	struct object *group;
@@ -187,7 +188,7 @@ struct object {
 	void *edu;
 	struct buffer *buffer;
 
-	/* of the DEVICE that stands for a group */
+	/* Of the DEVICE that stands for a group */
 	struct object *table;
 	struct ranges excluded;
 
@@ -207,14 +208,14 @@ enum mangle {
 };
 
 /*
- * struct op - one call, with all that was chosen at random
- * @proc: who calls
+ * struct op - one call, with all random choices
+ * @proc: the caller
  * @ctx: open file of /dev/iommu
  * @obj: number of an object
- * @obj2: number of another one
+ * @obj2: number of another object
  * @slot: number of the first object that it makes
  *
- * Objects are numbered, so that an operation means the same when others are left out.
+ * Objects are numbered, so an operation means the same when others are left out.
  */
 struct op {
 	unsigned char type, proc, mangle, ctx;
@@ -224,12 +225,12 @@ struct op {
 };
 
 /*
- * struct outcome - what came of it, or should
- * @ret: 0 or an errno, negative
- * @other: another errno that is as good
+ * struct outcome - the actual or expected result
+ * @ret: 0 or a negative errno
+ * @other: another errno that is also right
  * @nr: numbers in @val that count
  * @check: bytes to compare in @data
- * @skip: the model does not know; do not do it
+ * @skip: the model does not know the result; do not make the call
  */
 struct outcome {
 	int ret, other;
@@ -238,14 +239,14 @@ struct outcome {
 	__u64 val[2 * MAX_RANGES + 4];
 	size_t check;
 	unsigned char data[2 * PAGE];
-	/* What the model does not foresee */
+	/* Ids chosen by the kernel */
 	__u32 ids[4];
 };
 
 /*
- * struct world - all of it
+ * struct world - everything
  * @limit: RLIMIT_MEMLOCK in pages, 0 for no limit
- * @charged: pages that the user of all processes is charged for
+ * @charged: pages that are charged to the user of all processes
  */
 struct world {
 	__u64 seed;
@@ -277,14 +278,14 @@ extern struct world *w;
 /*
  * struct op_type - a kind of operation
  * @weight: how often it is chosen
- * @where: ANYWHERE, or on which of the two it makes sense
+ * @where: ANYWHERE, or the one where it makes sense
  * @alone: not while threads race
  * @gen: choose its arguments
- * @model: what should come of it; changes the world
- * @issue: do it
- * @bind: remember the ids that the kernel gave
+ * @model: set the expected result and change the world
+ * @issue: make the call
+ * @bind: record the ids that the kernel chose
  * @print: the call as a test has it
- * @errnos: all that it can give, whatever others do meanwhile
+ * @errnos: all errnos that it can return, whatever others do meanwhile
  */
 struct op_type {
 	const char *name;
@@ -299,7 +300,7 @@ struct op_type {
 	const int *errnos;
 };
 
-/* All of them */
+/* All operations that make sense here */
 extern const struct op_type *op_types[];
 extern int nr_op_types;
 
@@ -315,7 +316,7 @@ bool chance(int one_in);
 /*
  * struct unit_kind - an IOMMU
  * @flags: of a mock device behind it
- * @reach: what its tables reach
+ * @reach: of its page tables
  * @sizes: of its pages
  */
 struct unit_kind {

@@ -1,6 +1,6 @@
-"""Builds of a kernel, or of a part of it, that only have to succeed: options, make, and what went wrong.
+"""Builds of a kernel, or of a part of it, that are not run: options, make, and the report of failures.
 
-Each has a directory under build/ for what kbuild makes, and a log beside it.
+Each build has an output directory under build/, and a log beside it.
 """
 import os, re, shutil, subprocess
 
@@ -8,11 +8,11 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Failure(Exception):
-    """A build that does not do. The text says which and why."""
+    """A build failed. The text says which one, and why."""
 
 
 def options(*texts):
-    """The lines about options in these texts, by their names; of several about one the last one counts."""
+    """{option: line} of these texts; the last line about an option wins."""
     wanted = {}
     for text in texts:
         for line in text.splitlines():
@@ -30,12 +30,12 @@ def read(*paths):
     return texts
 
 
-# What vm/kernel begins with, so that the compiler's cache has most of it
+# The fragments with which vm/kernel begins, so that most objects are in ccache
 PLAIN = [f'linux/tools/testing/selftests/{d}/config' for d in ('iommu', 'vfio')] + ['vm/base.config']
 
 
 class Build:
-    """One directory of kbuild's output. The name is what messages call it."""
+    """One output directory of kbuild. The name is for messages."""
 
     def __init__(self, name, out, log=None, tree='build/linux', arch='x86_64', prefix=''):
         self.name, self.arch, self.prefix = name, arch, prefix
@@ -65,14 +65,14 @@ class Build:
             raise self.failed('does not build', self.complaints(r'error:|ERROR:|Error |\*\*\*|undefined reference|No space left'))
 
     def refuse_warnings(self):
-        """For builds without CONFIG_WERROR: that is an option of the compiler's, so its cache would have nothing."""
+        """For builds without CONFIG_WERROR, which would change the compiler's options and so miss ccache."""
         if lines := self.complaints(r'(?i)\bwarning: (?!override: )'):
             raise self.failed('builds with warnings', lines)
 
     def configure(self, wanted, start=None, expect={}):
-        """The config file of that text, or allnoconfig, and what is wanted.
+        """Configure: start, the text of a config file, or allnoconfig; then the wanted lines.
 
-        An option that Kconfig refuses is an error, unless that is expected; then it has to.
+        An option that Kconfig refuses is an error. expect has the lines that Kconfig must write in place of wanted ones.
         """
         config = os.path.join(self.out, '.config')
         if start is None:
@@ -91,9 +91,9 @@ class Build:
                 raise Failure(f'{self.name}: asked for "{line}", got "{"".join(got) or "nothing"}"')
 
     def build(self, goals, objects):
-        """Make the goals, of which these objects have to come; none of an earlier run is taken for one of this.
+        """Make the goals, which must build these objects; objects of an earlier run are removed first.
 
-        What the objects take from each other has to be exported by one of them.
+        Symbols of VFIO, iommufd and mdev that an object uses must be exported by one of the objects.
         """
         objects = [os.path.join(self.out, o) for o in objects]
         for o in objects:

@@ -1,10 +1,10 @@
-"""Mutants: small faults in C of the kernel's style, each of which a number switches on in one and the same kernel.
+"""Mutants: small faults in C code of kernel style, any of which a number switches on in the same kernel.
 
-find() reads a file and lists faults by rule; plant() writes all of them into its text. A fault is a range of the text with
-something before and after it, such as `{ if (!MUTANT(7)) ` and ` }`. So lines keep their numbers, and faults nest.
+find() lists the faults of a file by rule; plant() writes all of them into its text. A fault is a range of the text with
+a prefix and a suffix, such as `{ if (!MUTANT(7)) ` and ` }`. So line numbers do not change, and faults can nest.
 
-There is no preprocessor and no type here: a tokenizer, and a parser of statements as far as the kernel's style needs one.
-What it makes of the rest may not compile; tools/mutate leaves that out.
+There is no preprocessor and there are no types, only a tokenizer and a parser of statements in kernel style.
+Mutants of other code may not compile; tools/mutate leaves these out.
 """
 import re
 from bisect import bisect_right
@@ -21,11 +21,11 @@ OPEN, CLOSE = '([{', ')]}'
 ASSIGN = {'=', '+=', '-=', '*=', '/=', '%=', '&=', '|=', '^=', '<<=', '>>='}
 TYPES = set('struct enum union const static unsigned signed bool char short int long void u8 u16 u32 u64 s64 size_t ssize_t '
             'loff_t pgoff_t phys_addr_t dma_addr_t gfp_t fmode_t __u32 __u64 typeof'.split())
-# Where the words of an expression end: what binds less than `||`, `&&`, a comparison
+# Tokens that end the operands of an operator: those that bind less than `||`, `&&`, a comparison
 LOOSE = {'?', ':', ',', ';', 'return', 'case', *ASSIGN}
 LEVELS = {'||': LOOSE | {'||'}, '&&': LOOSE | {'||', '&&'}, '<': LOOSE | {'||', '&&', '==', '!=', '&', '|', '^'}, '?': LOOSE}
 
-# What a call is about, by the name of the function. The first that fits counts
+# The rule for a call, by the name of the function; the first match wins
 CALLS = [(rule, re.compile(pattern)) for rule, pattern in (
     ('unlock', r'unlock|^up_(read|write)|^downgrade_'),
     ('lock', r'lock|^down_(read|write)'),
@@ -35,7 +35,7 @@ CALLS = [(rule, re.compile(pattern)) for rule, pattern in (
     ('put', r'put|free|release|destroy|drop|erase|del|remove|_dec|unreserve|give_back|abort|unmap|detach|close|exit'),
     ('get', r'get|_inc|hold|add|insert|pin|charge|note'),
     ('call', r''))]
-# Calls whose absence a kernel without preemption and debugging does not show, or that are no more than a message
+# Calls that only print a message, or whose absence is not visible in a kernel without preemption and debugging
 INVISIBLE = re.compile(r'lockdep_|might_|cond_resched|BUILD_BUG|static_assert|pr_|dev_(info|warn|err|dbg)|WARN|rcu_read_|rcu_assign|'
                        r'kunmap_local|LIST_HEAD|DEFINE_|DECLARE_|EXPORT_|trace_|barrier|smp_|preempt_|va_|likely|unlikely')
 
@@ -52,7 +52,7 @@ def tokenize(text):
 
 
 class Parser:
-    """The statements of one function."""
+    """Parses tokens into statements."""
 
     def __init__(self, tokens):
         self.t = tokens
@@ -71,7 +71,7 @@ class Parser:
         return self.t[i].text if i < len(self.t) else ''
 
     def bodies(self):
-        """Where functions have their `{`."""
+        """The tokens `{` that begin the bodies of functions."""
         i = 0
         while i < len(self.t):
             if self.t[i].text == '{':
@@ -83,7 +83,7 @@ class Parser:
             i += 1
 
     def begin(self, i):
-        """Where what ends with the body at i begins: behind the last thing at the top."""
+        """The first token of the function with the body at i: behind the previous definition."""
         i -= 1
         while i >= 0 and self.t[i].text not in ';}':
             i = self.pair[i] if self.t[i].text in CLOSE else i
@@ -227,7 +227,7 @@ class Finder:
                 self.visit(inner)
 
     def leaves(self, s):
-        """Does a statement leave the straight path, or note an error?"""
+        """Does a statement leave the block, or set an error?"""
         last = s.body[-1] if s.kind == 'block' and s.body else s
         if last.kind in ('return', 'goto', 'break', 'continue'):
             return True
@@ -255,7 +255,7 @@ class Finder:
                      f'only the last counts: {text}')
         error = re.search(r'= (-E[A-Z]+|ERR_PTR\(|PTR_ERR\()', text)
         if m := re.match(r'(\w+) = (?!-E).*\(', text):
-            # Nothing would be in the variable: that is found at once, and tells nothing
+            # Without the assignment the variable is not initialised, which is found at once and shows nothing
             if m[1] in ('ret', 'rc', 'err') and not error:
                 self.add('call', s.first, s.last, '{{ if (MUTANT({n})) ' + m[1] + ' = 0; else ', ' }}', f'{m[1]} = 0 for: {text}')
                 return
@@ -285,7 +285,7 @@ class Finder:
     # expressions: tokens from i to before j
 
     def edges(self, k, i, j, level):
-        """The operands around the operator at k, as far as it binds: (first token, last token)."""
+        """The first and the last token of the operands of the operator at k."""
         left, right = k, k
         while left > i and self.t[left - 1].text not in LEVELS[level] and self.t[left - 1].text not in OPEN:
             left = self.p.pair[left - 1] if self.t[left - 1].text in CLOSE else left - 1
@@ -349,7 +349,7 @@ class Finder:
                 self.add('operand', a, b, '(MUTANT({n}) || (', '))', f'without && {text}')
 
     def arms(self, k, j):
-        """Of `? a : b` the colon and the last token."""
+        """The colon and the last token of `? a : b`."""
         depth, colon, at = 0, None, k + 1
         while at < j:
             text = self.t[at].text
@@ -367,7 +367,7 @@ class Finder:
         return colon, at - 1
 
     def arguments(self, i):
-        """Of `(a, b)` at i: first and last token of each."""
+        """The first and the last token of each argument in `(a, b)` at i."""
         end, found, at, first = self.p.pair[i], [], i + 1, i + 1
         while at < end:
             if self.t[at].text == ',':
@@ -387,7 +387,7 @@ def find(text):
 
 
 def plant(text, chosen):
-    """The text with mutants in it: {number: Mutant}. Returns it, and the numbers that overlap with others and are not in it."""
+    """Write the mutants {number: Mutant} into the text; return it, and the numbers left out since they overlap with others."""
     kept, left_out, stack = [], [], []
     for n, m in sorted(chosen.items(), key=lambda item: (item[1].start, -item[1].end, item[0])):
         while stack and stack[-1].end <= m.start:
@@ -397,7 +397,7 @@ def plant(text, chosen):
             continue
         stack.append(m)
         kept.append((n, m))
-    inserts = []        # (where, order, text): ends before starts, inner ends first, outer starts first
+    inserts = []        # (where, order, depth, text): ends before starts, inner ends first, outer starts first
     for depth, (n, m) in enumerate(kept):
         inserts.append((m.start, 1, depth, m.before.format(n=n)))
         inserts.append((m.end, 0, -depth, m.after.format(n=n)))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Linked into the selftests of V=mutant in place of fork(). The harness of kselftests forks for
- * each case, so this knows where a case begins; they are numbered from 1.
+ * Linked into the selftests of V=mutant in place of fork(). The kselftest harness
+ * forks for each case, so this knows where a case begins. Cases are numbered from 1.
  *
- *	CASES=3,7-9	run only these; others pass, and nothing is run
- *	REACHED=1	tell of each case which mutants it has reached
+ *	CASES=3,7-9	run only these; the others pass without running
+ *	REACHED=1	print for each case which mutants it has reached
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ static int wanted(void)
 	return !at;
 }
 
-/* Reading it also clears it */
+/* Reading the file also clears it */
 static void tell(void)
 {
 	char text[4096];

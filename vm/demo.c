@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What `make demo` shows: a program that is given a device's node and /dev/iommu drives
- * the device, and the device reaches the memory that it was given and nothing else.
+ * The program of `make demo`: it gets the cdev of a device and /dev/iommu and
+ * drives the device, which reaches the memory that it was given and nothing
+ * else.
  *
- * The device is edu, which QEMU has for teaching: it copies memory into a buffer of its
- * own, and back.
+ * The device is QEMU's edu, made for teaching: it copies memory into its own
+ * buffer and back.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +33,7 @@ static void fail(const char *what)
 	exit(1);
 }
 
-/* Say what is done, in a column of its own */
+/* Print a step, with its name in a column */
 __attribute__((format(printf, 2, 3)))
 static void step(const char *name, const char *fmt, ...)
 {
@@ -55,7 +56,7 @@ static void write_file(const char *path, const char *text)
 	close(fd);
 }
 
-/* What sysfs has of the device */
+/* Path of a file of the device in sysfs */
 __attribute__((format(printf, 1, 2)))
 static const char *sysfs(const char *fmt, ...)
 {
@@ -111,7 +112,7 @@ static int is_alone(void)
 	return nr == 3; /* with . and .. */
 }
 
-/* An edu that shares its group with nobody */
+/* Find an edu that is alone in its group */
 static void find_device(void)
 {
 	struct dirent *entry;
@@ -133,7 +134,7 @@ static void find_device(void)
 	closedir(dir);
 }
 
-/* The device is free to use when vfio-pci has it */
+/* A device can be used once vfio-pci is bound to it */
 static void give_to_vfio(void)
 {
 	write_file(sysfs("driver_override"), "vfio-pci");
@@ -161,7 +162,7 @@ static const char *find_node(void)
 	return node;
 }
 
-/* Registers of edu; a transfer ends when bit 0 of the command is clear */
+/* Registers of edu; a transfer has ended when bit 0 of the command is clear */
 static volatile uint64_t *map_registers(int device)
 {
 	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = 0 };
@@ -191,7 +192,7 @@ static void transfer(volatile uint64_t *regs, uint64_t from, uint64_t to, size_t
 		usleep(10000);
 }
 
-/* What the IOMMU reported since the log was opened, or an empty line */
+/* The fault that the IOMMU has logged since @kmsg was opened, or "" */
 static const char *fault_report(int kmsg)
 {
 	static char line[1024];
@@ -257,7 +258,7 @@ int main(void)
 		fail("ATTACH");
 	step("ATTACH", "to address space %u, page table %u", alloc.out_ioas_id, attach.pt_id);
 
-	/* Three pages, of which the device gets the first two */
+	/* Three pages; the device gets the first two */
 	memory = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(memory + PAGE, '.', 2 * PAGE);
 	strcpy(memory, message);

@@ -1,21 +1,21 @@
-"""A virtual machine: what it is made of, and one boot of it.
+"""A VM: its arguments, and one boot of it.
 
-vm/run and bench/run use this. In the guest vm/init.c is the other side.
+vm/run and bench/run use this. vm/init.c is the guest's side.
 """
 import os, re, shlex, subprocess, time
 from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BOOT = 90           # seconds that a boot may take under TCG
+BOOT = 90           # seconds for a boot under TCG
 
-# What ARCH= can be: how a directory of build/out begins, where machine.args and the plan are, the QEMU,
-# what installs it, the kernel, the parameters that it always gets, and the port for the verdict. Its side
-# that builds is vm/arch. A processor that gets no time on a busy host is not stuck: watchdogs wait long.
+# Values of ARCH=: prefix of directories in build/out, directory of machine.args and the plan, QEMU, the command
+# that installs it, the kernel, its fixed parameters, and the port for the report. vm/arch is the same for builds.
+# The watchdog's threshold is long, since a vCPU of a busy host may not run for a while.
 Arch = namedtuple('Arch', 'named dir qemu setup kernel append verdict')
 ARCHES = {
     'x86': Arch('', 'vm', 'qemu-system-x86_64', 'tools/setup', 'arch/x86/boot/bzImage',
                 'console=ttyS0 tsc=reliable no_timer_check watchdog_thresh=60', ['-serial', 'chardev:verdict']),
-    # This machine has one serial port that a kernel without firmware may use: the other is a PCI device
+    # virt has one serial port for a kernel without firmware, so the second one is a PCI device
     'arm64': Arch('arm64-', 'vm/arm64', 'qemu-system-aarch64', 'tools/setup arm64', 'arch/arm64/boot/Image',
                   'console=ttyAMA0', ['-device', 'pci-serial,chardev=verdict,bus=pcie.0,addr=0x3']),
 }
@@ -26,7 +26,7 @@ class HarnessError(Exception):
 
 
 def arch():
-    """What ARCH= names."""
+    """The Arch that ARCH= selects."""
     name = os.environ.get('ARCH') or 'x86'
     name = {'x86_64': 'x86'}.get(name, name)
     if name not in ARCHES:
@@ -35,17 +35,17 @@ def arch():
 
 
 def out_dir(v):
-    """Where vm/kernel and vm/initrd put a kernel and what goes with it."""
+    """The directory of a kernel and its initrd, from vm/kernel and vm/initrd."""
     return os.path.join(TOP, 'build/out', arch().named + v)
 
 
 def make_args(v):
-    """What make is told about it."""
+    """The arguments of make for this kernel."""
     return f'V={v}' + (f' ARCH={os.environ["ARCH"]}' if arch().named else '')
 
 
 def lines_of(path):
-    """The lines of one of our files that are not empty or comments."""
+    """The lines of a file without empty lines and comments."""
     try:
         with open(path) as f:
             lines = [l.rstrip('\n') for l in f if l.strip() and not l.startswith('#')]
@@ -57,9 +57,9 @@ def lines_of(path):
 
 
 def read_machine(name):
-    """QEMU's arguments, the kernel's parameters, and the archive that it boots from.
+    """QEMU's arguments, the kernel's parameters, and the name of the initrd.
 
-    name is that of a machine, or MACHINE@IOMMU for a machine with another IOMMU.
+    name is a machine, or MACHINE@IOMMU for a machine with another IOMMU.
     """
     sections = {}       # name -> its lines, in their order
     path = os.path.join(arch().dir, 'machine.args')
@@ -98,9 +98,9 @@ def read(path):
 
 
 class Guest:
-    """One boot of one machine: its kernel, where it reports, and more arguments for QEMU.
+    """One boot of a machine: its kernel, the files of its output, and more arguments for QEMU.
 
-    options.v names the kernel, options.accel is the accelerator, first of QEMU's arguments.
+    options.v names the kernel. options.accel has QEMU's arguments for the accelerator, which come first.
     """
 
     def __init__(self, options, machine, results, tag, more=()):
@@ -126,13 +126,13 @@ class Guest:
 
     def spawn(self, append, serial, **how):
         try:
-            # In machine.args a file of ours has its path from the top
+            # Paths in machine.args are relative to the top
             return subprocess.Popen(self.command(append, serial), cwd=TOP, **how)
         except FileNotFoundError:
             raise HarnessError(f'{self.arch.qemu} is missing; run: {self.arch.setup}')
 
     def boot(self, append, seconds, progress=lambda text: None):
-        """Boot and wait for the guest's end; False if it took too long. If progress() is true that is the end, too."""
+        """Boot and wait until the guest ends; False on a timeout. Also stop if progress() returns true."""
         serial = ['-serial', f'file:{self.console}', *self.arch.verdict,
                   '-chardev', 'file,id=verdict,path=' + self.verdict.replace(',', ',,')]
         with open(self.said, 'w') as said:

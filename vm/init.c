@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's whole userland: run the programs that the kernel command line names
- * and tell the host, on a channel of its own, how each of them ended.
+ * The VM's whole userland: run the programs that the kernel command line names,
+ * and report how each of them ended, on a channel of its own.
  *
  *	vm.run=NAME:SECONDS:PROGRAM[,...]	run these, with SECONDS in their environment
- *	vm.mutate				run what /mutants of tools/mutate says
- *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on what it prints
- *	vm.shell				give a shell on the console
+ *	vm.mutate				run the mutants of /mutants (tools/mutate)
+ *	vm.exec=SECONDS:PROGRAM[,ARG...]	run this and pass on its output
+ *	vm.shell				start a shell on the console
  *
- * The channel is a serial port of its own: KTAP, with what a program prints as its
- * subtest, and "# end" as the last line. The console is for the kernel alone; the
- * host finds in it which program it was at, since its name is written there first.
- * vm/run is the host's side. A kernel that counts what is executed (V=gcov) has its counts
- * read after each program; they go to the host through I/O port 0xe9.
+ * The channel is a separate serial port. It has KTAP, with the output of a program
+ * as its subtest, and "# end" as the last line. The console has only kernel
+ * messages, and the name of each program before it starts. vm/run is the host's
+ * side. On a kernel that counts executed lines (V=gcov), the counts are read after
+ * each program and sent through I/O port 0xe9.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,23 +34,26 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The port for verdicts, the only one of its kind if the console is of another */
+/* Serial port for reports; the first one if the console is of another kind */
 #ifdef __aarch64__
 #define VERDICT "/dev/ttyS0"
 #else
 #define VERDICT "/dev/ttyS1"
 #endif
 
-/* Which mutant is on: written to, and 0 for none */
+/* Number of the active mutant; 0 for none */
 #define MUTANT "/sys/module/kernel/parameters/mutant"
 
 static int verdict;
-/* How a program ended, beside wait statuses: late, killed with its first failure, not to be killed */
+/*
+ * Results besides wait statuses: timeout, killed at its first failure, can't be
+ * killed
+ */
 enum { LATE = -1, FAILED = -2, STUCK = -3 };
 
 static const char *counted;	/* the program whose counts are sent */
-static int hasty;		/* 1: the time is that of one case; 2: one failure is enough */
-static unsigned int results;	/* lines of results of the program that runs */
+static int hasty;		/* 1: timeout per case; 2: stop at the first failure */
+static unsigned int results;	/* result lines of the running program */
 
 static void put(const char *buf, size_t len)
 {
@@ -123,9 +126,9 @@ static void set_up(void)
 }
 
 /*
- * Where a device tree tells of the IOMMU, the kernel knows of it with the first driver of a
- * device behind it. Only in ports that it finds after that does it keep devices apart (ACS),
- * so let it find them once more
+ * With a device tree, the kernel knows the IOMMU only once a driver of a device
+ * behind it is bound, and isolates devices (ACS) only behind ports that it
+ * finds after that. So remove the ports and find them again.
  */
 static void find_ports_again(void)
 {
@@ -165,8 +168,8 @@ static void open_verdict(void)
 }
 
 /*
- * Modules are in the initrd only if the kernel was built with some. In Debian's all of these
- * are
+ * The initrd has modules only if the kernel was built with some. In Debian's
+ * kernel all of these are modules.
  */
 static void load_modules(void)
 {
@@ -191,10 +194,12 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/* Pass on what the program prints, each line indented, until it ends or is late */
+/*
+ * Pass on the program's output, each line indented, until it ends or times out
+ */
 static int copy_output(int fd, unsigned int seconds, const char *indent)
 {
-	static const char failed[] = "not ok ";	/* and well behind "not " */
+	static const char failed[] = "not ok ";	/* failed + 4 is "ok " */
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	double deadline = now() + seconds;
 	size_t column = 0, same = 0, well = 0;
@@ -237,7 +242,7 @@ static int copy_output(int fd, unsigned int seconds, const char *indent)
 	}
 }
 
-/* Kill all that a program has left, in whatever session; -1 if it does not die */
+/* Kill everything that a program has left, in any session; -1 if that fails */
 static int reap(pid_t program, int *status)
 {
 	double deadline = now() + 10;
@@ -286,7 +291,7 @@ static int run_program(char *const argv[], unsigned int seconds, const char *ind
 	return killed ? killed : status;
 }
 
-/* What leaked is reported as the program's, so look after each of them */
+/* Leaks are reported for the program, so scan after each one */
 static void scan_for_leaks(const char *name)
 {
 	static const char file[] = "/sys/kernel/debug/kmemleak";
@@ -295,7 +300,10 @@ static void scan_for_leaks(const char *name)
 
 	if (access(file, F_OK))
 		return;
-	/* An object counts as leaked when it is some seconds old: look twice */
+	/*
+	 * kmemleak reports only objects that are some seconds old, so scan
+	 * twice
+	 */
 	write_file(file, "scan");
 	sleep(6);
 	write_file(file, "scan");
@@ -308,8 +316,9 @@ static void scan_for_leaks(const char *name)
 }
 
 /*
- * Counts of one object file. The header is a line: the program, the path, and how many bytes
- * follow. A byte for each call, since /dev/port takes the position for the port
+ * Send the counts of one object file: a header line with program, path and
+ * number of bytes, then the bytes. One byte per call, because /dev/port takes
+ * the file position as the port.
  */
 static int send_counts(const char *path, const struct stat *st, int type,
 		       struct FTW *at)
@@ -340,7 +349,7 @@ static int send_counts(const char *path, const struct stat *st, int type,
 	return 0;
 }
 
-/* Counts begin anew, so that each program has its own */
+/* Reset the counts, so that each program has its own */
 static void count_for(const char *name)
 {
 	static const char dir[] = "/sys/kernel/debug/gcov";
@@ -398,8 +407,8 @@ static void run_plan(char *plan)
 }
 
 /*
- * Run some cases of a program with one mutant, and let no process of it be there when the next
- * one is chosen
+ * Run some cases of a program with one mutant, and kill all its processes
+ * before the next one is chosen
  */
 static int run_mutant(int nr, const char *mutant, const char *name, const char *seconds,
 		      char *program, const char *cases)
@@ -418,7 +427,10 @@ static int run_mutant(int nr, const char *mutant, const char *name, const char *
 		unsetenv("CASES");
 	else
 		setenv("CASES", cases, 1);
-	/* Mutant -1 is none, and notes which ones are reached; then all cases run */
+	/*
+	 * Mutant -1 is none, and records which mutants are reached; all cases
+	 * run then
+	 */
 	hasty = *mutant == '-' ? 1 : 2;
 	if (hasty == 1)
 		setenv("REACHED", "1", 1);
@@ -436,11 +448,11 @@ static int run_mutant(int nr, const char *mutant, const char *name, const char *
 }
 
 /*
- * Each line: the mutant, the name of the program, seconds for a case, the program, the cases. The
- * lines of a mutant that was caught end there.
+ * Each line of /mutants: mutant, name of the program, seconds for a case,
+ * program, cases. The other lines of a mutant that was caught are skipped.
  *
- * It can leave something behind for which the next one is caught. So the case that has caught it
- * has to pass with none, or this boot is over
+ * A mutant can leave something behind that makes the next one fail. So the case
+ * that caught it must pass without a mutant; otherwise this boot ends.
  */
 static void run_mutants(void)
 {
@@ -456,7 +468,7 @@ static void run_mutants(void)
 		for (i = 0, at = line; i < 5 && (word[i] = strsep(&at, " \n")); i++)
 			;
 		if (i < 5 || !strcmp(word[0], caught))
-			continue;	/* an incomplete line, or one more of what was caught */
+			continue;	/* incomplete, or its mutant was caught */
 		status = run_mutant(++nr, word[0], word[1], word[2], word[3], word[4]);
 		if (status == STUCK)
 			break;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the guest of the guest does with the devices that it was given, in the order of the
- * arguments:
+ * What the guest of the guest does with its devices, in the order of the arguments:
  *
  *	disk	wait for it, and print the checksum of its file
- *	edu	let each edu device read memory and write it
+ *	edu	let each edu device read and write memory
  *	p2p	let the edu device copy memory to the BAR of each ivshmem device and back
- *	mdpin	let each mdpin device write to memory, again and again, and look whether both
- *		have what was written last, in the course of which the guest may be migrated
- *	mtty	find the serial ports of the sample mtty, and write to a register of theirs
- *	empty	say that nothing has been done yet
+ *	mdpin	let each mdpin device write to memory again and again, and check
+ *		that both have what was written last; meanwhile the guest can be
+ *		migrated
+ *	mtty	find the serial ports of the sample mtty, and write to a register
+ *	empty	print that nothing has been done yet
  *	gone	wait until the disk is gone
- *	stay	do not end: the monitor will do that
+ *	stay	do not end; the monitor ends QEMU
  *
  * vm/qemu.c is the other side. A line that it waits for begins with the argument.
  */
@@ -28,15 +28,15 @@
 #include "vfio_util.h"
 
 #define DISK "/dev/nvme0n1"
-#define BAR2 (4UL << 20) /* of the ivshmem device, as vm/machine.args has it */
+#define BAR2 (4UL << 20) /* of the ivshmem device, see vm/machine.args */
 
-/* That an mdpin device writes to */
+/* Pages that an mdpin device writes to */
 #define MDPIN_PAGES 16
 
 /* Set by use_edu() */
 static struct edu last_edu;
 
-/* One of the files of a device in sysfs */
+/* Open a file of the device in sysfs */
 static int open_leaf(const char *dev, const char *leaf)
 {
 	char path[PATH_MAX];
@@ -45,7 +45,7 @@ static int open_leaf(const char *dev, const char *leaf)
 	return open(path, O_RDWR);
 }
 
-/* Let it answer, and reach memory */
+/* Enable I/O, memory decoding and bus mastering */
 static void enable(const char *dev)
 {
 	int config = open_leaf(dev, "config");
@@ -68,7 +68,7 @@ static int use_disk(void)
 	return system("/checksum");
 }
 
-/* Some of a BAR, or NULL */
+/* Map a part of a BAR; NULL if that fails */
 static void *map_bar(const char *dev, const char *leaf, size_t length)
 {
 	int bar = open_leaf(dev, leaf);
@@ -78,7 +78,7 @@ static void *map_bar(const char *dev, const char *leaf, size_t length)
 	return va == MAP_FAILED ? NULL : va;
 }
 
-/* What it read has to be what it writes */
+/* The device must write what it has read */
 static int use_edu(const char *dev)
 {
 	void *page = map_anon(PAGE);
@@ -96,7 +96,7 @@ static int use_edu(const char *dev)
 	return is_pattern(page, EDU_MAX, 1) ? 0 : -1;
 }
 
-/* Where the guest has BAR 2, or 0 */
+/* Guest-physical address of BAR 2, or 0 */
 static __u64 address_of_bar2(const char *dev)
 {
 	unsigned long long address = 0;
@@ -112,7 +112,10 @@ static __u64 address_of_bar2(const char *dev)
 	return address;
 }
 
-/* From memory to the first page and the last one, which differ, and from both to memory */
+/*
+ * Copy memory to the first and the last page of the BAR, with different data,
+ * and back
+ */
 static int use_p2p(const char *dev)
 {
 	char *page = map_anon(PAGE), *bar = map_bar(dev, "resource2", BAR2);
@@ -140,7 +143,7 @@ static int use_p2p(const char *dev)
 	return is_byte(bar + PAGE, BAR2 - 2 * PAGE, 0) ? 0 : -1;
 }
 
-/* Its ports have a register that means nothing and keeps what is written */
+/* The ports have a scratch register, which keeps what is written */
 static int use_mtty(const char *dev)
 {
 	int bar = open_leaf(dev, "resource0");
@@ -151,7 +154,7 @@ static int use_mtty(const char *dev)
 	return ok && kept == written ? 0 : -1;
 }
 
-/* Once it has begun, only the device writes there */
+/* After the start only the device writes to the memory */
 static int use_mdpin(const char *dev)
 {
 	volatile __u64 *bar = map_bar(dev, "resource0", MDPIN_BAR_SIZE);
@@ -164,7 +167,7 @@ static int use_mdpin(const char *dev)
 		return -1;
 	for (i = 0; i < MDPIN_PAGES; i++) {
 		page[i] = map_anon(PAGE);
-		/* Until it is written, it is the page of zeroes of the kernel */
+		/* Until it is written, it is the zero page */
 		*page[i] = 0;
 	}
 	for (round = 0;; round++) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An unmodified QEMU in our machine gives devices of that machine to a guest of its own. The
- * guest has to read from the disk what we read, and what the host wrote; others have to reach
- * its memory. ways[] says in which ways QEMU gets them, and which of them are this program's:
- * all whose program has its name, or the one whose program and name it is, as in qemu10-node.
+ * An unmodified QEMU in the VM assigns devices of the VM to a guest of its own.
+ * The guest must read from the disk what this program reads, which is what the
+ * host wrote; other devices must reach its memory. ways[] lists how QEMU gets
+ * the devices, and for which program: all ways of a program, or one of them by
+ * program and name, such as qemu10-node.
  *
- * vm/qemu packs all that this needs: QEMU, a kernel and an initrd for its guest, the disk.
- * vm/inner.c is what its guest runs.
+ * vm/qemu packs QEMU, a kernel and an initrd for its guest, and the disk. The
+ * guest runs vm/inner.c.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -36,7 +37,10 @@
 #define MONITOR "/tmp/inner.monitor"
 #define REPLIES "/tmp/inner.replies"
 #define SAVED "/tmp/inner.saved"
-/* QEMU does not migrate such a device by itself: it thinks that one has to tell what is dirty */
+/*
+ * QEMU migrates such a device only if told to, since it expects the device to
+ * report dirty pages
+ */
 #define MDPIN \
 	"-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mdpin},enable-migration=on" \
 	" -trace vfio_get_dirty_bitmap"
@@ -45,12 +49,12 @@
 #define RAM_MB 128
 
 /*
- * struct step - what to tell QEMU's monitor, and when
- * @line: how a line of the guest begins
- * @nr: number of such lines that there have to be
- * @holds: what is to be true then, or within a minute, if not NULL
- * @command: for the monitor, with words in braces as in struct way
- * @repeat: after so many seconds it is told again, until the next step; 0 for never
+ * struct step - a command for QEMU's monitor, and when to send it
+ * @line: start of a line of the guest
+ * @nr: number of such lines that must exist
+ * @holds: condition that must be true then, or within a minute; or NULL
+ * @command: the command, with words in braces as in struct way
+ * @repeat: send it again after so many seconds, until the next step; 0 for never
  */
 struct step {
 	const char *line;
@@ -75,7 +79,7 @@ static const struct step reboot[] = {
 
 static const struct step plug[] = {
 	{ "empty", 1, NULL, "device_add vfio-pci,id=hot,bus=plug,host={disk}{by}" },
-	/* QEMU refuses while the guest is still busy with the slot */
+	/* QEMU refuses while the guest is busy with the slot */
 	{ "disk", 1, NULL, "device_del hot", 20 },
 	{ "gone", 1, disk_is_free, "quit" },
 	{ }
@@ -86,13 +90,13 @@ static const struct step p2p[] = { { "p2p", 1, said_no_more, "quit" }, { } };
 static const struct step kvm[] = { { "disk", 1, told_kvm, "quit" }, { } };
 
 /*
- * QEMU 10 thinks that a device which can't tell may have 100 GiB, and goes on to send memory
- * until there is time for them
+ * QEMU 10 assumes 100 GiB for a device that can't report its size, and keeps
+ * sending memory until there is time for that
  */
 static const struct step save[] = {
 	{ "mdpin", 2, NULL, "migrate -d file:" SAVED },
 	{ "mdpin", 3, NULL, "info migrate", 1 },
-	/* What the device writes in the rounds from here on was sent before */
+	/* What the device writes in later rounds was sent before */
 	{ "mdpin", 3, is_sent_again, "info migrate" },
 	{ "mdpin", 10, NULL, "migrate_set_parameter avail-switchover-bandwidth 1T\n"
 			     "migrate_set_parameter downtime-limit 2000000\n"
@@ -106,19 +110,20 @@ static const struct step none[] = { { } };
 
 /*
  * struct way - how QEMU gets devices, and what its guest does with them
- * @program: that goes this way
+ * @program: program that has this way
  * @accel: QEMU's accelerator
- * @user: 0, or one who is not root, and may lock as much as the guest has
- * @args: more for QEMU. {disk}, {edu}, {ivshmem}, {mtty} and {mdpin} are devices, {neighbour}
- *	one that is reset together with {edu}; {iommufd} and {node}, the disk's, are opened and
- *	handed down; {object} and {by} make it an iommufd and the node, or nothing for the group
+ * @user: 0, or a user who may lock as much memory as the guest has
+ * @args: more arguments of QEMU. {disk}, {edu}, {ivshmem}, {mtty} and {mdpin} are
+ *	devices, {neighbour} one that is reset together with {edu}. {iommufd} and
+ *	{node}, of the disk, are opened and passed to QEMU. {object} and {by}
+ *	select an iommufd and the cdev, or nothing for the group
  * @does: arguments of vm/inner.c
- * @disks: number of checksums that this gives; and of others that have to work, of mdpins at
- *	least
- * @steps: with the monitor
- * @claim: what holds in the steps, if not NULL
- * @group_too: and then all of it by the group
- * @then: with the monitor of a second QEMU, which goes on with what the first has saved
+ * @disks: number of checksums expected; the following are numbers of devices that
+ *	must work, for mdpins the least
+ * @steps: commands for the monitor
+ * @claim: what holds in the steps, or NULL
+ * @group_too: run it again through the group
+ * @then: commands for a second QEMU, which continues from the saved state
  */
 static const struct way {
 	const char *program;
@@ -138,11 +143,11 @@ static const struct way {
 	{ "qemu10", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu10", "node", "tcg", 0,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
-	/* Whoever starts it may open the nodes, and it not */
+	/* The process that starts QEMU can open the nodes, QEMU can't */
 	{ "qemu10", "fds", "tcg", USER,
 	  "-object iommufd,id=i0,fd={iommufd}"
 	  " -device vfio-pci,id=disk,fd={node},iommufd=i0", "disk", 1 },
-	/* It owns the nodes, and nothing else */
+	/* QEMU's user owns the nodes, and has no other privilege */
 	{ "qemu10", "user", "tcg", USER,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
 	{ "qemu10", "edu", "kvm", 0,
@@ -163,7 +168,7 @@ static const struct way {
 	{ "qemu10", "reboot", "kvm", 0,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 2,
 	  .steps = reboot, .group_too = true },
-	/* By the port itself, as in hardware, and not by ACPI */
+	/* Through the port itself, as on hardware, not through ACPI */
 	{ "qemu10", "hotplug", "kvm", 0,
 	  "{object}-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
 	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1,
@@ -175,14 +180,17 @@ static const struct way {
 	{ "qemu10", "kvm", "kvm", 0,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk,stay", 1,
 	  .steps = kvm, .claim = "KVM was told of the device", .group_too = true },
-	/* A container tells what the device has written to; by the node nothing does */
+	/*
+	 * A container reports what the device has written; with a cdev nothing
+	 * does
+	 */
 	{ "qemu10", "migrate", "kvm", 0, MDPIN, "mdpin", .mdpins = 3, .steps = save,
 	  .claim = MIGRATED, .then = load },
 	{ "qemu10-iommufd", "migrate", "kvm", 0, MDPIN, "mdpin", .mdpins = 3, .steps = save,
 	  .claim = MIGRATED, .then = load },
 };
 
-/* What a run has, set by main() and set_up() */
+/* State of a run, set by main() and set_up() */
 static struct pci_dev disk, edu, neighbour, ivshmem, mtty, mdpin;
 static int iommufd = -1, node = -1;
 static bool held, by_group;
@@ -195,7 +203,7 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/* The last lines of a file, as comments; of those that repeat themselves one */
+/* Print the last lines of a file as comments, without repetitions */
 static void show(const char *path)
 {
 	char line[256], before[256] = "";
@@ -214,7 +222,7 @@ static void show(const char *path)
 	fclose(f);
 }
 
-/* The first checksum that is there; empty if there is none */
+/* Get the first checksum; -1 if there is none */
 static int find_sum(FILE *f, char *sum)
 {
 	char line[512];
@@ -252,7 +260,9 @@ static void note_version(void)
 	ksft_print_msg("note: QEMU    %s\n", line);
 }
 
-/* What this kernel reads, through its own driver; the disk appears some time after bind */
+/*
+ * Checksum by this kernel's own driver; the disk appears some time after bind
+ */
 static int sum_outside(char *sum)
 {
 	double deadline = now() + 30;
@@ -270,13 +280,15 @@ static int find_disk(struct pci_dev *dev)
 {
 	char path[PATH_MAX];
 
-	/* The disk's name space, its controller, its PCI function */
+	/*
+	 * From the namespace of the disk to its controller and its PCI function
+	 */
 	if (!realpath("/sys/block/" DISK "/device/device", path))
 		return -1;
 	return sscanf(strrchr(path, '/') + 1, "%15s", dev->bdf) == 1 ? 0 : -1;
 }
 
-/* What the guest said, for whoever reads the report */
+/* Print the guest's lines into the report */
 static void note_lines(const char *path)
 {
 	char line[256];
@@ -289,7 +301,7 @@ static void note_lines(const char *path)
 		fclose(f);
 }
 
-/* Lines of the guest that begin so, and are whole */
+/* Number of complete lines of the guest with this start */
 static int inside(const char *begin)
 {
 	char line[512];
@@ -303,7 +315,7 @@ static int inside(const char *begin)
 	return nr;
 }
 
-/* In how many lines of a file there is this */
+/* Number of lines of a file that contain this */
 static int lines_with(const char *path, const char *what)
 {
 	char line[512];
@@ -323,8 +335,8 @@ static int said(const char *what)
 }
 
 /*
- * By the ids of both, or by their groups. An id is not 0, which is a device without, and not
- * -1, one of somebody else
+ * By the ids of both devices, or by their groups. Id 0 means owned without an
+ * id, -1 not owned.
  */
 static bool was_reset(pid_t qemu)
 {
@@ -335,8 +347,8 @@ static bool was_reset(pid_t qemu)
 }
 
 /*
- * QEMU has a file for what it tells KVM of devices, which it makes before the first is bound.
- * It ends when KVM does not take a device.
+ * QEMU has an fd of KVM's VFIO device, created before the first bind. QEMU
+ * exits if KVM does not accept a device.
  */
 static bool told_kvm(pid_t qemu)
 {
@@ -355,15 +367,16 @@ static bool told_kvm(pid_t qemu)
 	return false;
 }
 
-/* edu and ivshmem have no reset */
+/* edu and ivshmem have no reset, which QEMU warns about */
 static bool said_no_more(pid_t qemu)
 {
 	return said("") == said("no available reset mechanism");
 }
 
 /*
- * QEMU has asked the container before it sent anything, before it sent some again, and later.
- * It does not ask one that can't tell, and sends all again
+ * QEMU has queried the container before it sent anything, before it sent memory
+ * again, and later. It does not query a container that can't report dirty
+ * pages, and sends everything again.
  */
 static bool is_sent_again(pid_t qemu)
 {
@@ -378,7 +391,7 @@ static bool is_saved(pid_t qemu)
 	return lines_with(REPLIES, "status: completed");
 }
 
-/* @text with what its words in braces stand for, to be freed */
+/* Replace the words in braces of @text; the caller frees the result */
 static char *expand(const char *text)
 {
 	char fds[2][16];
@@ -423,7 +436,7 @@ static bool uses(const struct way *way, const char *word)
 	return strstr(way->args, word);
 }
 
-/* Opened by its node, claimed, and let go */
+/* Can the device be opened, bound and closed? */
 static bool is_free(const struct pci_dev *dev)
 {
 	int device = open_cdev(dev), fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -434,13 +447,16 @@ static bool is_free(const struct pci_dev *dev)
 	return ok;
 }
 
-/* The guest is rid of it before the port's power is off, which is when QEMU lets go */
+/*
+ * The guest drops the device before the port is powered off, and only then QEMU
+ * releases it
+ */
 static bool disk_is_free(pid_t qemu)
 {
 	return is_free(&disk);
 }
 
-/* It reaches memory of this program */
+/* Does the device reach memory of this program? */
 static bool edu_works(const struct pci_dev *dev)
 {
 	int device = open_cdev(dev), fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -455,7 +471,7 @@ static bool edu_works(const struct pci_dev *dev)
 	    !edu_open(&e, device)) {
 		ok = !edu_dma_from_ram(&e, SZ_2M, EDU_MAX) && memset(page, 0, PAGE) &&
 		     !edu_dma_to_ram(&e, SZ_2M, EDU_MAX) && is_pattern(page, EDU_MAX, 2);
-		/* While its registers are mapped it is open */
+		/* A mapping of its registers keeps the device open */
 		edu_close(&e);
 	}
 	close(device);
@@ -464,7 +480,7 @@ static bool edu_works(const struct pci_dev *dev)
 	return ok;
 }
 
-/* The devices of a way, and who may open them */
+/* Set up the devices of a way, and who may open them */
 static int set_up(const struct way *way)
 {
 	char path[64];
@@ -499,7 +515,7 @@ static int set_up(const struct way *way)
 	return 0;
 }
 
-/* This kernel has all of them again */
+/* Does this kernel have all devices again? */
 static bool give_back(const struct way *way, const char *host)
 {
 	char outside[SUM_LENGTH + 1];
@@ -523,7 +539,10 @@ static bool give_back(const struct way *way, const char *host)
 	return ok;
 }
 
-/* Not root any more, without any group; its guest's memory and firmware is all it may lock */
+/*
+ * Become this user, without groups, who may lock only the guest's memory and
+ * firmware
+ */
 static int become(uid_t user)
 {
 	struct rlimit limit = { .rlim_cur = (RAM_MB + 1) << 20, .rlim_max = (RAM_MB + 1) << 20 };
@@ -532,7 +551,7 @@ static int become(uid_t user)
 	       setresgid(user, user, user) || setresuid(user, user, user);
 }
 
-/* Its guest is to be done in this many seconds; @more is for QEMU */
+/* The guest must be done within this many seconds; @more: arguments of QEMU */
 static pid_t start(const struct way *way, const char *more, unsigned int seconds)
 {
 	char command[2048], append[128], *args = expand(way->args);
@@ -540,7 +559,10 @@ static pid_t start(const struct way *way, const char *more, unsigned int seconds
 	pid_t pid;
 	int n = 0;
 
-	/* A guest that resets itself is over; one that is reset by the monitor is not */
+	/*
+	 * -no-reboot ends a guest that resets itself; a reset by the monitor
+	 * must not end it
+	 */
 	snprintf(command, sizeof(command),
 		 QEMU " -accel %s -machine q35,sata=off,smbus=off -cpu max -m %d"
 		 " -nodefaults -no-user-config %s-display none"
@@ -569,7 +591,7 @@ static pid_t start(const struct way *way, const char *more, unsigned int seconds
 		perror(argv[0]);
 		_exit(127);
 	}
-	/* Handed down, and not ours any more */
+	/* QEMU has inherited them */
 	close(iommufd);
 	close(node);
 	iommufd = -1;
@@ -593,7 +615,7 @@ static int tell(int *monitor, const char *command)
 	return ret;
 }
 
-/* What it answers is for show() */
+/* Save replies for show() */
 static void take_replies(int monitor)
 {
 	int log = open(REPLIES, O_WRONLY | O_CREAT | O_APPEND, 0644);
@@ -606,7 +628,10 @@ static void take_replies(int monitor)
 	close(log);
 }
 
-/* Tell it what is to be told. The wait status, or -1 if it had to be killed */
+/*
+ * Send the commands of the steps. Return the wait status, or -1 if it had to be
+ * killed.
+ */
 static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds)
 {
 	double told = 0, since = 0, deadline = now() + seconds;
@@ -645,7 +670,10 @@ static int wait_for_end(pid_t pid, const struct step *step, unsigned int seconds
 	return status;
 }
 
-/* Give it the devices, and have them back; what the host wrote is what all have to read */
+/*
+ * Run QEMU with the devices, and get them back. All must read what the host
+ * wrote.
+ */
 static void go(const struct way *way, const char *host, unsigned int seconds)
 {
 	char right[SUM_LENGTH + 8], name[64];
@@ -669,7 +697,10 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		unlink(MONITOR);
 		status = wait_for_end(start(way, " -incoming file:" SAVED, seconds), way->then,
 				      seconds);
-		/* The claim is about the first; what the guest found tells of the second */
+		/*
+		 * The claim is about the first QEMU; the guest's output is
+		 * about the second
+		 */
 		held = true;
 	}
 
@@ -697,7 +728,10 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		ksft_test_result(held, "%s: %s\n", name, way->claim);
 }
 
-/* By its program, or by that and its name: qemu10 has many, qemu10-node is one of them */
+/*
+ * By program, or by program and name: qemu10 has many ways, qemu10-node is one
+ * of them
+ */
 static bool is_of(const struct way *way, const char *program)
 {
 	size_t len = strlen(way->program);
@@ -713,7 +747,7 @@ int main(int argc, char **argv)
 	char host[SUM_LENGTH + 1], outside[SUM_LENGTH + 1];
 	unsigned int i, times, nr = 0, cases = 1, seconds = atoi(getenv("SECONDS") ?: "300");
 
-	/* What was found so far is said, whatever becomes of the rest */
+	/* Print results at once, whatever happens to the rest */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		if (is_of(&ways[i], program)) {
@@ -733,12 +767,17 @@ int main(int argc, char **argv)
 			 "this kernel reads what the host wrote\n");
 	ksft_print_msg("note: outside disk %s\n", outside);
 
-	/* A program that only knows the container is given an iommufd in its place */
+	/*
+	 * For a program that knows only containers, make /dev/vfio/vfio an
+	 * iommufd
+	 */
 	if (strstr(program, "-iommufd") &&
 	    (unlink("/dev/vfio/vfio") || symlink("/dev/iommu", "/dev/vfio/vfio")))
 		ksft_exit_fail_msg("/dev/vfio/vfio can't be a link\n");
 
-	/* Of what the plan gives, as much as leaves time to tell why it was not enough */
+	/*
+	 * Use a part of the plan's time, so that the rest can explain a timeout
+	 */
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
 		if (is_of(&ways[i], program)) {
 			by_group = false;

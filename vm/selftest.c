@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The programs that prove what the harness sees: each ends in the way that its name
- * says. tests/vm runs them.
+ * Programs that test the harness: each ends in the way of its name. tests/vm
+ * runs them.
  */
 #include <fcntl.h>
 #include <stdio.h>

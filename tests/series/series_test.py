@@ -405,7 +405,7 @@ class Refusals(Toy):
         self.ok('tree')
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.git('commit', '-q', '-a', '-m', 'toy: Change it')
-        self.refused(['toy: Change it', 'born whole', '--fixup'], 'save')
+        self.refused(['toy: Change it', 'squash the change', '--fixup'], 'save')
 
     def test_save_without_a_tree(self):
         self.refused(['build/linux is missing', 'tree'], 'save')

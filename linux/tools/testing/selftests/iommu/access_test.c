@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Drivers of the kernel that reach the memory of an IOAS, played by files of the
- * mock IOMMU: what they pin stays pinned, and once; what they copy is byte exact;
- * what is to be unmapped they have to give back.
+ * Accesses: kernel drivers that reach the memory of an IOAS, simulated by fds
+ * of the mock IOMMU. What they pin stays pinned, and is pinned once; copies are
+ * byte exact; before an unmap they are asked to unpin.
  */
 #define _GNU_SOURCE
 #include <linux/userfaultfd.h>
@@ -98,7 +98,7 @@ static int pin(struct _test_data_access *self, int page, int nr, __u32 *item)
 			  self->buf + page * PAGE, nr * PAGE, 0, item);
 }
 
-/* All pages are pinned once, or only those in [first, end) */
+/* Are all pages pinned once? Or only those in [first, end)? */
 static bool all_pinned(struct _test_data_access *self)
 {
 	return !mock_check_refs(self->fd, self->buf, LENGTH, 1) &&
@@ -132,7 +132,7 @@ static void remove_mocks(struct _test_data_access *self)
  * Pin
  */
 
-/* Pages in the middle are pinned while tables come and go around them */
+/* Pages in the middle stay pinned while page tables come and go */
 static void check_pins(struct __test_metadata *_metadata,
 		       struct _test_data_access *self, int first, int end)
 {
@@ -152,7 +152,7 @@ static void check_pins(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
 	ASSERT_TRUE(is_pinned(self, first, end));
 
-	/* The last table goes, if there is one, while pages are pinned */
+	/* If there are page tables, the last one goes while pages are pinned */
 	for (i = 0; i < self->nr_mocks; i++)
 		ASSERT_EQ(0, mock_detach(self->fd,
 					 self->mocks[i].stdev));
@@ -170,8 +170,8 @@ static void check_pins(struct __test_metadata *_metadata,
 }
 
 /*
- * By the access alone, together with a table, and by the access alone again; for
- * any pages (trap A3)
+ * Any run of pages is pinned by the access alone, then also by a page table,
+ * then by the access alone again (trap A3)
  */
 TEST_F_TIMEOUT(access, pins_survive_tables, 120)
 {
@@ -188,7 +188,7 @@ static void check_overlap(struct __test_metadata *_metadata,
 	__u32 items[2];
 	int first;
 
-	/* Four pages from a on, five from b on; either can be unpinned first */
+	/* Four pages from a, five from b; either is unpinned first */
 	for (first = 0; first < 2; first++) {
 		ASSERT_EQ(0, pin(self, a, 4, &items[0]));
 		ASSERT_EQ(0, pin(self, b, 5, &items[1]));
@@ -201,7 +201,7 @@ static void check_overlap(struct __test_metadata *_metadata,
 	}
 }
 
-/* Two ranges that overlap, in every way (trap A3) */
+/* Two ranges that overlap in every way (trap A3) */
 TEST_F_TIMEOUT(access, pins_overlap, 120)
 {
 	int a, b;
@@ -212,7 +212,7 @@ TEST_F_TIMEOUT(access, pins_overlap, 120)
 			check_overlap(_metadata, self, a, b);
 }
 
-/* Over several areas, which need not be neighbours in memory */
+/* Across several areas, whose memory need not be contiguous */
 TEST_F(access, pin_crosses_areas)
 {
 	__u32 item;
@@ -229,7 +229,7 @@ TEST_F(access, pin_crosses_areas)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
-/* What can't be pinned leaves nothing pinned */
+/* A pin that fails leaves nothing pinned */
 TEST_F(access, pin_checks)
 {
 	__u32 item, ids[2];
@@ -264,7 +264,7 @@ TEST_F(access, pin_checks)
 					0, &item));
 	EXPECT_ERRNO(ENOENT, UNPIN(99));
 
-	/* Without a way to ask for pages back none are given (trap D6) */
+	/* An access that can't be asked to unpin can't pin (trap D6) */
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &copies));
 	EXPECT_ERRNO(EOPNOTSUPP, access_pin(self->fd, copies, self->base, NULL,
 					    PAGE, 0, &item));
@@ -278,7 +278,7 @@ TEST_F(access, pin_checks)
 	EXPECT_TRUE(only_pinned(self, 0, 0));
 }
 
-/* Bytes that are mapped for one direction only (trap D5) */
+/* Memory mapped for one direction only (trap D5) */
 TEST_F(access, directions)
 {
 	__u64 reads = self->base, writes = self->base + PAGE;
@@ -303,13 +303,16 @@ TEST_F(access, directions)
 	EXPECT_ERRNO(EPERM, RW(0, &byte, 1, WRITE | SLOW));
 	EXPECT_ERRNO(EPERM, RW(PAGE, &byte, 1, 0));
 	EXPECT_ERRNO(EPERM, RW(PAGE, &byte, 1, SLOW));
-	/* Over the border between them, too */
+	/* Also if a range spans both */
 	EXPECT_ERRNO(EPERM, RW(PAGE - 1, &item, 2, 0));
 	EXPECT_EQ(0, RW(0, &byte, 1, 0));
 	EXPECT_EQ(0, RW(PAGE, &byte, 1, WRITE));
 }
 
-/* A page once more than it was pinned before is one pin; close forgets none */
+/*
+ * A page that is pinned several times is charged once; close() unpins
+ * everything
+ */
 TEST_F(access, close_unpins)
 {
 	__u32 item;
@@ -334,8 +337,9 @@ TEST_F(access, close_unpins)
 }
 
 /*
- * hugetlb memory, which is one run, with holes of what others have pinned: in
- * batches of every small size a device finds each page where it is (trap A4)
+ * hugetlb memory is one contiguous run, of which accesses have pinned parts.
+ * With any small batch size, a device must find each page in its place (trap
+ * A4).
  */
 TEST_F_TIMEOUT(access, scattered_pins_in_huge_pages, 120)
 {
@@ -353,7 +357,7 @@ TEST_F_TIMEOUT(access, scattered_pins_in_huge_pages, 120)
 		ASSERT_EQ(0, map_at(self->fd, self->ioas,
 				    (uintptr_t)huge + PAGE, 2 * SZ_2M - PAGE,
 				    self->base));
-		/* Of growing length, with growing gaps */
+		/* Ranges of 1 to 5 pages, with growing gaps */
 		for (i = 0, nr = 0; nr < 64; i += 2 * nr, nr++) {
 			size_t pages = nr % 5 + 1;
 
@@ -372,7 +376,7 @@ TEST_F_TIMEOUT(access, scattered_pins_in_huge_pages, 120)
 		ASSERT_EQ(self->pinned + (long)(2 * SZ_2M - PAGE) / 1024,
 			  status_kb("VmPin"));
 		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
-		/* Unpin every second one, and let a device come again */
+		/* Unpin every second range, and add a device again */
 		for (i = 0; i < nr; i += 2)
 			ASSERT_EQ(0, UNPIN(items[i]));
 		ASSERT_EQ(0, mock_device(self->fd, self->ioas,
@@ -387,7 +391,9 @@ TEST_F_TIMEOUT(access, scattered_pins_in_huge_pages, 120)
 	}
 }
 
-/* Around the border of two huge pages, when the device goes first */
+/*
+ * Around the border of two huge pages; the device is removed before the unpin
+ */
 TEST_F(access, pin_at_the_border_of_huge_pages)
 {
 	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB);
@@ -433,7 +439,7 @@ static bool is_at(const char *data, size_t offset, size_t length)
 	return true;
 }
 
-/* @offset: of the area in the buffer; @from: of the bytes */
+/* @offset: start of the area in the buffer; @from: offset of the bytes */
 static void check_rw(struct __test_metadata *_metadata,
 		     struct _test_data_access *self, size_t offset, size_t from,
 		     size_t nr, __u32 way)
@@ -454,7 +460,7 @@ static void check_rw(struct __test_metadata *_metadata,
 		at[i] = byte_at(from + i, 0);
 }
 
-/* Every place around the border of two pages */
+/* All places around the border of two pages */
 static void sweep_rw(struct __test_metadata *_metadata,
 		     struct _test_data_access *self, size_t offset, __u32 way)
 {
@@ -479,7 +485,7 @@ TEST_F_TIMEOUT(access, copies_are_byte_exact, 240)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
-/* Over the borders of areas that are not neighbours in memory, forth and back */
+/* Read and write across areas whose memory is not contiguous */
 TEST_F(access, copies_cross_areas)
 {
 	static const __u32 ways[] = { 0, SLOW };
@@ -497,7 +503,7 @@ TEST_F(access, copies_cross_areas)
 			EXPECT_EQ(0, memcmp(data + part * 4 * PAGE, at[part],
 					    4 * PAGE));
 
-		/* All of two areas, and a few bytes of those beside them */
+		/* Two whole areas, and a few bytes on either side */
 		memset(data, 0x55 + i, LENGTH);
 		EXPECT_EQ(0, RW(4 * PAGE - 10, data, 8 * PAGE + 20,
 				ways[i] | WRITE));
@@ -513,7 +519,10 @@ TEST_F(access, copies_cross_areas)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
-/* An area that is not of whole pages, which only accesses that can't pin reach */
+/*
+ * An area that does not consist of whole pages: only an access that can't pin
+ * reaches it
+ */
 TEST_F_TIMEOUT(access, copies_of_unaligned_areas, 240)
 {
 	close(self->access);
@@ -523,7 +532,7 @@ TEST_F_TIMEOUT(access, copies_of_unaligned_areas, 240)
 	sweep_rw(_metadata, self, MOCK_PAGE, SLOW);
 }
 
-/* Each answer is about the range, not what was there before (trap D4) */
+/* An error depends on the range, not on earlier requests (trap D4) */
 TEST_F(access, copy_checks)
 {
 	static const __u32 ways[] = { 0, SLOW, WRITE, WRITE | SLOW };
@@ -551,7 +560,7 @@ TEST_F(access, copy_checks)
 	}
 }
 
-/* What was mapped and is not there any more */
+/* Memory that the process has unmapped since */
 TEST_F(access, copy_of_a_hole_is_EFAULT)
 {
 	char *page = memory(PAGE, MAP_PRIVATE);
@@ -570,7 +579,7 @@ TEST_F(access, copy_of_a_hole_is_EFAULT)
 					NULL, PAGE, 0, &item));
 }
 
-/* Memory of another process, and of a file, which go the same way as pins */
+/* Memory of another process and of a file, which is pinned for the copy */
 TEST_F(access, copy_of_others_memory)
 {
 	int file = memfd_create("access", 0), status;
@@ -581,7 +590,10 @@ TEST_F(access, copy_of_others_memory)
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	pid = fork();
 	if (!pid) {
-		/* The buffer is the parent's; at its place something else is */
+		/*
+		 * The child has other memory at the address of the parent's
+		 * buffer
+		 */
 		mmap(self->buf, LENGTH, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 		if (RW(PAGE - 10, data, 20, 0) || !is_at(data, PAGE - 10, 20))
@@ -610,7 +622,7 @@ TEST_F(access, copy_of_others_memory)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
-/* The last byte of the IOVA space is one as all others (trap A21) */
+/* The last byte of the IOVA space can be reached (trap A21) */
 TEST_F(access, top_of_the_space)
 {
 	char data[10];
@@ -632,11 +644,12 @@ TEST_F(access, top_of_the_space)
 	EXPECT_ERRNO(ENOENT, UNPIN(item));
 }
 
-/*
- * Pages that are wanted back
- */
+/* Asking an access to unpin */
 
-/* UNMAP asks for what is pinned, and has it before it returns (trap D9) */
+/*
+ * UNMAP asks for all pins of the area, and returns after they are gone (trap
+ * D9)
+ */
 TEST_F(access, unmap_asks_for_pages)
 {
 	__u32 items[4];
@@ -655,7 +668,7 @@ TEST_F(access, unmap_asks_for_pages)
 	EXPECT_ERRNO(ENOENT, UNPIN(items[1]));
 	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, second, items[3]));
 	EXPECT_TRUE(mock_is_unpinned(self->buf, 8 * PAGE));
-	/* The other area was not asked for, though its pins go on without a gap */
+	/* Pins in the other area are left alone, though they adjoin */
 	EXPECT_EQ(0, UNPIN(items[2]));
 
 	for (i = 0; i < 3; i++)
@@ -666,7 +679,7 @@ TEST_F(access, unmap_asks_for_pages)
 	close(second);
 }
 
-/* More than is asked for at once, in one pin and in many */
+/* More than one notice asks for, in one pin and in many */
 TEST_F_TIMEOUT(access, unmap_asks_for_many_pages, 120)
 {
 	enum { MANY = 1100, SINGLE = 20 };
@@ -691,7 +704,7 @@ TEST_F_TIMEOUT(access, unmap_asks_for_many_pages, 120)
 	munmap(buf, MANY * PAGE);
 }
 
-/* An area that others copied stays pinned for them only as far as they need it */
+/* After an unmap, pages stay pinned only as far as copies need them */
 TEST_F(access, unmap_leaves_copies)
 {
 	__u64 iova = self->base + LENGTH;
@@ -710,9 +723,9 @@ TEST_F(access, unmap_leaves_copies)
 }
 
 /*
- * Who never lets go: UNMAP gives up, the area is as it was, and later it can go
- * (trap A19). That is said in the log once in a while, which is no complaint of
- * the kernel about itself.
+ * An access never unpins: UNMAP fails, the area is unchanged, and can be
+ * unmapped later (trap A19). The kernel logs that at a limited rate, without a
+ * WARN.
  */
 TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 {
@@ -734,7 +747,7 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 			   4 * PAGE, &unmapped));
 	EXPECT_EQ(4 * PAGE, unmapped);
 
-	/* It moves and is closed all the same, with what it holds */
+	/* It can be moved and closed nevertheless, with its pins */
 	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
 	ASSERT_EQ(0, pin(self, 5, 2, &item));
 	EXPECT_EQ(0, alloc_ioas(self->fd, &other));
@@ -750,7 +763,7 @@ struct unmapper {
 	struct _test_data_access *self;
 	int ret;
 	__u64 unmapped;
-	/* When it returned nothing was pinned any more */
+	/* Nothing was pinned when UNMAP returned */
 	bool done;
 };
 
@@ -773,9 +786,8 @@ static void *unmap_second_page(void *arg)
 }
 
 /*
- * Who is slow to let go of an area: others that unmap it meanwhile wait and don't
- * find it a second time, and those that pin, copy, or map there are refused
- * (trap A1)
+ * While an access is slow to unpin, other unmaps of the area wait and don't
+ * find it again; pins, copies and maps fail (trap A1)
  */
 TEST_F(access, slow_access)
 {
@@ -792,7 +804,7 @@ TEST_F(access, slow_access)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
 					    unmap_in_thread, &me[i]));
 	usleep(200000);
-	/* The area is in the hands of one of them */
+	/* One of them has taken the area out */
 	EXPECT_ERRNO(EINVAL, pin(self, 4, 1, &item));
 	EXPECT_ERRNO(EINVAL, RW(0, &iova, 4, 0));
 	iova = self->base + LENGTH;
@@ -810,7 +822,7 @@ TEST_F(access, slow_access)
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
 
-/* An access is closed as late as the UNMAP that asks it for pages is done with it */
+/* Closing an access waits until UNMAP has finished notifying it */
 TEST_F(access, close_waits_for_a_notice)
 {
 	struct unmapper me = { self };
@@ -834,8 +846,9 @@ TEST_F(access, close_waits_for_a_notice)
 }
 
 /*
- * More notices than an UNMAP or a move waits for from who ignores them: each time
- * some pages are given back, the next run or the end of the only one, so it goes on
+ * UNMAP and moves give up after a number of notices that an access ignores.
+ * Here are more notices, but each returns some pages: the next run, or the end
+ * of the only one.
  */
 TEST_F(access, progress_is_not_ignoring)
 {
@@ -862,7 +875,7 @@ TEST_F(access, progress_is_not_ignoring)
 		EXPECT_EQ(0, round / 2 ? access_replace(self->fd, self->access,
 							other) :
 					 UNMAP(0, 2 * nr * PAGE));
-		/* It has given back all, and none was taken from it */
+		/* The access itself has unpinned everything */
 		for (i = 0; i < nr; i++)
 			ASSERT_ERRNO(ENOENT, UNPIN(items[i]));
 		if (round / 2) {
@@ -874,11 +887,9 @@ TEST_F(access, progress_is_not_ignoring)
 	}
 }
 
-/*
- * UNMAP while a page fault holds up an access
- */
+/* UNMAP while an access waits for a page fault */
 
-/* Memory of one page: who touches it waits until let_go() */
+/* Memory of one page: whoever touches it waits until let_go() */
 static char *stalled_page(int *faults)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -938,8 +949,8 @@ static void *touch_in_thread(void *arg)
 }
 
 /*
- * The UNMAP begins when there is nothing yet that it could ask for: it is woken when
- * the page is pinned, and asks for it; or when the copy is done
+ * UNMAP starts before anything is pinned. It is woken when the page is pinned,
+ * and then asks for it; or when the copy is done.
  */
 TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 {
@@ -976,8 +987,8 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 }
 
 /*
- * An UNMAP of two areas is killed while it waits for an access to the first: who waits
- * to unmap the second goes on
+ * UNMAP of two areas is killed while it waits for an access to the first. It
+ * must wake another UNMAP, which waits for the second.
  */
 TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
 {
@@ -1027,8 +1038,8 @@ static void *attach_in_thread(void *arg)
 }
 
 /*
- * Two UNMAP of one area, of which one waits for the tables, and the other for the first:
- * there is nothing left for it when that is done
+ * Two UNMAP of one area: one waits for the page tables, the other for the first
+ * one, and then finds nothing
  */
 TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 {
@@ -1044,7 +1055,7 @@ TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
 			    self->base));
 	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
-	/* It has the tables for itself until the first area is pinned */
+	/* Attach holds the page tables until the first area is pinned */
 	ASSERT_EQ(0, pthread_create(&threads[2], NULL, attach_in_thread,
 				    &toucher));
 	ASSERT_TRUE(is_touched(faults));
@@ -1066,8 +1077,8 @@ TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 }
 
 /*
- * An UNMAP of many areas that is held up in the middle: what others map where it
- * was already is none of its business (trap A8)
+ * UNMAP of many areas is blocked in the middle. It does not unmap what others
+ * map meanwhile where it has been (trap A8).
  */
 TEST_F(access, unmap_does_not_go_back)
 {
@@ -1094,9 +1105,7 @@ TEST_F(access, unmap_does_not_go_back)
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
 
-/*
- * Another IOAS
- */
+/* Move to another IOAS */
 
 TEST_F(access, replace_gives_pages_back)
 {
@@ -1106,7 +1115,7 @@ TEST_F(access, replace_gives_pages_back)
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	ASSERT_EQ(0, pin(self, 0, 4, &items[0]));
 	ASSERT_EQ(0, pin(self, 8, 4, &items[1]));
-	/* Where it is already nothing happens */
+	/* A move to the same IOAS does nothing */
 	EXPECT_EQ(0, access_replace(self->fd, self->access, self->ioas));
 	EXPECT_EQ(0, UNPIN(items[0]));
 	EXPECT_ERRNO(ENOENT, access_replace(self->fd, self->access, 99));
@@ -1121,7 +1130,7 @@ TEST_F(access, replace_gives_pages_back)
 	remove_mocks(self);
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 
-	/* Without an IOAS it reaches nothing (trap D2) */
+	/* Without an IOAS an access reaches nothing (trap D2) */
 	EXPECT_EQ(0, access_detach(self->fd, self->access));
 	EXPECT_EQ(0, access_detach(self->fd, self->access));
 	EXPECT_ERRNO(ENOENT, RW(0, items, 1, 0));
@@ -1133,8 +1142,8 @@ TEST_F(access, replace_gives_pages_back)
 }
 
 /*
- * To an IOAS with areas that don't suit: it stays where it was, with what it has
- * pinned, and can be closed (trap D1)
+ * The areas of the other IOAS don't suit the access: it stays where it was,
+ * keeps its pins, and can be closed (trap D1)
  */
 TEST_F(access, failed_replace_changes_nothing)
 {
@@ -1156,7 +1165,7 @@ TEST_F(access, failed_replace_changes_nothing)
 					       &second));
 	EXPECT_EQ(0, destroy(self->fd, other));
 
-	/* A second one has a place of its own in the same list */
+	/* A second access has its own entry in the list of the IOAS */
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, map_at(self->fd, other, (uintptr_t)self->buf, PAGE,
@@ -1188,8 +1197,8 @@ static void *move_away(void *arg)
 }
 
 /*
- * While it moves, and is asked for its pages, it can unpin, and neither pin nor
- * move elsewhere (trap D3)
+ * During a move the access is asked to unpin. It can unpin, but neither pin nor
+ * move elsewhere (trap D3).
  */
 TEST_F(access, no_two_moves_at_once)
 {
@@ -1217,7 +1226,9 @@ TEST_F(access, no_two_moves_at_once)
 	EXPECT_EQ(0, access_replace(self->fd, self->access, third));
 }
 
-/* The file of an access holds the context, however they are closed (B13, B14) */
+/*
+ * The fd of an access holds the context, in any order of close (traps B13, B14)
+ */
 TEST_F(access, context_waits_for_access)
 {
 	char data[10];
@@ -1230,7 +1241,10 @@ TEST_F(access, context_waits_for_access)
 	fd = open("/dev/iommu", O_RDWR);
 	ASSERT_LE(0, fd);
 	self->fd = fd;
-	/* Any file can be asked; the access is of the old context */
+	/*
+	 * Any open /dev/iommu takes the operation; the access still uses the
+	 * old one
+	 */
 	EXPECT_EQ(0, access_rw(fd, self->access, self->base + 4 * PAGE, data,
 			       10, SLOW));
 	EXPECT_TRUE(is_at(data, 4 * PAGE, 10));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Areas of an IOAS, with and without devices of the mock IOMMU: where they may be,
- * how they are copied and removed, what is in the page tables then. All of it
- * with no table, one, two alike, two different ones, and with memory handled
- * page by page.
+ * Areas of an IOAS, with and without mock devices: where they can be, how they
+ * are copied and unmapped, and what the page tables have. Each case runs with
+ * no page table, with one, with two devices of one or of two page tables, and
+ * with memory pinned page by page.
  */
 #define _GNU_SOURCE
 #include <sys/wait.h>
@@ -19,7 +19,7 @@ FIXTURE(areas)
 	int fd;
 	__u32 ioas;
 	char *buf;
-	/* The first IOVA that can be mapped, and what areas are multiples of */
+	/* The first usable IOVA, and the alignment of areas */
 	__u64 base;
 	__u64 alignment;
 	struct mock mocks[2];
@@ -30,7 +30,7 @@ FIXTURE(areas)
 FIXTURE_VARIANT(areas)
 {
 	int nr_mocks;
-	/* Of different IOMMUs, so each has its table */
+	/* Devices of two IOMMUs, so each has its own page table */
 	bool apart;
 	__u32 limit;
 };
@@ -79,7 +79,7 @@ FIXTURE_SETUP(areas)
 			  self->mocks[0].hwpt != self->mocks[1].hwpt);
 }
 
-/* However a case ends, close gives back everything */
+/* However a case ends, close() releases everything */
 FIXTURE_TEARDOWN(areas)
 {
 	EXPECT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
@@ -94,7 +94,7 @@ FIXTURE_TEARDOWN(areas)
 #define UNMAP(_iova, _length)                                                  \
 	unmap(self->fd, self->ioas, self->base + (_iova), _length, NULL)
 
-/* Every table there is maps a part of the buffer at an IOVA */
+/* Does every page table map this part of the buffer at the IOVA? */
 static bool all_map(struct _test_data_areas *self, __u64 iova, size_t offset,
 		    size_t length)
 {
@@ -107,7 +107,9 @@ static bool all_map(struct _test_data_areas *self, __u64 iova, size_t offset,
 	return true;
 }
 
-/* A part of the buffer is pinned once, if there is a table */
+/*
+ * Is this part of the buffer pinned once, or not at all without a page table?
+ */
 static bool is_pinned(struct _test_data_areas *self, size_t offset,
 		      size_t length)
 {
@@ -125,7 +127,7 @@ static void remove_mocks(struct _test_data_areas *self)
  * Destroy
  */
 
-/* A device keeps its IOAS, areas don't (trap B9) */
+/* Devices prevent the destroy of an IOAS, areas don't (trap B9) */
 TEST_F(areas, destroy_waits_for_devices_only)
 {
 	int i;
@@ -144,7 +146,7 @@ TEST_F(areas, destroy_waits_for_devices_only)
 	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
 }
 
-/* Close with all of it alive; the rest is seen in the end of each case (B14) */
+/* Close with objects of all kinds; the teardown checks the rest (trap B14) */
 TEST_F(areas, close_removes_everything)
 {
 	__u32 other;
@@ -227,7 +229,7 @@ TEST_F(areas, overlap_is_EEXIST)
 	EXPECT_TRUE(all_map(self, self->base + 8 * PAGE, 0, 4 * PAGE));
 }
 
-/* A range over several areas takes all of them and cuts none */
+/* A range over several areas unmaps all of them and cuts none */
 TEST_F(areas, unmap_takes_all_areas_in_range)
 {
 	__u64 unmapped;
@@ -246,8 +248,8 @@ TEST_F(areas, unmap_takes_all_areas_in_range)
 }
 
 /*
- * The last page of the IOVA space: the byte after it is 0 again (trap A21). 6.1's
- * IOMMU drivers don't get there, the mock IOMMU does.
+ * The last page of the IOVA space: the next byte would be 0 (trap A21). Only
+ * the mock IOMMU gets there, no IOMMU driver of 6.1 does.
  */
 TEST_F(areas, top_of_the_space)
 {
@@ -291,9 +293,7 @@ TEST_F(areas, top_of_the_space)
 	EXPECT_EQ(3 * PAGE, unmapped);
 }
 
-/*
- * Places that the kernel chooses
- */
+/* IOVAs that the kernel chooses */
 
 #define MAP_ANYWHERE(_offset, _length, _iova)                                  \
 	map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf + (_offset),    \
@@ -365,11 +365,11 @@ TEST_F(areas, chosen_iova_is_allowed)
 		while (!MAP_ANYWHERE(0, i * PAGE, &iova))
 			ASSERT_TRUE(inside(iova, i * PAGE, &allowed[0]) ||
 				    inside(iova, i * PAGE, &allowed[1]));
-	/* What the caller chooses need not be on the list */
+	/* An IOVA of the caller's choice need not be allowed */
 	EXPECT_EQ(0, MAP(0, PAGE, 0));
 }
 
-/* A list that meets what is reserved, and the reverse (trap A17) */
+/* An allowed range can't overlap a reserved one, and the reverse (trap A17) */
 TEST_F(areas, allowed_and_reserved_exclude_each_other)
 {
 	struct iommu_iova_range allowed = {
@@ -396,7 +396,7 @@ TEST_F(areas, allowed_and_reserved_exclude_each_other)
 
 #define MANY_RANGES 5000
 
-/* A list that is refused changes nothing, wherever what is wrong is (trap A17) */
+/* A list that is refused changes nothing, wherever the error is (trap A17) */
 TEST_F(areas, refused_list_changes_nothing)
 {
 	struct iommu_iova_range one = {
@@ -445,7 +445,7 @@ TEST_F(areas, refused_list_changes_nothing)
 	EXPECT_EQ(list[0].start, iova);
 }
 
-/* Any number of bytes, if only the tables can map it */
+/* Any length that the page tables can map */
 TEST_F(areas, chosen_iova_of_every_length)
 {
 	__u64 iova = 0, length;
@@ -480,7 +480,7 @@ TEST_F(areas, iova_ranges)
 	EXPECT_EQ(all.start, ranges[0].start);
 	EXPECT_EQ(all.last, ranges[0].last);
 
-	/* Reserved twice is reserved once */
+	/* The same range can be reserved twice */
 	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, self->base + 2 * PAGE,
 				  PAGE));
 	ASSERT_EQ(0, mock_reserve(self->fd, self->ioas, self->base + 2 * PAGE,
@@ -502,7 +502,7 @@ TEST_F(areas, iova_ranges)
  * Copy
  */
 
-/* What is where in IOAS @id: a copy is as good a witness as any */
+/* Is this part of the buffer mapped in IOAS @id? An access reads it. */
 static bool same_memory(struct _test_data_areas *self, __u32 id, __u64 iova,
 			size_t offset, size_t length)
 {
@@ -539,7 +539,7 @@ TEST_F(areas, copy_to_the_same_and_to_another)
 				  &iova, 0));
 }
 
-/* The order of checks, and what is no source (trap A12) */
+/* The order of errors, and invalid sources (trap A12) */
 TEST_F(areas, copy_checks_the_source)
 {
 	__u32 other, read_only;
@@ -567,7 +567,7 @@ TEST_F(areas, copy_checks_the_source)
 				  &iova, self->base));
 	EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
 
-	/* To read only what can be written is fine, the reverse is not */
+	/* A writable mapping can be copied for reading; the reverse fails */
 	ASSERT_EQ(0, alloc_ioas(self->fd, &read_only));
 	iova = 0;
 	ASSERT_EQ(0, map(self->fd, read_only,
@@ -578,7 +578,7 @@ TEST_F(areas, copy_checks_the_source)
 	EXPECT_EQ(0, copy(self->fd, other, read_only,
 			  IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
 			  PAGE, &iova, 0));
-	/* The place comes first */
+	/* The destination is checked first */
 	EXPECT_ERRNO(EEXIST, copy(self->fd, other, read_only, FIXED_RW, PAGE,
 				  &iova, 0));
 	iova = PAGE;
@@ -586,10 +586,10 @@ TEST_F(areas, copy_checks_the_source)
 			  PAGE, 0));
 }
 
-/* Any byte outside and there is no copy */
+/* The source must be mapped completely */
 TEST_F(areas, copy_sweep)
 {
-	/* Without a table an area can end anywhere */
+	/* Without a page table an area can end at any byte */
 	__u64 length = LENGTH - (self->alignment == 1);
 	__u64 from, iova;
 	__u32 other;
@@ -614,7 +614,7 @@ TEST_F(areas, copy_sweep)
 	}
 }
 
-/* Each page of the buffer is pinned if, and only if, it is in a range, and once */
+/* Are exactly these pages of the buffer pinned, once? */
 static bool only_pinned(struct _test_data_areas *self, size_t first, size_t nr)
 {
 	return !mock_check_refs(self->fd, self->buf, first * PAGE, 0) &&
@@ -625,8 +625,8 @@ static bool only_pinned(struct _test_data_areas *self, size_t first, size_t nr)
 }
 
 /*
- * A part of an area, to an IOAS with a device and to one without. A copy needs its
- * part and no more, and the source can go: it never needed all, if it has no table
+ * Copy a part of an area to an IOAS with a device and to one without. The copy
+ * needs only its part, and stays when the source is unmapped.
  */
 static void check_copy(struct __test_metadata *_metadata,
 		       struct _test_data_areas *self, size_t first, size_t nr)
@@ -650,18 +650,18 @@ static void check_copy(struct __test_metadata *_metadata,
 	ASSERT_TRUE(self->nr_mocks ? is_pinned(self, 0, LENGTH) :
 				     only_pinned(self, first, nr));
 
-	/* It lives on without the source */
+	/* The copy stays after the unmap of the source */
 	ASSERT_EQ(0, UNMAP(0, LENGTH));
 	ASSERT_TRUE(only_pinned(self, first, nr));
 	ASSERT_EQ(self->pinned + kb, status_kb("VmPin"));
 	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
 				    self->buf + first * PAGE,
 				    nr * PAGE));
-	/* And with the last who needs it pages go */
+	/* The last copy that needs the pages unpins them */
 	ASSERT_EQ(0, unmap(self->fd, with, iova, nr * PAGE, NULL));
 	ASSERT_TRUE(mock_is_unpinned(self->buf, LENGTH));
 	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
-	/* The one that was not pinned finds the memory when it has to */
+	/* The other copy is pinned at the attach */
 	ASSERT_EQ(0, mock_domain(self->fd, without, &mock));
 	ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
 				    self->buf + first * PAGE,
@@ -683,7 +683,9 @@ TEST_F_TIMEOUT(areas, copy_of_every_part, 120)
 			check_copy(_metadata, self, first, nr);
 }
 
-/* One COPY of several neighbours makes as many areas, with parts at both ends */
+/*
+ * COPY of several adjoining areas makes as many areas, with parts at both ends
+ */
 TEST_F(areas, copy_of_neighbours)
 {
 	__u64 iova = MOCK_APERTURE_START, unmapped;
@@ -691,7 +693,7 @@ TEST_F(areas, copy_of_neighbours)
 	__u32 other;
 	int i;
 
-	/* In IOVA the pages are in the other order */
+	/* IOVA and memory have opposite orders */
 	for (i = 0; i < 4; i++)
 		ASSERT_EQ(0, MAP((3 - i) * 4 * PAGE, 4 * PAGE, i * 4 * PAGE));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
@@ -720,8 +722,8 @@ TEST_F(areas, copy_of_neighbours)
 }
 
 /*
- * A place in the page that the destination can't give, and one that fails to be
- * mapped: nothing of the copy stays
+ * An offset in the page that the destination can't map, and a map call that
+ * fails: nothing of the copy is left
  */
 TEST_F(areas, failed_copy_leaves_nothing)
 {
@@ -761,7 +763,7 @@ TEST_F(areas, failed_copy_leaves_nothing)
  * Alignment
  */
 
-/* With pages of the CPU's size areas are of whole pages */
+/* With huge pages off, areas consist of whole pages */
 TEST_F(areas, small_pages_align_areas)
 {
 	__u64 value = 9;
@@ -787,7 +789,7 @@ TEST_F(areas, small_pages_align_areas)
 	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
 				1));
 	EXPECT_EQ(0, MAP(MOCK_PAGE, PAGE, 4 * PAGE));
-	/* Back is not possible with what is there now */
+	/* It can't be switched off with what is mapped now */
 	EXPECT_ERRNO(self->nr_mocks ? EINVAL : EADDRINUSE,
 		     set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
 				0));
@@ -797,7 +799,7 @@ TEST_F(areas, small_pages_align_areas)
 					self->ioas, 0));
 }
 
-/* Contiguous memory is mapped in one call, or in as many as there are pages */
+/* Contiguous memory is mapped in one call, or page by page */
 TEST_F(areas, small_pages_are_mapped_one_by_one)
 {
 	struct iommu_test_mock_stats before, after;
@@ -837,8 +839,8 @@ static __u64 alignment_of(int fd, __u32 ioas)
 }
 
 /*
- * The strictest of what devices and accesses ask for counts, for as long as they
- * are there, and areas that don't suit keep them out (trap A13)
+ * The strictest alignment of devices and accesses counts as long as they exist,
+ * and areas that don't suit keep them out (trap A13)
  */
 TEST_F(areas, alignment_comes_and_goes)
 {
@@ -866,7 +868,7 @@ TEST_F(areas, alignment_comes_and_goes)
 	close(access);
 	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
 
-	/* Start, offset in the page, and end count */
+	/* IOVA, offset in the page, and length count */
 	EXPECT_EQ(0, MAP(MOCK_PAGE, PAGE, 0));
 	EXPECT_ERRNO(EADDRINUSE,
 		     mock_device(self->fd, self->ioas,

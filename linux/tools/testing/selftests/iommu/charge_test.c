@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whose memory is mapped, and who is charged for it: holes and read-only mappings,
- * processes that map and are gone, files, CHANGE_PROCESS. With the mock IOMMU.
+ * Whose memory is mapped, and who is charged: holes, read-only mappings,
+ * processes that map and exit, files, CHANGE_PROCESS. Uses the mock IOMMU.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -45,7 +45,7 @@ FIXTURE_TEARDOWN(charge)
 	EXPECT_EQ(self->locked, status_kb("VmLck"));
 }
 
-/* The rest of a case, since some have to choose who pays before that */
+/* The rest of the setup; some cases first choose who is charged */
 static int set_up(struct _test_data_charge *self)
 {
 	return alloc_ioas(self->fd, &self->ioas) ||
@@ -68,8 +68,8 @@ static bool nothing_is_left(struct _test_data_charge *self)
  */
 
 /*
- * What is not there can't be pinned, and then nothing is, however the memory is
- * taken in rounds (trap J2)
+ * A hole can't be pinned, and then nothing is, whatever the batch size (trap
+ * J2)
  */
 TEST_F(charge, holes_are_EFAULT)
 {
@@ -95,7 +95,7 @@ TEST_F(charge, holes_are_EFAULT)
 	}
 	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
 
-	/* Without a table it is found later */
+	/* Without a page table a hole is detected at the attach */
 	ASSERT_EQ(0, destroy(self->fd, self->mock.stdev));
 	EXPECT_EQ(0, MAP(self->buf, LENGTH));
 	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &mock));
@@ -107,7 +107,7 @@ TEST_F(charge, holes_are_EFAULT)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* Wrapping addresses are refused before they are kept for later (trap A2) */
+/* Addresses that wrap fail at once, even without a page table (trap A2) */
 TEST_F(charge, address_that_wraps_is_EOVERFLOW)
 {
 	ASSERT_EQ(0, set_up(self));
@@ -119,8 +119,8 @@ TEST_F(charge, address_that_wraps_is_EOVERFLOW)
 }
 
 /*
- * A private page that was only read, or is a file's, does not move away from the
- * device when its process writes to it
+ * A private page that was only read, or is a file's, is replaced before it is
+ * pinned. So when the process writes to it, the device sees that.
  */
 TEST_F(charge, write_does_not_move_what_is_read_only)
 {
@@ -138,7 +138,7 @@ TEST_F(charge, write_does_not_move_what_is_read_only)
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, pages[1]);
 	for (i = 0; i < 2; i++) {
-		/* What is there now is not this process's own */
+		/* The page that is there does not belong to this process */
 		byte = *pages[i];
 		ASSERT_EQ(0, map(self->fd, self->ioas, READ_ONLY,
 				 (uintptr_t)pages[i], PAGE, &iova));
@@ -152,7 +152,7 @@ TEST_F(charge, write_does_not_move_what_is_read_only)
 	}
 }
 
-/* What the process can't write devices can read, and no more */
+/* Memory that the process can't write can be mapped for reading only */
 TEST_F(charge, read_only_memory_is_for_reading)
 {
 	__u64 iova = START;
@@ -168,7 +168,7 @@ TEST_F(charge, read_only_memory_is_for_reading)
 	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova, &byte, 1, 0));
 	EXPECT_ERRNO(EPERM, mock_dma(self->fd, self->mock.stdev, iova, &byte, 1,
 				     MOCK_ACCESS_RW_WRITE));
-	/* Half and half, in one area */
+	/* One area, half of it read-only */
 	EXPECT_EQ(0, UNMAP_ALL());
 	ASSERT_EQ(0, mprotect(self->buf + LENGTH / 2, LENGTH / 2,
 			      PROT_READ | PROT_WRITE));
@@ -184,7 +184,7 @@ TEST_F(charge, read_only_memory_is_for_reading)
  * Processes
  */
 
-/* In a child that has the file and maps memory of its own at the buffer's place */
+/* A child has the fd and maps memory of its own at the buffer's address */
 static pid_t child_maps(struct _test_data_charge *self, int *pipe_fds)
 {
 	char byte = 0;
@@ -203,7 +203,7 @@ static pid_t child_maps(struct _test_data_charge *self, int *pipe_fds)
 		_exit(2);
 	if (write(pipe_fds[1], &byte, 1) != 1)
 		_exit(3);
-	/* Until the parent says so */
+	/* Until the parent kills it */
 	pause();
 	_exit(0);
 }
@@ -227,7 +227,7 @@ static void end_child(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* Who mapped lives: its memory is pinned when a device comes */
+/* The process that mapped is alive: its memory is pinned at the attach */
 TEST_F(charge, memory_of_a_living_process)
 {
 	struct mock mock;
@@ -241,14 +241,17 @@ TEST_F(charge, memory_of_a_living_process)
 	ASSERT_EQ(1, read(pipe_fds[0], &byte, 1));
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
-	/* Not charged to who attached */
+	/* The process that attaches is not charged */
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	end_child(pid);
 	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
 	EXPECT_EQ(0, UNMAP_ALL());
 }
 
-/* Who mapped is gone: what was pinned stays, what was not can't be any more (J4) */
+/*
+ * The process that mapped is gone: pinned pages stay, others can't be pinned
+ * (trap J4)
+ */
 TEST_F(charge, memory_of_a_dead_process)
 {
 	struct mock mock;
@@ -268,7 +271,7 @@ TEST_F(charge, memory_of_a_dead_process)
 	EXPECT_EQ(0, destroy(self->fd, self->mock.stdev));
 	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
 	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
-	/* That was the last table */
+	/* That was the last page table */
 	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &mock));
 	EXPECT_EQ(0, UNMAP_ALL());
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
@@ -277,8 +280,8 @@ TEST_F(charge, memory_of_a_dead_process)
 #define LONG_LENGTH (64UL << 20)
 
 /*
- * A MAP, or an attach of what was mapped, that is killed on its way: all is done,
- * or nothing. How often it was nothing.
+ * Kill a MAP, or an attach, while it runs: it is complete or undone. Return how
+ * often it was undone.
  */
 static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
 {
@@ -309,7 +312,7 @@ static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		if (!mock_check_refs(fd, large, LONG_LENGTH, 0)) {
 			nr_killed++;
-			/* Its place is free */
+			/* The IOVA is free */
 			if (!attach)
 				EXPECT_EQ(0, map_at(fd, ioas, (uintptr_t)large,
 						    PAGE, START));
@@ -337,11 +340,9 @@ TEST_F_TIMEOUT(charge, attach_can_be_killed, 240)
 	EXPECT_LT(1, kill_on_its_way(_metadata, true));
 }
 
-/*
- * The limit
- */
+/* The limit */
 
-/* From here on the process is charged, and its limit is @kb */
+/* From here on the process is charged, up to @kb */
 static int become_charged(long kb)
 {
 	struct rlimit limit = { kb * 1024, kb * 1024 };
@@ -351,8 +352,8 @@ static int become_charged(long kb)
 }
 
 /*
- * One page too many is ENOMEM, and nothing drifts. Twice as often as a counter
- * that keeps one page could bear (trap J2)
+ * One page above the limit is ENOMEM, and nothing drifts. The number of rounds
+ * would exceed the limit if each round lost a page (trap J2).
  */
 static void check_limit(struct __test_metadata *_metadata,
 			struct _test_data_charge *self, bool by_mm)
@@ -392,7 +393,9 @@ static int map_part(struct _test_data_charge *self, int page, int nr)
 		      nr * PAGE, START + page * PAGE);
 }
 
-/* Who maps is charged, whoever the same process was before */
+/*
+ * The user at the time of the map is charged, whoever the process ran as before
+ */
 TEST_F(charge, user_of_the_map_is_charged)
 {
 	struct rlimit limit = { 4 * PAGE, 4 * PAGE };
@@ -406,7 +409,7 @@ TEST_F(charge, user_of_the_map_is_charged)
 	ASSERT_EQ(0, setresuid(NOBODY - 1, NOBODY - 1, 0));
 	EXPECT_EQ(0, map_part(self, 4, 4));
 	EXPECT_ERRNO(ENOMEM, map_part(self, 8, 1));
-	/* What is unmapped goes back to who was charged */
+	/* An unmap uncharges the user who was charged */
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, 4 * PAGE, NULL));
 	EXPECT_ERRNO(ENOMEM, map_part(self, 8, 1));
 	ASSERT_EQ(0, setresuid(-1, 0, 0));
@@ -417,7 +420,7 @@ TEST_F(charge, user_of_the_map_is_charged)
 	EXPECT_EQ(0, map_part(self, 0, 4));
 }
 
-/* What this program does if it is executed by the test below, before any test */
+/* Run by the test below through exec, before any test */
 static void __attribute__((constructor)) map_after_exec(void)
 {
 	const char *args = getenv("MAP_AFTER_EXEC");
@@ -434,7 +437,7 @@ static void __attribute__((constructor)) map_after_exec(void)
 	      mock_dma(fd, stdev, START + PAGE, &byte, 1, 0) || byte != 77);
 }
 
-/* A process that has executed another program maps what it has now */
+/* After exec() a process maps its new memory */
 TEST_F(charge, memory_of_the_next_program)
 {
 	char args[64];
@@ -455,7 +458,7 @@ TEST_F(charge, memory_of_the_next_program)
 	EXPECT_EQ(0, status);
 }
 
-/* A child that shares the memory of its parent has a limit of its own */
+/* A vfork() child shares the memory of its parent and has its own limit */
 TEST_F(charge, limit_of_a_vfork_child_counts)
 {
 	struct rlimit none = {};
@@ -483,7 +486,7 @@ TEST_F_TIMEOUT(charge, limit_of_the_address_space_does_not_drift, 120)
 	check_limit(_metadata, self, true);
 }
 
-/* The option is a root's, and a context's without objects (trap J6) */
+/* The option needs CAP_SYS_RESOURCE and a context without objects (trap J6) */
 TEST_F(charge, mode_is_set_first)
 {
 	__u64 value = 7;
@@ -514,8 +517,8 @@ TEST_F(charge, mode_is_set_first)
 }
 
 /*
- * Ten copies in as many IOAS, three of them with tables, an access beside them, and
- * memory is charged once, to the last page of the limit (trap J3)
+ * Ten copies in ten IOAS, three of them with page tables, and an access: the
+ * memory is charged once, up to the last page of the limit (trap J3)
  */
 TEST_F(charge, copies_are_charged_once)
 {
@@ -548,7 +551,7 @@ TEST_F(charge, copies_are_charged_once)
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, LENGTH, 1));
 
 	for (i = 0; i < 10; i++) {
-		/* The last that needs it has the number 2 */
+		/* Number 2 is the last one that needs the pages */
 		long kb = i < 6 ? LENGTH / 1024 : 0;
 
 		ASSERT_EQ(0, unmap(self->fd, ioas[order[i]], START, LENGTH,
@@ -589,7 +592,9 @@ static int make_file(size_t length)
 			 &_iova);                                              \
 	})
 
-/* The order of checks; what the file is like counts when it is pinned */
+/*
+ * The order of errors. The contents of the file are checked when it is pinned.
+ */
 TEST_F(charge, map_file_checks)
 {
 	int file = make_file(PAGE), other = open("/dev/null", O_RDWR);
@@ -627,7 +632,7 @@ TEST_F(charge, map_file_checks)
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 }
 
-/* All that was mapped has to be in the file, whatever part of it is needed */
+/* All of the mapping must be inside the file, whatever part of it is needed */
 TEST_F(charge, map_file_beyond_the_end)
 {
 	int huge = memfd_create("huge", MFD_HUGETLB), file = make_file(PAGE);
@@ -652,7 +657,10 @@ TEST_F(charge, map_file_beyond_the_end)
 			  START));
 }
 
-/* Ranges that begin and end inside pages, beside a file's end that is in a page too */
+/*
+ * Ranges that begin and end inside pages, with the end of the file inside a
+ * page
+ */
 TEST_F(charge, map_file_inside_pages)
 {
 	static const struct {
@@ -689,14 +697,14 @@ TEST_F(charge, map_file_inside_pages)
 		EXPECT_EQ(0, memcmp(data, bytes + start, length));
 		EXPECT_EQ(0, UNMAP_ALL());
 	}
-	/* One byte less is too little */
+	/* One byte is missing */
 	ASSERT_EQ(0, ftruncate(file, sizeof(bytes) - 1));
 	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, 0, sizeof(bytes)));
 	EXPECT_ERRNO(EINVAL, MAP_FROM(FIXED_RW, file, MOCK_PAGE, PAGE));
 	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
 }
 
-/* A file that can't be written can be read by devices, and no more */
+/* A file that can't be written can be mapped for reading only */
 TEST_F(charge, map_file_respects_seals)
 {
 	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
@@ -707,7 +715,7 @@ TEST_F(charge, map_file_respects_seals)
 	ASSERT_EQ(0, set_up(self));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	for (i = 0; i < 2 * ARRAY_SIZE(seals); i++) {
-		/* On tmpfs, and of huge pages */
+		/* On tmpfs, and on hugetlbfs */
 		file = i % 2 ? make_file_of(MFD_HUGETLB, SZ_2M) :
 			       make_file(PAGE);
 		ASSERT_LE(0, file);
@@ -718,11 +726,11 @@ TEST_F(charge, map_file_respects_seals)
 		EXPECT_EQ(0, MAP_FROM(READ_ONLY, read_only, 0, PAGE));
 		EXPECT_EQ(0, UNMAP_ALL());
 
-		/* No seal against writing while devices write */
+		/* No seal against writing while devices can write */
 		EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, PAGE));
 		EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
 		EXPECT_EQ(0, UNMAP_ALL());
-		/* Nor while nobody can yet: nothing of it is pinned */
+		/* Nor while it is mapped without a page table */
 		EXPECT_EQ(0, map_file_at(self->fd, other, MAP_RW, file, 0, PAGE,
 					 START));
 		EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
@@ -738,8 +746,8 @@ TEST_F(charge, map_file_respects_seals)
 }
 
 /*
- * A mapping of a file needs neither the process that made it nor its mapping of
- * the file, nor its descriptor, and a shorter file takes nothing from it
+ * A mapping of a file needs neither the process that made it, nor its VMA, nor
+ * its fd; truncating the file takes nothing from it
  */
 TEST_F(charge, map_file_outlives_its_process)
 {
@@ -787,7 +795,7 @@ TEST_F(charge, map_file_outlives_its_process)
 	EXPECT_EQ(self->pinned + (long)sizeof(data) / 1024, status_kb("VmPin"));
 }
 
-/* A hole of the file is filled when it is pinned */
+/* Holes of the file are allocated when it is pinned */
 TEST_F(charge, map_file_allocates)
 {
 	int huge = memfd_create("huge", MFD_HUGETLB);
@@ -881,7 +889,7 @@ static bool owns(struct _test_data_hand_over *self, bool by_mm, long kb)
 	       status_kb("VmLck") == self->locked + (by_mm ? kb : 0);
 }
 
-/* Call in a child, which tells what it has been charged; then it goes */
+/* CHANGE_PROCESS in a child, which checks its charge and exits */
 static int call_in_child(int fd, bool by_mm, long kb)
 {
 	int status;
@@ -906,7 +914,7 @@ TEST_F(hand_over, charges_move_to_the_caller)
 	bool by_mm = variant->mode == BY_MM && !variant->privileged;
 	__u64 iova = START;
 
-	/* Nothing to move, and then nothing that has to */
+	/* Nothing to move */
 	EXPECT_EQ(0, change_process(self->fd));
 	EXPECT_EQ(0, call_in_child(self->fd, by_mm, 0));
 	ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW, self->file, 0,
@@ -914,22 +922,22 @@ TEST_F(hand_over, charges_move_to_the_caller)
 	EXPECT_EQ(0, change_process(self->fd));
 	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
 
-	/* In all IOAS, and what is copied once */
+	/* Charges of all IOAS move; what is copied counts once */
 	ASSERT_EQ(0, copy(self->fd, self->other, self->ioas, FIXED_RW,
 			  2 * PAGE, &iova, START));
 	EXPECT_EQ(0, call_in_child(self->fd, by_mm, FILE_KB));
 	EXPECT_TRUE(owns(self, by_mm, 0));
-	/* From one who is gone */
+	/* From a process that is gone */
 	EXPECT_EQ(0, change_process(self->fd));
 	EXPECT_TRUE(owns(self, by_mm, FILE_KB));
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	EXPECT_TRUE(owns(self, by_mm, 0));
-	/* The copy has no table: it is nobody's until it has */
+	/* The copy has no page table, and is charged when it gets one */
 	ASSERT_EQ(0, mock_domain(self->fd, self->other, &self->mock));
 	EXPECT_TRUE(owns(self, by_mm, 2 * PAGE / 1024));
 }
 
-/* Memory of a process can't be another's, and then nothing moves */
+/* Memory of a process can't be charged to another, and then nothing moves */
 TEST_F(hand_over, all_must_be_files)
 {
 	bool by_mm = variant->mode == BY_MM && !variant->privileged;
@@ -948,7 +956,7 @@ TEST_F(hand_over, all_must_be_files)
 	EXPECT_TRUE(owns(self, by_mm, 0));
 }
 
-/* More than the new owner may have: all stays with the old one */
+/* More than the limit of the new process: all charges stay with the old one */
 TEST_F(hand_over, limit_of_the_caller_counts)
 {
 	bool by_mm = variant->mode == BY_MM && !variant->privileged;
@@ -957,7 +965,10 @@ TEST_F(hand_over, limit_of_the_caller_counts)
 	int status, i;
 	pid_t pid;
 
-	/* Two, of which the first can be moved and has to come back */
+	/*
+	 * Two mappings; the charge of the first is moved, and has to be moved
+	 * back
+	 */
 	for (i = 0; i < 2; i++, iova += NR_FILE_PAGES / 2 * PAGE)
 		ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW,
 				      self->file, i * NR_FILE_PAGES / 2 * PAGE,
@@ -970,7 +981,7 @@ TEST_F(hand_over, limit_of_the_caller_counts)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_TRUE(WIFEXITED(status));
-	/* The user's own counter is the same before and after */
+	/* The user's counter is the same before and after */
 	EXPECT_EQ(by_mm ? ENOMEM : 0, WEXITSTATUS(status));
 	EXPECT_TRUE(owns(self, by_mm, by_mm ? FILE_KB : 0));
 }

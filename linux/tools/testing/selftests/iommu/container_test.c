@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An open /dev/iommu as a type1 container: which IOAS stands for it, what its
- * requests answer, in the order of errors, and what version 1 of type1 cuts. With
- * the mock IOMMU. Also built as a 32-bit program.
+ * An open /dev/iommu as a type1 container: which IOAS it uses, the answers of
+ * its ioctls, the order of errors, and the cuts of version 1. Uses the mock
+ * IOMMU. Also built as a 32-bit program.
  */
 #define _GNU_SOURCE
 #include <sys/file.h>
@@ -26,10 +26,10 @@
 FIXTURE(container)
 {
 	int fd;
-	/* One for the container, and another */
+	/* The container's IOAS, and another one */
 	__u32 ioas, other;
 	char *buf;
-	/* Memory of a file is held, but not pinned */
+	/* Pages of a file are referenced, not pinned */
 	bool is_file;
 	struct mock mocks[4];
 	int nr_mocks;
@@ -72,7 +72,7 @@ FIXTURE_TEARDOWN(container)
 	tear_down(_metadata, self);
 }
 
-/* Pages of the buffer, each at its place */
+/* Map pages of the buffer, each at its own place */
 static int map_pages(struct _test_data_container *self, int page, int nr)
 {
 	return map_dma(self->fd, self->buf + page * PAGE, nr * PAGE, AT(page));
@@ -85,7 +85,7 @@ static int map_pages(struct _test_data_container *self, int page, int nr)
 	ioctl(self->fd, VFIO_CHECK_EXTENSION, _extension)
 #define SET_IOMMU(_type) ioctl(self->fd, VFIO_SET_IOMMU, _type)
 
-/* Each device of an IOMMU of its own, so that it has its own table */
+/* Each mock device has an IOMMU unit, and so a page table, of its own */
 static int add_mock(struct _test_data_container *self, __u64 page_sizes)
 {
 	int nr = self->nr_mocks;
@@ -122,7 +122,7 @@ static bool is_mapped(struct _test_data_container *self, struct mock *mock,
 	return !mock_dma(self->fd, mock->stdev, iova, &byte, 1, 0);
 }
 
-/* Each table has these pages of the buffer, and no others are pinned */
+/* Are exactly these pages mapped in each page table, pinned and charged? */
 static bool only_has(struct _test_data_container *self, unsigned int pages)
 {
 	long kb = __builtin_popcount(self->nr_mocks ? pages : 0) * PAGE_KB;
@@ -154,9 +154,7 @@ static unsigned int pages_in(int first, int nr)
 	return ((1U << nr) - 1) << first;
 }
 
-/*
- * Which IOAS it is
- */
+/* The IOAS of the container */
 
 static int container_of(int fd)
 {
@@ -173,18 +171,18 @@ TEST_F(container, ioas_is_set_and_cleared)
 	EXPECT_EQ(self->ioas, container_of(self->fd));
 	EXPECT_EQ(0, set_container(self->fd, self->other));
 	EXPECT_EQ(self->other, container_of(self->fd));
-	/* Each file has its own */
+	/* Each open file has its own */
 	EXPECT_EQ(-ENODEV, container_of(second));
 	EXPECT_ERRNO(ENOENT, set_container(second, self->ioas));
 	EXPECT_EQ(0, clear_container(second));
 	close(second);
 	EXPECT_EQ(self->other, container_of(self->fd));
-	/* The id is not looked at, nor is there an answer */
+	/* CLEAR neither reads nor writes the id */
 	EXPECT_EQ(0, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_CLEAR, &id));
 	EXPECT_EQ(77, id);
 	EXPECT_EQ(-ENODEV, container_of(self->fd));
 	EXPECT_EQ(0, clear_container(self->fd));
-	/* It was no more than chosen */
+	/* The IOAS itself was not changed */
 	EXPECT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->buf, PAGE,
 			    START));
 	EXPECT_EQ(0, destroy(self->fd, self->other));
@@ -211,7 +209,7 @@ TEST_F(container, ioas_rules)
 			EXPECT_ERRNO(EOPNOTSUPP,
 				     ioctl(self->fd, IOMMU_VFIO_IOAS, &cmd));
 	}
-	/* What is no IOAS, and what was one, changes nothing */
+	/* An id that is not, or no longer, that of an IOAS changes nothing */
 	ids[0] = 0;
 	ids[1] = 99;
 	ids[2] = mock.hwpt;
@@ -224,7 +222,7 @@ TEST_F(container, ioas_rules)
 	EXPECT_EQ(self->ioas, container_of(self->fd));
 }
 
-/* The rules that all requests of this file have in common */
+/* The rules for all ioctls of /dev/iommu */
 TEST_F(container, ioas_sizes)
 {
 	struct iommu_vfio_ioas *cmd;
@@ -269,7 +267,7 @@ TEST_F(container, ioas_sizes)
 	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_VFIO_IOAS, NULL));
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOMMU_VFIO_IOAS | 1U << 16, page));
 
-	/* Only GET has an answer to write */
+	/* Only GET writes an answer */
 	cmd = (void *)page;
 	*cmd = (struct iommu_vfio_ioas){ .size = sizeof(*cmd) };
 	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
@@ -294,13 +292,13 @@ static void check_without_ioas(struct __test_metadata *_metadata,
 	EXPECT_ERRNO(ENODEV, SET_IOMMU(VFIO_TYPE1_IOMMU));
 	EXPECT_ERRNO(ENODEV, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
 	EXPECT_ERRNO(ENODEV, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
-	/* These don't need one */
+	/* These need no IOAS */
 	EXPECT_EQ(VFIO_API_VERSION, ioctl(self->fd, VFIO_GET_API_VERSION));
 	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_TYPE1v2_IOMMU));
 	EXPECT_ERRNO(EINVAL, SET_IOMMU(VFIO_NOIOMMU_IOMMU));
 }
 
-/* As long as no IOAS is chosen, as before any group came (trap I7) */
+/* While no IOAS is set, as before the first group (trap I7) */
 TEST_F(container, without_ioas_is_ENODEV)
 {
 	int fd = self->fd;
@@ -316,7 +314,7 @@ TEST_F(container, without_ioas_is_ENODEV)
 	EXPECT_EQ(0, MAP_DMA(0, 1));
 }
 
-/* With DESTROY it is gone, also if another one gets its id (trap B10) */
+/* A destroyed IOAS is unset, even if another one gets its id (trap B10) */
 TEST_F(container, destroyed_ioas_is_ENODEV)
 {
 	struct mock mock;
@@ -325,7 +323,10 @@ TEST_F(container, destroyed_ioas_is_ENODEV)
 
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
-	/* To be the container's keeps nobody from destroying it, a table does */
+	/*
+	 * A page table prevents the destroy; being the container's IOAS does
+	 * not
+	 */
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
 	EXPECT_EQ(self->ioas, container_of(self->fd));
 	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
@@ -337,12 +338,12 @@ TEST_F(container, destroyed_ioas_is_ENODEV)
 	ASSERT_EQ(0, set_container(self->fd, id));
 	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
 	EXPECT_EQ(0, unmapped);
-	/* Another one's end does not matter */
+	/* Destroying another IOAS has no effect */
 	EXPECT_EQ(0, destroy(self->fd, self->other));
 	EXPECT_EQ(id, container_of(self->fd));
 }
 
-/* What is mapped in one stays there when another one is chosen */
+/* What is mapped in one IOAS stays there when another one is set */
 TEST_F(container, requests_go_to_the_ioas_that_is_set)
 {
 	__u64 unmapped;
@@ -377,7 +378,7 @@ TEST_F(container, extensions)
 			ASSERT_EQ(1, ret);
 			break;
 		case VFIO_NOIOMMU_IOMMU:
-			/* As the kernel was built */
+			/* Depends on the kernel configuration */
 			ASSERT_TRUE(ret == 0 || ret == 1);
 			break;
 		default:
@@ -388,7 +389,7 @@ TEST_F(container, extensions)
 	EXPECT_EQ(0, CHECK_EXTENSION(1UL << 31 | VFIO_TYPE1_IOMMU));
 }
 
-/* All tables have to keep devices from bypassing the caches */
+/* DMA is coherent if all page tables enforce it */
 TEST_F(container, dma_is_coherent_if_all_tables_are)
 {
 	struct mock coherent, second, other;
@@ -404,14 +405,14 @@ TEST_F(container, dma_is_coherent_if_all_tables_are)
 	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
 	EXPECT_EQ(0, destroy(self->fd, second.stdev));
 	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
-	/* Those of another IOAS don't count */
+	/* Page tables of another IOAS don't count */
 	ASSERT_EQ(0, mock_domain(self->fd, self->other, &other));
 	EXPECT_EQ(1, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
 	EXPECT_EQ(0, set_container(self->fd, self->other));
 	EXPECT_EQ(0, CHECK_EXTENSION(VFIO_DMA_CC_IOMMU));
 }
 
-/* What the IOMMU of one device lacks counts, whichever table was made first */
+/* A limit of one IOMMU counts, whichever page table was made first */
 TEST_F(container, weakest_of_three_tables_counts)
 {
 	struct vfio_iommu_type1_info info;
@@ -451,7 +452,7 @@ TEST_F(container, weakest_of_three_tables_counts)
 	}
 }
 
-/* What each of three accesses has pinned is dirty, in whichever order they came */
+/* A page that any of three accesses has pinned is dirty, in whatever order */
 TEST_F(container, dirty_is_what_any_access_has_pinned)
 {
 	const __u32 can_pin = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
@@ -459,7 +460,9 @@ TEST_F(container, dirty_is_what_any_access_has_pinned)
 	struct {
 		struct vfio_iommu_type1_dirty_bitmap cmd;
 		struct vfio_iommu_type1_dirty_bitmap_get get;
-		/* The kernel's half of the pointer at the end of a 32-bit program's */
+		/*
+		 * For a 32-bit program: the upper half of the kernel's pointer
+		 */
 		__u32 high;
 	} dirty = {
 		.cmd.argsz = sizeof(dirty),
@@ -488,7 +491,7 @@ TEST_F(container, dirty_is_what_any_access_has_pinned)
 			.data = (void *)&bits,
 		},
 	};
-	/* And again, as long as it is pinned */
+	/* A page is reported by each query as long as it is pinned */
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
 		EXPECT_EQ(1 << 5 | 1 << 1 | 1 << 7, bits);
@@ -522,7 +525,7 @@ TEST_F(container, types)
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
 	EXPECT_EQ(0, huge_pages(self));
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
-	/* It wins over the IOAS that is missing */
+	/* A wrong type ranks before a missing IOAS */
 	ASSERT_EQ(0, clear_container(self->fd));
 	for (i = 0; i < ARRAY_SIZE(wrong); i++)
 		EXPECT_ERRNO(EINVAL, SET_IOMMU(wrong[i]));
@@ -531,7 +534,7 @@ TEST_F(container, types)
 /* Trap I5 */
 TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
 {
-	/* Mapped, and no table; a table, and nothing mapped */
+	/* Mappings without a page table; then a page table without mappings */
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
 	EXPECT_EQ(0, huge_pages(self));
@@ -549,7 +552,7 @@ TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
 	EXPECT_EQ(1, huge_pages(self));
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1v2_IOMMU));
 	EXPECT_TRUE(only_has(self, ALL_PAGES));
-	/* If it was chosen before it can be chosen again */
+	/* If version 1 was set before, it can be set again */
 	ASSERT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
@@ -557,7 +560,7 @@ TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
 	EXPECT_EQ(0, huge_pages(self));
 }
 
-/* Version 1 of type1 has no mappings that bits could be told of */
+/* Dirty tracking needs version 2, as in VFIO's type1 */
 TEST_F(container, version_1_tells_no_dirty_pages)
 {
 	struct vfio_iommu_type1_dirty_bitmap dirty = {
@@ -573,7 +576,7 @@ TEST_F(container, version_1_tells_no_dirty_pages)
 	EXPECT_ERRNO(EACCES, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
 }
 
-/* What no container has */
+/* Ioctls that no container has */
 TEST_F(container, all_else_is_ENOTTY)
 {
 	struct vfio_iommu_type1_dirty_bitmap dirty = {
@@ -584,7 +587,7 @@ TEST_F(container, all_else_is_ENOTTY)
 
 	for (nr = 0; nr < 256; nr++) {
 		switch (nr) {
-		/* Its own requests, and those of a container */
+		/* Ioctls of /dev/iommu, and those of a container */
 		case _IOC_NR(IOMMU_DESTROY) ... _IOC_NR(IOMMU_DESTROY) + 0x20:
 		case _IOC_NR(VFIO_GET_API_VERSION):
 		case _IOC_NR(VFIO_CHECK_EXTENSION):
@@ -593,7 +596,7 @@ TEST_F(container, all_else_is_ENOTTY)
 		case _IOC_NR(VFIO_IOMMU_MAP_DMA):
 		case _IOC_NR(VFIO_IOMMU_UNMAP_DMA):
 		case _IOC_NR(VFIO_IOMMU_DIRTY_PAGES):
-			/* With another direction, or size */
+			/* With another direction, size or type */
 			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x40003b00 | nr,
 						   &dirty));
 			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x00083b00 | nr,
@@ -614,15 +617,15 @@ TEST_F(container, all_else_is_ENOTTY)
  * Errors, in their order
  */
 
-/* What can be wrong that is no field of the structure */
+/* Values of row.at that are not an offset in the structure */
 enum { NO_STRUCTURE = 100, NO_IOAS };
 
 /*
- * struct row - something that is wrong with a good request
- * @error: what it gives
- * @at: offset of a field, or one of the above
- * @value: what is in that field
- * @written: in the end the size says how much was unmapped, which is nothing
+ * struct row - one thing that is wrong with a good request
+ * @error: errno of the request
+ * @at: offset of a field, or one of the values above
+ * @value: value of that field
+ * @written: the kernel sets the size to the bytes unmapped, which are 0
  */
 struct row {
 	int error;
@@ -645,7 +648,7 @@ union cmd {
 	char bytes[32];
 };
 
-/* Where no memory is */
+/* An address without memory */
 static void *hole;
 
 static void spoil(struct _test_data_container *self, union cmd *cmd,
@@ -659,12 +662,12 @@ static void spoil(struct _test_data_container *self, union cmd *cmd,
 		clear_container(self->fd);
 		break;
 	default:
-		/* The first two fields are of 32 bits */
+		/* The first two fields have 32 bits */
 		memcpy(cmd->bytes + row->at, &row->value, row->at < 8 ? 4 : 8);
 	}
 }
 
-/* The errno of a request with which one thing is wrong, or two */
+/* Return the errno of a request with one or two wrong things */
 static int try(struct _test_data_container *self, unsigned long word,
 	       union cmd good, const struct row *row, const struct row *other)
 {
@@ -712,7 +715,7 @@ static void *make_hole(void)
 	return ret;
 }
 
-/* Nothing is said about memory that can't be pinned before all else (trap I9) */
+/* Whether memory can be pinned is checked last (trap I9) */
 TEST_F(container, map_dma_errors)
 {
 	const union cmd good = { .map = {
@@ -740,7 +743,7 @@ TEST_F(container, map_dma_errors)
 		{ EINVAL, SET_MAP(size, LENGTH - 1) },
 		{ EINVAL, SET_MAP(iova, START + 1) },
 		{ EOVERFLOW, SET_MAP(iova, -PAGE) },
-		/* Reserved, and in use */
+		/* Reserved; then in use */
 		{ EINVAL, SET_MAP(iova, START - PAGE) },
 		{ EEXIST, SET_MAP(iova, START) },
 		{ EEXIST, SET_MAP(iova, START + LENGTH - PAGE) },
@@ -761,7 +764,10 @@ TEST_F(container, map_dma_errors)
 				    good.map.iova, self->buf, LENGTH));
 }
 
-/* In either version; how much was unmapped is said if UNMAP would come to it */
+/*
+ * In both versions. Once the arguments are valid for UNMAP, the size is set to
+ * the number of bytes unmapped.
+ */
 TEST_F(container, unmap_dma_errors)
 {
 	const union cmd good = { .unmap = {
@@ -778,7 +784,7 @@ TEST_F(container, unmap_dma_errors)
 		{ EINVAL, SET_UNMAP(flags, VFIO_DMA_UNMAP_FLAG_VADDR) },
 		{ EINVAL, SET_UNMAP(flags, 1U << 31) },
 		{ ENODEV, { NO_IOAS } },
-		/* With an IOVA and a size */
+		/* Together with an IOVA and a size */
 		{ EINVAL, SET_UNMAP(flags, VFIO_DMA_UNMAP_FLAG_ALL) },
 		{ EOVERFLOW, SET_UNMAP(iova, MAX), true },
 		{ EOVERFLOW, SET_UNMAP(size, MAX), true },
@@ -792,7 +798,10 @@ TEST_F(container, unmap_dma_errors)
 	for (version = 2; version; version--) {
 		if (version == 1) {
 			ASSERT_EQ(0, set_type1(self->fd));
-			/* Now that is a cut, at a place that is no page's */
+			/*
+			 * In version 1 this cuts the area, here not at a page
+			 * boundary
+			 */
 			rows[ARRAY_SIZE(rows) - 1] = (struct row){
 				EINVAL, SET_UNMAP(iova, START + 1),
 			};
@@ -807,7 +816,7 @@ TEST_F(container, unmap_dma_errors)
 	}
 }
 
-/* It has happened by then */
+/* The unmap is complete before the answer is written */
 TEST_F(container, unmap_dma_without_answer)
 {
 	struct vfio_iommu_type1_dma_unmap *cmd = memory(PAGE, MAP_PRIVATE);
@@ -822,7 +831,7 @@ TEST_F(container, unmap_dma_without_answer)
 	EXPECT_TRUE(only_has(self, 0));
 }
 
-/* What is mapped for one direction, by the flags of the container */
+/* Mappings for one direction, by the flags of the container */
 TEST_F(container, map_dma_directions)
 {
 	struct vfio_iommu_type1_dma_map cmd = {
@@ -853,7 +862,7 @@ TEST_F(container, map_dma_directions)
  * UNMAP_DMA
  */
 
-/* Nothing is no error here, as it is for UNMAP (trap I1) */
+/* Unmapping nothing succeeds, unlike IOMMU_IOAS_UNMAP (trap I1) */
 TEST_F(container, unmap_of_nothing_is_0)
 {
 	struct vfio_iommu_type1_dma_unmap all = {
@@ -870,7 +879,7 @@ TEST_F(container, unmap_of_nothing_is_0)
 					   NULL));
 		EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &all));
 		EXPECT_EQ(0, all.size);
-		/* Beside, between and around what there is */
+		/* Ranges beside, between and around the mappings */
 		ASSERT_EQ(0, MAP_DMA(1, 2));
 		ASSERT_EQ(0, MAP_DMA(5, 1));
 		EXPECT_EQ(0, UNMAP_DMA(0, 1, &unmapped));
@@ -887,7 +896,10 @@ TEST_F(container, unmap_of_nothing_is_0)
 	}
 }
 
-/* Version 2 takes whole areas, and says which were gone before it failed (trap I2) */
+/*
+ * Version 2 unmaps whole areas. If it fails, the size says what was unmapped
+ * (trap I2).
+ */
 TEST_F(container, version_2_does_not_cut)
 {
 	__u64 unmapped;
@@ -908,12 +920,12 @@ TEST_F(container, version_2_does_not_cut)
 	EXPECT_TRUE(only_has(self, pages_in(3, 5)));
 }
 
-/* More than is taken out at once */
+/* More areas than an unmap takes out at once */
 #define MANY_AREAS 100
 
 /*
- * An access does not let go of an area. What was unmapped before that is gone, and
- * the size says how much (trap I2)
+ * An access does not unpin a page of one area. Areas unmapped before that are
+ * gone, and the size says how much (trap I2).
  */
 TEST_F(container, bytes_are_told_of_an_unmap_that_fails)
 {
@@ -959,7 +971,7 @@ TEST_F(container, bytes_are_told_of_an_unmap_that_fails)
 	close(access);
 }
 
-/* At the ends of the space, where there is nothing below or above (trap I6) */
+/* At both ends of the IOVA space (trap I6) */
 TEST_F(container, ends_of_the_space)
 {
 	__u64 unmapped;
@@ -1008,9 +1020,9 @@ TEST_F(container, ends_of_the_space)
  * GET_INFO
  */
 
-#define INFO_CAPS 24	/* where the chain of capabilities begins */
-#define INFO_MIGRATION 40	/* where its second one does */
-#define INFO_IOVAS 72	/* and its third */
+#define INFO_CAPS 24	/* offset of the first capability */
+#define INFO_MIGRATION 40	/* of the second */
+#define INFO_IOVAS 72	/* of the third */
 #define INFO_RANGES 88
 #define INFO_MAX 512
 
@@ -1024,7 +1036,9 @@ static void put64(unsigned char *info, int at, __u64 value)
 	memcpy(info + at, &value, sizeof(value));
 }
 
-/* All that the kernel may say, byte by byte, into memory full of POISON */
+/*
+ * The expected contents, byte by byte; what the kernel does not write is POISON
+ */
 static void expected_info(unsigned char *info, __u32 argsz, __u64 page_sizes,
 			  const struct iommu_iova_range *ranges, __u32 nr)
 {
@@ -1036,7 +1050,10 @@ static void expected_info(unsigned char *info, __u32 argsz, __u64 page_sizes,
 	put64(full, 8, page_sizes);
 	if (argsz >= need)
 		put32(full, 16, INFO_CAPS);
-	/* An id and a version of 16 bits each, where the next one is, and data */
+	/*
+	 * A header is the id and version, 16 bits each, and the offset of the
+	 * next one
+	 */
 	put32(full, INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL | 1 << 16);
 	put32(full, INFO_CAPS + 4, INFO_MIGRATION);
 	put32(full, INFO_CAPS + 8, ~0U);
@@ -1089,8 +1106,8 @@ static void check_info(struct __test_metadata *_metadata,
 }
 
 /*
- * Nothing is written beyond argsz, nothing that is not known is in what is written,
- * and capabilities are aligned and whole or not there (traps I3, I4)
+ * The kernel writes nothing beyond argsz and no stale data. Capabilities are
+ * aligned, and complete or absent (traps I3, I4).
  */
 TEST_F(container, get_info_at_each_length)
 {
@@ -1104,13 +1121,15 @@ TEST_F(container, get_info_at_each_length)
 	int i;
 
 	check_info(_metadata, self, -PAGE, 1);
-	/* Pages smaller than the CPU's are of no use to a container */
+	/* Page sizes below that of the CPU are not reported */
 	ASSERT_EQ(0, add_mock(self, PAGE / 2));
 	check_info(_metadata, self, PAGE, 1);
 	ASSERT_EQ(0, remove_mock(self));
 	ASSERT_EQ(0, add_mock(self, PAGE | SZ_2M | 512 * SZ_2M));
 	check_info(_metadata, self, PAGE | SZ_2M | 512 * SZ_2M, 1);
-	/* What all tables have, and none of their devices reserves */
+	/*
+	 * Page sizes that all page tables have; ranges that no device reserves
+	 */
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
 				 &MOCK_CONFIG(.unit = 7,
 					.page_sizes = PAGE | SZ_2M,
@@ -1139,7 +1158,7 @@ TEST_F(container, get_info_errors)
 	EXPECT_ERRNO(ENODEV, get_info(self->fd, page, 16));
 	ASSERT_EQ(0, set_container(self->fd, self->ioas));
 	EXPECT_EQ(0, get_info(self->fd, end - 16, 16));
-	/* There is less room than is said */
+	/* argsz is more than the memory there */
 	EXPECT_ERRNO(EFAULT, get_info(self->fd, end - 16, 20));
 	EXPECT_ERRNO(EFAULT, get_info(self->fd, end - INFO_CAPS, INFO_MAX));
 	get_info(self->fd, page, 15);
@@ -1151,9 +1170,7 @@ TEST_F(container, get_info_errors)
 	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_GET_INFO, page));
 }
 
-/*
- * Who is charged
- */
+/* Charges */
 
 static int become_charged(long kb)
 {
@@ -1163,7 +1180,7 @@ static int become_charged(long kb)
 	       setresuid(NOBODY, NOBODY, NOBODY);
 }
 
-/* What is mapped through a container, and what is mapped by MAP, are these in kB */
+/* Is so much charged, in KiB, more than at the start? */
 static bool charges_are(struct _test_data_container *self, long pinned,
 			long locked)
 {
@@ -1181,7 +1198,7 @@ static void check_charges(struct __test_metadata *_metadata,
 				0));
 	ASSERT_EQ(0, add_mock(self, PAGE));
 	ASSERT_EQ(0, become_charged(limit));
-	/* To the page */
+	/* The limit is exact to a page */
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES - 1));
 	EXPECT_TRUE(charges_are(self, limit - PAGE_KB, limit - PAGE_KB));
 	EXPECT_ERRNO(ENOMEM, map_dma(self->fd, second, 2 * PAGE,
@@ -1191,7 +1208,10 @@ static void check_charges(struct __test_metadata *_metadata,
 	EXPECT_TRUE(charges_are(self, limit, limit));
 	EXPECT_ERRNO(ENOMEM, map_dma(self->fd, second, PAGE,
 				     START + LENGTH + PAGE));
-	/* MAP is charged as the option says, with a limit of its own or this */
+	/*
+	 * IOMMU_IOAS_MAP is charged as the option says: to this limit or
+	 * another one
+	 */
 	if (by_mm) {
 		EXPECT_ERRNO(ENOMEM, map_at(self->fd, self->ioas,
 					    (uintptr_t)second, PAGE,
@@ -1206,7 +1226,7 @@ static void check_charges(struct __test_metadata *_metadata,
 				   LENGTH, NULL));
 	}
 	EXPECT_TRUE(charges_are(self, limit, limit));
-	/* What is cut off is not charged any more */
+	/* What is cut off is no longer charged */
 	EXPECT_EQ(0, UNMAP_DMA(2, 2, NULL));
 	EXPECT_TRUE(charges_are(self, limit - 2 * PAGE_KB,
 				limit - 2 * PAGE_KB));
@@ -1224,7 +1244,7 @@ static void check_charges(struct __test_metadata *_metadata,
 	EXPECT_TRUE(charges_are(self, 0, 0));
 }
 
-/* By address space whatever the option says, since type1 is (trap I8) */
+/* By address space whatever the option says, as in type1 (trap I8) */
 TEST_F(container, map_dma_is_charged_by_address_space)
 {
 	check_charges(_metadata, self, false);
@@ -1245,7 +1265,7 @@ TEST_F(container, map_dma_is_charged_by_address_space_as_map_is)
  * Cuts
  */
 
-/* Version 1, and the tables that there are */
+/* Version 1 with various page tables */
 FIXTURE(cut)
 {
 	struct _test_data_container container;
@@ -1287,7 +1307,7 @@ FIXTURE_TEARDOWN(cut)
 	static void check_##_name(struct __test_metadata *_metadata,           \
 				  struct _test_data_container *self)
 
-/* Any pages out of an area: what is left is where it was */
+/* Unmap any run of pages of an area: the others stay mapped */
 TEST_CUT(any_pages)
 {
 	__u64 unmapped;
@@ -1300,7 +1320,7 @@ TEST_CUT(any_pages)
 			ASSERT_EQ(nr * PAGE, unmapped);
 			ASSERT_TRUE(only_has(self, ALL_PAGES &
 						   ~pages_in(first, nr)));
-			/* There is room again */
+			/* The range can be mapped again */
 			ASSERT_EQ(0, MAP_DMA(first, nr));
 			ASSERT_TRUE(only_has(self, ALL_PAGES));
 			ASSERT_EQ(0, unmap(self->fd, self->ioas, START, LENGTH,
@@ -1311,7 +1331,7 @@ TEST_CUT(any_pages)
 	}
 }
 
-/* At a place that is no page's there is no cut, and nothing changes (trap I6) */
+/* A cut that is not at a page boundary fails and changes nothing (trap I6) */
 TEST_CUT(misaligned_is_EINVAL)
 {
 	__u64 unmapped;
@@ -1325,18 +1345,18 @@ TEST_CUT(misaligned_is_EINVAL)
 		ASSERT_ERRNO(EINVAL, unmap_dma(self->fd, START, PAGE + i,
 					       &unmapped));
 		ASSERT_EQ(PAGE + i, unmapped);
-		/* One end is good, and the area is cut there or not */
+		/* One end is at a page boundary; the area may be cut there */
 		ASSERT_ERRNO(EINVAL, unmap_dma(self->fd, AT(1), PAGE - i,
 					       &unmapped));
 		ASSERT_EQ(PAGE - i, unmapped);
 		ASSERT_TRUE(only_has(self, ALL_PAGES));
 	}
-	/* That is no cut */
+	/* The range includes the whole area, so nothing is cut */
 	EXPECT_EQ(0, unmap_dma(self->fd, START - 1, LENGTH + 2, &unmapped));
 	EXPECT_EQ(LENGTH, unmapped);
 }
 
-/* Nor of an area of which something is pinned by an access (trap I6) */
+/* Nor can an area be cut if an access has pinned a page of it (trap I6) */
 TEST_CUT(pinned_is_EINVAL)
 {
 	__u64 unmapped;
@@ -1360,7 +1380,10 @@ TEST_CUT(pinned_is_EINVAL)
 		EXPECT_EQ(0, access_unpin(self->fd, access, item));
 		EXPECT_TRUE(only_has(self, ALL_PAGES));
 	}
-	/* The neighbour can be cut, and the whole is asked for and given back */
+	/*
+	 * The neighbour can be cut. To unmap the whole area, the kernel asks
+	 * the access to unpin.
+	 */
 	ASSERT_EQ(0, access_pin(self->fd, access, AT(2), self->buf + 2 * PAGE,
 				PAGE, 0, &item));
 	EXPECT_EQ(0, UNMAP_DMA(5, 2, &unmapped));
@@ -1369,7 +1392,7 @@ TEST_CUT(pinned_is_EINVAL)
 	EXPECT_EQ(4 * PAGE, unmapped);
 	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, access, item));
 	EXPECT_TRUE(only_has(self, 1 << 4 | 1 << 7));
-	/* What was cut can be pinned as what was mapped so */
+	/* A part can be pinned like any area */
 	EXPECT_EQ(0, access_pin(self->fd, access, AT(7), self->buf + 7 * PAGE,
 				PAGE, 0, &item));
 	EXPECT_EQ(0, UNMAP_DMA(4, 4, &unmapped));
@@ -1383,7 +1406,10 @@ static const int orders[6][3] = {
 	{ 2, 1, 0 },
 };
 
-/* One page of four, then the others; a device comes at one step and goes at another */
+/*
+ * Unmap one page of four, then the others in this order. A device is added at
+ * one step and removed at another.
+ */
 static void check_rest(struct __test_metadata *_metadata,
 		       struct _test_data_container *self, int cut,
 		       const int *order, int comes, int goes)
@@ -1394,7 +1420,7 @@ static void check_rest(struct __test_metadata *_metadata,
 
 	ASSERT_EQ(0, MAP_DMA(0, 4));
 	for (i = 0; i < 4; i++) {
-		/* Of the three others */
+		/* One of the three others */
 		page = i ? (order[i - 1] + cut + 1) % 4 : cut;
 		ASSERT_EQ(0, UNMAP_DMA(page, 1, &unmapped));
 		ASSERT_EQ(PAGE, unmapped);
@@ -1411,7 +1437,10 @@ static void check_rest(struct __test_metadata *_metadata,
 	}
 }
 
-/* Another table is filled with what is left, and emptied, in every order (trap A5) */
+/*
+ * What is left is mapped in another page table and unmapped from it, in every
+ * order (trap A5)
+ */
 TEST_CUT(rest_in_another_table)
 {
 	int cut, order, comes, goes;
@@ -1424,7 +1453,10 @@ TEST_CUT(rest_in_another_table)
 						   orders[order], comes, goes);
 }
 
-/* Compared with a bitmap of pages, while tables come and go (traps A5, I6) */
+/*
+ * Compare random requests with a bitmap of pages, while page tables come and go
+ * (traps A5, I6)
+ */
 TEST_CUT(random_requests)
 {
 	unsigned int seed = 1, pages = 0, i;
@@ -1465,7 +1497,7 @@ TEST_CUT(random_requests)
 	}
 }
 
-/* A copy is cut, or what was copied: the other is as it was */
+/* Cut a copy, or what was copied: the other mapping is unchanged */
 TEST_CUT(copies)
 {
 	__u64 unmapped;
@@ -1473,13 +1505,13 @@ TEST_CUT(copies)
 
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
 	for (i = 0; i < 2; i++) {
-		/* The container's is cut */
+		/* The container's IOAS has the original first, then the copy */
 		ASSERT_EQ(0, copy_at(self->fd, i ? self->ioas : self->other,
 				     i ? self->other : self->ioas, MAP_RW,
 				     LENGTH, START, START));
 		EXPECT_EQ(0, UNMAP_DMA(2, 3, &unmapped));
 		EXPECT_EQ(3 * PAGE, unmapped);
-		/* Whole, and whole it goes */
+		/* Still one area */
 		EXPECT_ERRNO(ENOENT, unmap(self->fd, self->other, START, PAGE,
 					   NULL));
 		EXPECT_TRUE(only_has(self, ALL_PAGES & ~pages_in(2, 3)));
@@ -1487,7 +1519,7 @@ TEST_CUT(copies)
 		EXPECT_EQ(5 * PAGE, unmapped);
 	}
 	EXPECT_TRUE(only_has(self, 0));
-	/* A copy over what was cut has an area for each part */
+	/* A copy of parts has an area for each part */
 	EXPECT_EQ(0, unmap_all(self->fd, self->other, NULL));
 	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
 	ASSERT_EQ(0, UNMAP_DMA(3, 1, NULL));
@@ -1501,7 +1533,7 @@ TEST_CUT(copies)
 	EXPECT_TRUE(only_has(self, 0));
 }
 
-/* Each part is of the file, which is closed with the last of them */
+/* Each part has a reference to the file; the last one closes it */
 TEST_CUT(file)
 {
 	int file = memfd_create("container", 0), second;
@@ -1518,7 +1550,7 @@ TEST_CUT(file)
 				      MAP_SHARED | MAP_FIXED, second, 0));
 	fill_bytes(self->buf, LENGTH, 3);
 	self->is_file = true;
-	/* Held until the last use of the file is gone */
+	/* The lock is held until the last reference to the file is dropped */
 	ASSERT_EQ(0, flock(file, LOCK_EX | LOCK_NB));
 	ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, file, 0, LENGTH,
 				 START));
@@ -1550,7 +1582,7 @@ static int set_max_areas(const char *value, char *old, size_t size)
 	return ret;
 }
 
-/* A cut makes one area more, and if there may be no more it makes none */
+/* A cut adds an area. At the limit it fails, and changes nothing. */
 TEST_CUT(too_many_areas_is_ENOSPC)
 {
 	__u64 unmapped;
@@ -1564,10 +1596,12 @@ TEST_CUT(too_many_areas_is_ENOSPC)
 	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(1, 3, &unmapped));
 	EXPECT_EQ(3 * PAGE, unmapped);
 	EXPECT_TRUE(only_has(self, ALL_PAGES));
-	/* They are as they were */
+	/* Both areas are still whole */
 	EXPECT_ERRNO(ENOENT, unmap(self->fd, self->ioas, START, PAGE, NULL));
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, 4 * PAGE, NULL));
-	/* Room for one: at an end it is enough, in the middle it is not */
+	/*
+	 * One more area is allowed: enough to cut at an end, not in the middle
+	 */
 	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(5, 1, &unmapped));
 	EXPECT_EQ(PAGE, unmapped);
 	EXPECT_TRUE(only_has(self, pages_in(4, 4)));
@@ -1581,7 +1615,7 @@ TEST_CUT(too_many_areas_is_ENOSPC)
 	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
 }
 
-/* Where pages are stored apart, since they are 2 MiB apart in the area */
+/* Cuts around multiples of 2 MiB, where the stored pages are divided */
 TEST_CUT(long_area)
 {
 	static const int pages[] = { 0, 510, 511, 512, 1023, 1024, 1534 };
@@ -1593,7 +1627,7 @@ TEST_CUT(long_area)
 
 	ASSERT_TRUE(large != MAP_FAILED);
 	fill_bytes(large, 3 * SZ_2M, 4);
-	/* Not at the border of a huge page */
+	/* Begin off a huge page boundary */
 	large += PAGE;
 	ASSERT_EQ(0, map_dma(self->fd, large, length, there));
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
@@ -1626,8 +1660,8 @@ TEST_CUT(long_area)
 }
 
 /*
- * A huge page is mapped in small ones by version 1, and cut anywhere; by version 2
- * it is in one piece and stays so
+ * Version 1 maps a huge page with small ones and can cut it anywhere; version 2
+ * maps it with a large one and does not cut it
  */
 TEST_CUT(huge_page)
 {

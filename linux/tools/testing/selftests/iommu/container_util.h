@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests share that use an open /dev/iommu as a type1 container: its requests as
- * functions, which return what ioctl() does.
+ * Helpers shared by the tests that use an open /dev/iommu as a type1 container:
+ * one function for each ioctl, which returns what ioctl() returns.
  */
 #ifndef CONTAINER_UTIL_H
 #define CONTAINER_UTIL_H
@@ -10,7 +10,7 @@
 
 #include "iommufd_util.h"
 
-/* @id: in: for SET, out: for GET */
+/* @id: input of SET, output of GET */
 static inline int vfio_ioas(int fd, __u16 op, __u32 *id)
 {
 	struct iommu_vfio_ioas cmd = {
@@ -54,7 +54,7 @@ static inline int map_dma(int fd, const void *va, __u64 size, __u64 iova)
 	return ioctl(fd, VFIO_IOMMU_MAP_DMA, &cmd);
 }
 
-/* @unmapped: out: what is in the size after that, or NULL */
+/* @unmapped: set to cmd.size after the ioctl, if not NULL */
 static inline int unmap_dma(int fd, __u64 iova, __u64 size, __u64 *unmapped)
 {
 	struct vfio_iommu_type1_dma_unmap cmd = {

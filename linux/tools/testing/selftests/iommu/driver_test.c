@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What iommufd does for IOMMU drivers that differ from VT-d's: those that fail to
- * unmap, that don't stand what VT-d stands, that share page tables between units, or
- * that can't protect memory at all. The mock IOMMU plays them.
+ * How iommufd treats IOMMU drivers that differ from VT-d's: they fail to unmap,
+ * don't support what VT-d does, share page tables between units, or can't
+ * protect memory at all. The mock IOMMU simulates them.
  */
 #define _GNU_SOURCE
 #include "../kselftest_harness.h"
@@ -44,9 +44,9 @@ FIXTURE_TEARDOWN(driver)
 	mock_check_refs(self->fd, _va, _length, _refs)
 
 /*
- * The driver does nothing for one of two areas (trap M2). The device still reaches
- * that one, so its memory stays pinned, and charged, when nobody has it any more; the
- * other one is gone
+ * The driver fails to unmap one of two areas (trap M2). The device still
+ * reaches it, so its memory stays pinned and charged, even when the area is
+ * gone. The other area is unpinned.
  */
 TEST_F(driver, failed_unmap_keeps_memory_pinned)
 {
@@ -68,7 +68,7 @@ TEST_F(driver, failed_unmap_keeps_memory_pinned)
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev, BASE + 4 * PAGE,
 				     data, 1, 0));
 
-	/* Everything else goes on */
+	/* Everything else works */
 	EXPECT_ERRNO(ENOENT, UNMAP(BASE, 4 * PAGE));
 	EXPECT_EQ(0, MAP_AT(other, 4 * PAGE, BASE + 4 * PAGE));
 	EXPECT_EQ(0, mock_dma(self->fd, mock.stdev, BASE + 4 * PAGE, data,
@@ -81,7 +81,7 @@ TEST_F(driver, failed_unmap_keeps_memory_pinned)
 	memset(self->buf, 1, 4 * PAGE);
 }
 
-/* Only the piece that the driver failed to unmap stays */
+/* Only the piece that the driver failed to unmap stays pinned */
 TEST_F(driver, failed_unmap_keeps_one_piece)
 {
 	const __u64 iova = BASE + SZ_2M - PAGE;
@@ -98,7 +98,7 @@ TEST_F(driver, failed_unmap_keeps_one_piece)
 	EXPECT_EQ(self->pinned + 2048, status_kb("VmPin"));
 }
 
-/* A piece that begins and ends inside pages of memory keeps both */
+/* If such a piece begins and ends inside pages, both pages stay pinned */
 TEST_F(driver, failed_unmap_of_parts_of_pages)
 {
 	const __u64 iova = BASE + SZ_2M - PAGE;
@@ -114,7 +114,7 @@ TEST_F(driver, failed_unmap_of_parts_of_pages)
 	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
 }
 
-/* What is mapped of memory that is shared with another area */
+/* Mappings of memory that another area has too */
 TEST_F(driver, failed_unmap_of_a_copy)
 {
 	__u64 iova = BASE + SZ_2M;
@@ -132,7 +132,7 @@ TEST_F(driver, failed_unmap_of_a_copy)
 	EXPECT_EQ(0, REFS(self->buf + 5 * PAGE, 3 * PAGE, 0));
 }
 
-/* A device is attached, the table is filled, and that fails; and so does the undoing */
+/* An attach fails to fill the page table, and also to undo that */
 TEST_F(driver, failed_undo_of_a_fill)
 {
 	struct mock mock;
@@ -151,7 +151,7 @@ TEST_F(driver, failed_undo_of_a_fill)
 	EXPECT_EQ(0, REFS(self->buf, 2 * PAGE, 1));
 }
 
-/* What a map has left half done can't be removed either */
+/* What a failed map has left can't be unmapped either */
 TEST_F(driver, failed_clean_up_keeps_memory_pinned)
 {
 	struct mock mock;
@@ -172,8 +172,8 @@ static __u64 syncs(struct _test_data_driver *self, __u32 unit)
 }
 
 /*
- * Areas with gaps between them need one flush together (trap M10), if it is not too
- * wide; a driver that frees page tables early has none freed before that
+ * Areas with gaps need one flush together (trap M10), if it is not too wide. A
+ * driver that frees page tables early has freed none before the flush.
  */
 TEST_F(driver, disjoint_areas_are_flushed_together)
 {
@@ -191,7 +191,7 @@ TEST_F(driver, disjoint_areas_are_flushed_together)
 	EXPECT_EQ(before + 1, syncs(self, 0));
 	EXPECT_EQ(0, REFS(self->buf, 32 * PAGE, 0));
 
-	/* Areas of different sizes, and further apart than a flush can be wide */
+	/* Areas of different sizes, one too far away for the same flush */
 	ASSERT_EQ(0, MAP_AT(self->buf, 3 * PAGE, BASE));
 	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE + SZ_2M));
 	ASSERT_EQ(0, MAP_AT(self->buf, SZ_2M, far));
@@ -200,7 +200,7 @@ TEST_F(driver, disjoint_areas_are_flushed_together)
 	EXPECT_EQ(before + 2, syncs(self, 0));
 }
 
-/* Other drivers gather by the size of pages, and flush no piece by itself */
+/* Other drivers gather by page size, and still no piece is flushed alone */
 TEST_F(driver, neighbours_are_flushed_together)
 {
 	struct mock mock;
@@ -216,8 +216,8 @@ TEST_F(driver, neighbours_are_flushed_together)
 }
 
 /*
- * A map above all that was mapped before is preceded by a map of the zero page in each
- * table that grows, whichever of three they are, and in no other (trap M1)
+ * Before a map above everything else, the zero page is mapped once in each page
+ * table that grows, and in no other (trap M1)
  */
 TEST_F(driver, each_table_that_grows_is_grown)
 {
@@ -247,8 +247,8 @@ TEST_F(driver, each_table_that_grows_is_grown)
 }
 
 /*
- * Devices reach what was unmapped until that IOVA is flushed, however many areas and
- * pieces an UNMAP takes out, with or without gaps between them
+ * After UNMAP the device reaches nothing: each IOVA is flushed, with any number
+ * of areas and pieces, and with or without gaps
  */
 TEST_F(driver, all_that_is_unmapped_is_flushed)
 {
@@ -264,7 +264,7 @@ TEST_F(driver, all_that_is_unmapped_is_flushed)
 
 		ASSERT_EQ(0, DEVICE(&mock, .flags = flags[i % 2],
 				    .page_sizes = PAGE | SZ_2M));
-		/* The last of them has a large page in its middle */
+		/* The last area has a large page in the middle */
 		for (j = 0; j < nr; j++)
 			ASSERT_EQ(0, MAP_AT(self->buf + j * PAGE, PAGE,
 					    BASE + j * step));
@@ -285,7 +285,7 @@ TEST_F(driver, all_that_is_unmapped_is_flushed)
 	}
 }
 
-/* Units of a driver that can share page tables do (trap M9) */
+/* Units of a driver that can share page tables share them (trap M9) */
 TEST_F(driver, units_share_a_table)
 {
 	const __u32 flags = MOCK_DEVICE_SHARES;
@@ -299,14 +299,14 @@ TEST_F(driver, units_share_a_table)
 	EXPECT_EQ(a.hwpt, b.hwpt);
 	EXPECT_EQ(0, mock_dma(self->fd, b.stdev, BASE, data, PAGE, 0));
 
-	/* By the id of the table too */
+	/* Also by the id of the page table */
 	ASSERT_EQ(0, mock_device(self->fd, 0,
 				 &MOCK_CONFIG(.unit = 2, .flags = flags), &c));
 	pt = a.hwpt;
 	EXPECT_EQ(0, mock_attach(self->fd, c.stdev, &pt));
 	EXPECT_EQ(a.hwpt, pt);
 
-	/* It refuses one that can't, which gets a table of its own */
+	/* A unit that can't share gets its own page table */
 	ASSERT_EQ(0, DEVICE(&c, .unit = 3));
 	EXPECT_NE(a.hwpt, c.hwpt);
 	EXPECT_EQ(0, mock_dma(self->fd, c.stdev, BASE, data, PAGE, 0));
@@ -320,8 +320,8 @@ TEST_F(driver, units_share_a_table)
 }
 
 /*
- * A device whose IOMMU lets it reach all memory, or does not see which page table it
- * has, can't be bound (traps M7, M11)
+ * A device can't be bound if its IOMMU lets it reach all memory, or does not
+ * use the page table that is attached (traps M7, M11)
  */
 TEST_F(driver, unfit_IOMMU_is_ENODEV)
 {
@@ -329,13 +329,13 @@ TEST_F(driver, unfit_IOMMU_is_ENODEV)
 
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF));
-	/* Coherency is asked for first */
+	/* Coherency is checked first */
 	EXPECT_ERRNO(EINVAL, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF |
 				    MOCK_DEVICE_INCOHERENT));
 	EXPECT_EQ(0, DEVICE(&mock));
 }
 
-/* Domains are few: so many can be made for a device, and no more (trap M8) */
+/* Domain ids are few: so many page tables can be made for a device (trap M8) */
 TEST_F(driver, tables_of_a_device_are_limited)
 {
 	__u32 hwpts[64], other, more;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests share that let each allocation, and each access to user memory, of a
- * request fail in turn. They need a kernel with failslab, fail_page_alloc and
- * fail_usercopy.
+ * Helpers shared by the tests that make each allocation, and each access to
+ * user memory, of a request fail in turn. The kernel must have failslab,
+ * fail_page_alloc and fail_usercopy.
  */
 #ifndef FAULT_UTIL_H
 #define FAULT_UTIL_H
@@ -15,7 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* More than any request here has chances to fail */
+/*
+ * Upper limit: no request here has so many points where a fault can be injected
+ */
 #define MANY 1000
 
 static int write_file(const char *dir, const char *name, const char *value)
@@ -32,10 +34,10 @@ static int write_file(const char *dir, const char *name, const char *value)
 	return ret;
 }
 
-/* The file has to be open before: to open it is to take chances */
+/* Opened in advance, since open() itself has such points */
 static int fail_nth_fd = -1;
 
-/* Let this thread's n-th chance fail */
+/* Let the n-th point of this thread fail */
 static int fail_nth(int n)
 {
 	char text[16];
@@ -44,7 +46,7 @@ static int fail_nth(int n)
 	return pwrite(fail_nth_fd, text, strlen(text), 0) < 0 ? -1 : 0;
 }
 
-/* Allocations that may wait fail too, and nothing is said about it */
+/* Inject faults in allocations that may sleep too, without logging them */
 static int enable_faults(void)
 {
 	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
@@ -55,17 +57,20 @@ static int enable_faults(void)
 	       write_file("fail_page_alloc", "min-order", "0") ||
 	       write_file("fail_page_alloc", "verbose", "0") ||
 	       write_file("fail_usercopy", "verbose", "0") ||
-	       /* There is this one only with the mock IOMMU */
+	       /* Only a kernel with the mock IOMMU has this one */
 	       (write_file("fail_iommufd", "verbose", "0") && errno != ENOENT);
 }
 
-/* Did it come to that? From now on nothing fails any more. */
+/* Was the fault injected? Switches fault injection off for this thread. */
 static bool has_failed(void)
 {
 	char text[16] = "";
 	bool ret;
 
-	/* To look takes a chance too, which then is the one that fails */
+	/*
+	 * If the fault hits this read, pread() fails: the request did not see
+	 * it
+	 */
 	ret = pread(fail_nth_fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 	while (fail_nth(0))
 		;
@@ -74,21 +79,23 @@ static bool has_failed(void)
 
 struct request {
 	int (*make)(void *self);
-	/* The reverse */
 	int (*undo)(void *self);
-	/* What has to be as before after a failure */
+	/* Fails if a request that failed has changed anything */
 	int (*check)(void *self);
-	/* Stays when all but the answer was done, so then @undo must not mind */
+	/*
+	 * EFAULT may leave the effect in place; @undo must tolerate that there
+	 * is none
+	 */
 	bool stays;
 };
 
-/* The kernel's own faults, and those of the mock IOMMU's kernel */
+/* Errnos of the kernel's fault injection and of the mock IOMMU's */
 static bool is_injected(int err)
 {
 	return err == ENOMEM || err == EFAULT || err == ENOENT || err == EINVAL;
 }
 
-/* What became of a request whose n-th chance was to fail */
+/* Result of a request whose n-th point was to fail */
 enum outcome {
 	IS_WRONG,
 	HAD_FEWER_CHANCES,
@@ -119,13 +126,14 @@ static enum outcome make_failing(void *self, const struct request *request,
 }
 
 /*
- * Make a request with its first, second, ... chance failing, until all have. It
- * fails and leaves nothing behind, or it has found another way. In the end it is
- * made with success. Returns how often it failed, -1 if one of this is not so.
+ * Make a request with a fault at its first, second, ... point, until it has no
+ * more. Each time it has to fail and leave nothing behind, or succeed in
+ * another way. Return the number of failures, or -1 if a call breaks this rule.
  *
- * A chance that did not matter can be one that comes now and then, like the page
- * that KASAN takes to keep stacks in. It stays until it is granted, and a chance of
- * the request is at its place then: so grant it, and let that one fail.
+ * A fault that did not matter can have hit an allocation that is made only now
+ * and then, such as the page in which KASAN keeps stacks. It is tried again
+ * until it succeeds, and displaces a point of the request. So let it succeed,
+ * and then inject the fault at the same n again.
  */
 static int sweep(void *self, const struct request *request)
 {

@@ -2,7 +2,7 @@
 /*
  * /dev/iommu without a device: sizes of structures, ids, and the IOVA space.
  *
- * An IOAS that has no device pins nothing, so these run anywhere.
+ * An IOAS without a device pins nothing, so this runs on any machine.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "../kselftest_harness.h"
 #include "iommufd_util.h"
 
-/* What a page of page table entries maps */
+/* Size of a huge page: what one page of page table entries maps */
 #define HUGE_PAGE (PAGE * (PAGE / 8))
 
 FIXTURE(ioas)
@@ -39,13 +39,11 @@ FIXTURE_TEARDOWN(ioas)
 	map_at(self->fd, self->id, (uintptr_t)(_va), _length, _iova)
 #define UNMAP(_iova, _length) unmap(self->fd, self->id, _iova, _length, NULL)
 
-/*
- * Rules that all requests have in common
- */
+/* Rules for all ioctls */
 static const struct {
 	unsigned long word;
 	size_t size;
-	/* What the first version had, if that was less */
+	/* Size of the first version, if it was smaller */
 	size_t min;
 } requests[] = {
 	{ IOMMU_DESTROY, sizeof(struct iommu_destroy) },
@@ -62,7 +60,7 @@ static const struct {
 	{ IOMMU_GET_HW_INFO, sizeof(struct iommu_hw_info), 32 },
 };
 
-/* A request word and its structure with the sizes that programs know */
+/* Ioctl numbers and sizes of structures that programs use */
 TEST(layout_is_that_of_later_kernels)
 {
 	EXPECT_EQ(0x3b80, IOMMU_DESTROY);
@@ -78,7 +76,7 @@ TEST(layout_is_that_of_later_kernels)
 	EXPECT_EQ(16, offsetof(struct iommu_ioas_map, user_va));
 }
 
-/* A structure shorter than the first version is refused */
+/* A structure shorter than the first version is EINVAL */
 TEST_F(ioas, short_structure_is_EINVAL)
 {
 	__u32 cmd[32] = {};
@@ -92,7 +90,7 @@ TEST_F(ioas, short_structure_is_EINVAL)
 	}
 }
 
-/* What the kernel does not know must be zero */
+/* Bytes that the kernel does not know must be zero */
 TEST_F(ioas, unknown_tail_is_E2BIG)
 {
 	__u8 cmd[256];
@@ -109,7 +107,7 @@ TEST_F(ioas, unknown_tail_is_E2BIG)
 	}
 }
 
-/* A newer program's longer structure is as good as the one that is known */
+/* A longer structure of a newer program works like the known one */
 TEST_F(ioas, zero_tail_changes_nothing)
 {
 	__u8 cmd[256];
@@ -129,7 +127,7 @@ TEST_F(ioas, zero_tail_changes_nothing)
 	}
 }
 
-/* And the answer goes where it did */
+/* The answer is at the same offset */
 TEST_F(ioas, zero_tail_is_accepted)
 {
 	struct {
@@ -141,7 +139,7 @@ TEST_F(ioas, zero_tail_is_accepted)
 	EXPECT_EQ(2, cmd.alloc.out_ioas_id);
 }
 
-/* A size of gigabytes is answered at once (trap A18) */
+/* A size of gigabytes fails at once (trap A18) */
 TEST_F(ioas, huge_size_is_E2BIG)
 {
 	struct iommu_ioas_alloc alloc = { .size = 0xffffffff };
@@ -149,7 +147,7 @@ TEST_F(ioas, huge_size_is_E2BIG)
 	EXPECT_ERRNO(E2BIG, ioctl(self->fd, IOMMU_IOAS_ALLOC, &alloc));
 }
 
-/* A structure that is not there, or ends where memory ends */
+/* No structure, and one that continues beyond mapped memory */
 TEST_F(ioas, unreadable_structure_is_EFAULT)
 {
 	char *end = self->buf + PAGE;
@@ -164,7 +162,7 @@ TEST_F(ioas, unreadable_structure_is_EFAULT)
 	}
 }
 
-/* Programs probe for later requests and rely on ENOTTY */
+/* Programs detect later ioctls by ENOTTY */
 TEST_F(ioas, unknown_requests_are_ENOTTY)
 {
 	static const int later[] = { 0x8b, 0x8c, 0x8d, 0x8e, 0x90, 0x91, 0x93,
@@ -174,13 +172,13 @@ TEST_F(ioas, unknown_requests_are_ENOTTY)
 
 	for (i = 0; i < ARRAY_SIZE(later); i++)
 		EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x3b00 | later[i], cmd));
-	/* The right number with another type, size or direction */
+	/* A valid number with another type, size or direction */
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x3a81, cmd));
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOMMU_IOAS_ALLOC | 1 << 16, cmd));
 	EXPECT_ERRNO(ENOTTY, ioctl(self->fd, IOMMU_IOAS_ALLOC | 1 << 30, cmd));
 }
 
-/* The file does nothing else */
+/* read(), write() and mmap() fail */
 TEST_F(ioas, read_write_and_mmap_do_not_exist)
 {
 	EXPECT_ERRNO(EINVAL, read(self->fd, self->buf, 8));
@@ -210,7 +208,7 @@ TEST_F(ioas, reserved_and_flags_are_EOPNOTSUPP)
  * Ids
  */
 
-/* Ids begin at 1, and the lowest free one is given */
+/* Ids begin at 1, and the lowest free one is allocated */
 TEST_F(ioas, ids_are_the_lowest_free)
 {
 	__u32 id;
@@ -225,7 +223,7 @@ TEST_F(ioas, ids_are_the_lowest_free)
 	EXPECT_EQ(2, id);
 }
 
-/* No object: never was, is gone, can't be */
+/* Ids of no object: unused, destroyed, impossible */
 TEST_F(ioas, unknown_ids_are_ENOENT)
 {
 	__u64 iova = 0;
@@ -242,7 +240,7 @@ TEST_F(ioas, unknown_ids_are_ENOENT)
 	EXPECT_ERRNO(ENOENT, destroy(self->fd, self->id));
 }
 
-/* An open file has ids of its own */
+/* Each open file has its own ids */
 TEST_F(ioas, files_do_not_share_ids)
 {
 	int other = open("/dev/iommu", O_RDWR);
@@ -256,14 +254,14 @@ TEST_F(ioas, files_do_not_share_ids)
 	EXPECT_EQ(0, destroy(self->fd, self->id));
 }
 
-/* Mappings do not keep an IOAS from being destroyed (trap B9) */
+/* Mappings do not prevent the destroy of an IOAS (trap B9) */
 TEST_F(ioas, destroy_with_mappings_succeeds)
 {
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, PAGE));
 	EXPECT_EQ(0, destroy(self->fd, self->id));
 }
 
-/* An id whose answer could not be written was never there (traps A14, B7) */
+/* If the id can't be written, the object is gone (traps A14, B7) */
 TEST_F(ioas, alloc_with_unwritable_answer_is_undone)
 {
 	struct iommu_ioas_alloc *alloc = (void *)self->buf;
@@ -303,7 +301,7 @@ TEST_F(ioas, ranges_without_device_are_everything)
 	EXPECT_EQ(1, cmd.num_iovas);
 }
 
-/* To ask with no room is how to learn the size */
+/* A call without room returns the number of ranges */
 TEST_F(ioas, ranges_without_room_are_EMSGSIZE)
 {
 	struct iommu_ioas_iova_ranges cmd = {
@@ -315,7 +313,7 @@ TEST_F(ioas, ranges_without_room_are_EMSGSIZE)
 	EXPECT_EQ(1, cmd.num_iovas);
 }
 
-/* Entries or header that can't be written, and no such IOAS */
+/* Array or structure can't be written, or there is no such IOAS */
 TEST_F(ioas, ranges_errors)
 {
 	struct iommu_ioas_iova_ranges cmd = {
@@ -340,7 +338,7 @@ TEST_F(ioas, ranges_errors)
  * MAP at a fixed IOVA
  */
 
-/* Neither direction is no mapping (trap A9), and is found before the id */
+/* A mapping needs a direction (trap A9), which is checked before the id */
 TEST_F(ioas, map_without_direction_is_EINVAL)
 {
 	__u64 iova = PAGE;
@@ -367,30 +365,30 @@ TEST_F(ioas, map_takes_any_direction)
 	EXPECT_EQ(0, UNMAP(PAGE, 3 * PAGE));
 }
 
-/* Lengths and ends, in the order in which they are checked (traps A2, A21) */
+/* Limits of numbers, in the order of errors (traps A2, A21) */
 TEST_F(ioas, map_checks_numbers)
 {
 	__u64 va = (uintptr_t)self->buf;
 
-	/* The largest values, even before the id */
+	/* The maximum, even before the id */
 	EXPECT_ERRNO(EOVERFLOW, map_at(self->fd, 99, va, ~0UL, PAGE));
 	EXPECT_ERRNO(EOVERFLOW, map_at(self->fd, 99, va, PAGE, ~0UL));
-	/* No length, and almost all there is */
+	/* Length 0, and nearly the maximum */
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->id, va, 0, PAGE));
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->id, 0, ~0UL - PAGE, 0));
-	/* Memory that would wrap, or end just at the top */
+	/* Memory that wraps, and memory that ends at the top */
 	EXPECT_ERRNO(EOVERFLOW,
 		     map_at(self->fd, self->id, ~0UL - PAGE + 1, 2 * PAGE, PAGE));
 	EXPECT_ERRNO(EOVERFLOW,
 		     map_at(self->fd, self->id, ~0UL - PAGE + 1, PAGE, PAGE));
-	/* An IOVA that would wrap */
+	/* An IOVA that wraps */
 	EXPECT_ERRNO(EOVERFLOW,
 		     map_at(self->fd, self->id, va, 2 * PAGE, ~0UL - PAGE + 1));
-	/* Nothing of that left anything behind */
+	/* Nothing was mapped */
 	EXPECT_ERRNO(ENOENT, UNMAP(PAGE, 1UL << 62));
 }
 
-/* The last page of the space can be mapped and unmapped (trap A21) */
+/* The last page of the IOVA space can be mapped and unmapped (trap A21) */
 TEST_F(ioas, map_reaches_the_last_byte)
 {
 	__u64 top = ~0UL - PAGE + 1, unmapped;
@@ -404,7 +402,7 @@ TEST_F(ioas, map_reaches_the_last_byte)
 	EXPECT_EQ(PAGE, unmapped);
 }
 
-/* What is used stays used, however the ranges meet */
+/* Any overlap with a mapping is EEXIST */
 TEST_F(ioas, map_over_mapping_is_EEXIST)
 {
 	__u64 base = 0x100000;
@@ -419,7 +417,7 @@ TEST_F(ioas, map_over_mapping_is_EEXIST)
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, base + 4 * PAGE));
 }
 
-/* Without a device the smallest unit is a byte */
+/* Without a device mappings need no alignment */
 TEST_F(ioas, map_without_device_has_no_alignment)
 {
 	EXPECT_EQ(0, MAP_AT(self->buf + 3, 5, 0x1001));
@@ -429,7 +427,7 @@ TEST_F(ioas, map_without_device_has_no_alignment)
 	EXPECT_EQ(0, UNMAP(0x1000, 7));
 }
 
-/* Nothing looks at memory before there is a device */
+/* Without a device memory is not accessed */
 TEST_F(ioas, map_of_no_memory_succeeds_without_device)
 {
 	EXPECT_EQ(0, map_at(self->fd, self->id, 0x10000, PAGE, PAGE));
@@ -457,12 +455,12 @@ TEST_F(ioas, map_with_unwritable_answer_stays)
  * MAP at an IOVA that the kernel chooses
  */
 
-/* First fit, ascending, never 0, holes are used again */
+/* First fit from the bottom, never 0, and holes are reused */
 TEST_F(ioas, auto_iova_is_the_lowest_free)
 {
 	__u64 a = 0, b = 0, c = 0, va = (uintptr_t)self->buf & ~(PAGE - 1);
 
-	/* An odd page, so that the memory asks for no more than its size */
+	/* An odd page, so that its alignment is a page */
 	va |= PAGE;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, va, PAGE, &a));
 	EXPECT_EQ(PAGE, a);
@@ -477,7 +475,7 @@ TEST_F(ioas, auto_iova_is_the_lowest_free)
 	EXPECT_EQ(2 * PAGE, b);
 }
 
-/* As aligned as memory and length are, up to a huge page */
+/* Aligned as memory and length are, up to a huge page */
 TEST_F(ioas, auto_iova_is_aligned_like_the_memory)
 {
 	__u64 iova = 0;
@@ -494,7 +492,7 @@ TEST_F(ioas, auto_iova_is_aligned_like_the_memory)
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE + PAGE, 4 * PAGE,
 			 &iova));
 	EXPECT_EQ(PAGE * 8, iova);
-	/* The memory at 0 is as aligned as can be */
+	/* Address 0 has the largest alignment */
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, HUGE_PAGE, &iova));
 	EXPECT_EQ(66 * HUGE_PAGE, iova);
 }
@@ -515,7 +513,7 @@ TEST_F(ioas, auto_iova_keeps_the_offset_in_the_page)
 	EXPECT_EQ(2 * PAGE + 0x123, iova);
 }
 
-/* Lengths that no place can hold, and whose alignment would overflow (trap A6) */
+/* Lengths that fit nowhere, and whose alignment would overflow (trap A6) */
 TEST_F(ioas, auto_iova_of_enormous_length_fails)
 {
 	__u64 iova = 0;
@@ -534,12 +532,15 @@ TEST_F(ioas, auto_iova_of_enormous_length_fails)
 	EXPECT_ERRNO(ENOSPC, map(self->fd, self->id, MAP_RW, 0, 1UL << 62, &iova));
 }
 
-/* Aligning upward near the top must not wrap to 0 (trap A7) */
+/* Aligning up near the top must not wrap to 0 (trap A7) */
 TEST_F(ioas, auto_iova_does_not_wrap_at_the_top)
 {
 	__u64 iova = 0, hole = ~0UL - 0x1ffff;
 
-	/* All below the last 128 KiB is taken; their last page is never chosen */
+	/*
+	 * All but the last 128 KiB is taken; the kernel never chooses the last
+	 * page
+	 */
 	ASSERT_EQ(0, map_at(self->fd, self->id, 0, hole / 2, 0));
 	ASSERT_EQ(0, map_at(self->fd, self->id, 0, hole - hole / 2, hole / 2));
 	EXPECT_ERRNO(ENOSPC,
@@ -552,7 +553,7 @@ TEST_F(ioas, auto_iova_does_not_wrap_at_the_top)
 	EXPECT_EQ(hole, iova);
 }
 
-/* The search compared with a plain one, on a space with many holes */
+/* Compare the search with a plain one, in an IOVA space with many holes */
 TEST_F(ioas, auto_iova_agrees_with_a_plain_search)
 {
 	enum { SLOTS = 512 };
@@ -578,7 +579,10 @@ TEST_F(ioas, auto_iova_agrees_with_a_plain_search)
 		if (rand_r(&seed) % 2) {
 			__u64 unmapped;
 
-			/* A range in which areas may be cut: then as many as came */
+			/*
+			 * The start may cut an area, and then nothing is
+			 * unmapped
+			 */
 			i = rand_r(&seed) % SLOTS;
 			if (!unmap(self->fd, self->id, i * PAGE, SLOTS * PAGE,
 				   &unmapped))
@@ -587,7 +591,7 @@ TEST_F(ioas, auto_iova_agrees_with_a_plain_search)
 				ASSERT_EQ(ENOENT, errno);
 			continue;
 		}
-		/* Memory at an odd page: alignment is a page */
+		/* Memory at an odd page is aligned to a page */
 		for (i = 1; i + pages < SLOTS; i++) {
 			for (j = 0; j < pages && !used[i + j]; j++)
 				;
@@ -610,7 +614,7 @@ TEST_F(ioas, auto_iova_agrees_with_a_plain_search)
  * UNMAP
  */
 
-/* Several areas and the gaps between them go in one call */
+/* One call unmaps several areas and the gaps between them */
 TEST_F(ioas, unmap_takes_whole_areas)
 {
 	__u64 unmapped = 0;
@@ -626,7 +630,7 @@ TEST_F(ioas, unmap_takes_whole_areas)
 	EXPECT_EQ(2 * PAGE, unmapped);
 }
 
-/* An area is not cut; those in front of it are gone */
+/* An area is not cut; areas before it are unmapped */
 TEST_F(ioas, unmap_of_half_an_area_is_ENOENT)
 {
 	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, 4 * PAGE));
@@ -639,7 +643,7 @@ TEST_F(ioas, unmap_of_half_an_area_is_ENOENT)
 	EXPECT_EQ(0, UNMAP(8 * PAGE, 4 * PAGE));
 }
 
-/* Nothing there is an error, but for "everything" */
+/* Unmapping nothing is ENOENT, except for "everything" */
 TEST_F(ioas, unmap_of_nothing_is_ENOENT)
 {
 	__u64 unmapped = 1;
@@ -650,7 +654,7 @@ TEST_F(ioas, unmap_of_nothing_is_ENOENT)
 	EXPECT_EQ(0, unmapped);
 }
 
-/* Numbers that make no sense (trap A21) */
+/* Numbers out of range (trap A21) */
 TEST_F(ioas, unmap_checks_numbers)
 {
 	EXPECT_ERRNO(ENOENT, unmap(self->fd, 99, PAGE, 0, NULL));
@@ -660,7 +664,7 @@ TEST_F(ioas, unmap_checks_numbers)
 	EXPECT_ERRNO(EOVERFLOW, UNMAP(~0UL - PAGE + 1, 2 * PAGE));
 }
 
-/* Many areas are no trouble, in whatever order they come and go */
+/* Ten thousand areas, mapped and unmapped in mixed order */
 TEST_F(ioas, ten_thousand_areas)
 {
 	__u64 unmapped;
@@ -675,7 +679,7 @@ TEST_F(ioas, ten_thousand_areas)
 	EXPECT_EQ(5000 * PAGE, unmapped);
 }
 
-/* The limit of areas: the last one fits, one more does not, one less and it does */
+/* At the limit of areas another one fails, and succeeds after an unmap */
 TEST_F(ioas, area_limit_is_ENOSPC)
 {
 	static const char path[] = "/sys/module/iommufd/parameters/max_areas";
@@ -695,7 +699,7 @@ TEST_F(ioas, area_limit_is_ENOSPC)
 	close(fd);
 }
 
-/* A child's file is the parent's; what the child closes the parent still has */
+/* A child shares the open file, and what it maps stays after it exits */
 TEST_F(ioas, fork_shares_the_file)
 {
 	__u64 unmapped;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of /dev/iommu share: its requests as functions, which return what
- * ioctl() does, and memory to map.
+ * Helpers shared by the tests of /dev/iommu: one function for each ioctl, which
+ * returns what ioctl() returns, and memory to map.
  */
 #ifndef IOMMUFD_UTIL_H
 #define IOMMUFD_UTIL_H
@@ -25,7 +25,7 @@
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define FIXED_RW (MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA)
 
-/* The call fails, with this errno */
+/* Expect the call to fail with this errno */
 #define EXPECT_ERRNO(_errno, _call)                                            \
 	do {                                                                   \
 		errno = 0;                                                     \
@@ -33,7 +33,7 @@
 		EXPECT_EQ(_errno, errno);                                      \
 	} while (0)
 
-/* In loops, where one is enough */
+/* The same for loops: stop at the first failure */
 #define ASSERT_ERRNO(_errno, _call)                                            \
 	do {                                                                   \
 		errno = 0;                                                     \
@@ -57,7 +57,7 @@ static inline int alloc_ioas(int fd, __u32 *id)
 	return ret;
 }
 
-/* @nr: in: entries of @ranges, out: ranges that there are */
+/* @nr: in: number of entries in @ranges; out: number of ranges of the IOAS */
 static inline int iova_ranges(int fd, __u32 id, struct iommu_iova_range *ranges,
 			      __u32 *nr, __u64 *alignment)
 {
@@ -214,7 +214,7 @@ static inline int alloc_hwpt(int fd, __u32 dev_id, __u32 pt_id, __u32 *id)
 	return ret;
 }
 
-/* @length: in: of @data, out: what the kernel has */
+/* @length: in: size of @data; out: size of the kernel's data */
 static inline int hw_info(int fd, __u32 dev_id, void *data, __u32 *length,
 			  __u32 *type)
 {
@@ -238,7 +238,7 @@ static inline int change_process(int fd)
 	return ioctl(fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
 }
 
-/* Does this IOAS let all of a range be mapped? */
+/* Is all of the range usable in this IOAS? */
 static inline bool is_mappable(int fd, __u32 id, __u64 start, __u64 length)
 {
 	struct iommu_iova_range ranges[16];
@@ -254,8 +254,8 @@ static inline bool is_mappable(int fd, __u32 id, __u64 start, __u64 length)
 }
 
 /*
- * struct ioas_state - what a program can ask of an IOAS, and what it is charged: to see
- * that a request that was refused has changed nothing
+ * struct ioas_state - everything a program can query of an IOAS and of its own
+ * charges. It must be equal before and after a request that fails.
  */
 struct ioas_state {
 	struct iommu_iova_range ranges[8];
@@ -296,7 +296,10 @@ static inline bool is_ioas_state(int fd, __u32 id,
  * Memory
  */
 
-/* At a multiple of 2 MiB, to go with the process; huge pages with MAP_HUGETLB */
+/*
+ * Map memory at a multiple of 2 MiB. @flags: MAP_PRIVATE or MAP_SHARED, and
+ * MAP_HUGETLB for huge pages.
+ */
 static inline void *memory(size_t length, int flags)
 {
 	uintptr_t where;
@@ -311,7 +314,7 @@ static inline void *memory(size_t length, int flags)
 		    MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
 }
 
-/* Each byte tells where in the memory it is, with another @salt another byte */
+/* The byte expected at an offset; it depends on the page and on @salt */
 static inline unsigned char byte_at(size_t offset, unsigned int salt)
 {
 	return (offset * 31 + offset / PAGE * 7 + salt * 101) % 251;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Each allocation, each access to user memory, and each thing that the mock IOMMU's
- * kernel can let fail, fails in turn, in each request about memory. The request
- * then fails as a whole, and the same request succeeds when it is made again.
- * Needs a kernel with failslab, fail_page_alloc and fail_usercopy.
+ * Each allocation, each access to user memory, and each fault point of the mock
+ * IOMMU fails in turn, in each request about memory. The request then fails as
+ * a whole, and the same request succeeds later. The kernel must have failslab,
+ * fail_page_alloc and fail_usercopy.
  */
 #define _GNU_SOURCE
 #include <sys/wait.h>
@@ -18,10 +18,12 @@
 #define PART (64 * PAGE)
 #define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 
-/* What of all this a request can change; nothing of it when it fails */
+/* State that a request can change, and must not change if it fails */
 struct state {
 	long pinned, locked;
-	/* Pins of the first page of the buffer, of the last, and of those between */
+	/*
+	 * Pins of the first page of the buffer, of the last, and of the others
+	 */
 	int refs[3];
 	struct iommu_iova_range ranges[2][8];
 	__u32 nr[2];
@@ -38,7 +40,7 @@ FIXTURE(fault)
 	int access;
 	__u32 item, hwpt;
 	struct state before;
-	/* What the next request needs to know */
+	/* Argument of the next request */
 	__u32 way;
 };
 
@@ -112,7 +114,7 @@ static int sweep_from(struct _test_data_fault *self,
 	return sweep(self, request);
 }
 
-/* A request has failed more often than this, and is done in the end */
+/* The request must fail more often than @_least, and succeed at the end */
 #define SWEEP(_least, _request) EXPECT_LT(_least, sweep_from(self, &(_request)))
 
 #define REQUEST(_name, _stays)                                                 \
@@ -120,9 +122,7 @@ static int sweep_from(struct _test_data_fault *self,
 		make_##_name, undo_##_name, is_as_before, _stays,              \
 	}
 
-/*
- * Requests
- */
+/* Requests */
 
 static int make_alloc(void *arg)
 {
@@ -175,7 +175,7 @@ static int undo_allow(void *arg)
 	return allow_iovas(self->fd, self->ioas, NULL, 0);
 }
 
-/* Without a list the place at START is the lowest */
+/* Without a list the kernel chooses the IOVA at START */
 static int no_list(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -239,7 +239,7 @@ static int undo_map_file_part(void *arg)
 
 REQUEST(map_file_part, true);
 
-/* A part of what is mapped, over two areas if there are so many */
+/* A part of the mappings, across two areas if there are two */
 static int make_copy_part(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -272,7 +272,7 @@ static int undo_removal(void *arg)
 
 REQUEST(removal, true);
 
-/* Each device is of an IOMMU of its own */
+/* Each device has its own IOMMU */
 static int make_device(struct _test_data_fault *self, int nr)
 {
 	return mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = nr),
@@ -323,7 +323,7 @@ static int undo_move(void *arg)
 	return mock_replace(self->fd, self->mocks[0].stdev, &pt_id);
 }
 
-/* It works where it was */
+/* Its DMA works as before */
 static int has_not_moved(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -442,7 +442,7 @@ static int undo_access_move(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	/* What was pinned had to be given back */
+	/* The move unpinned it */
 	return access_replace(self->fd, self->access, self->ioas) ||
 	       make_pin(self);
 }
@@ -491,7 +491,7 @@ static int undo_change(void *arg)
 
 REQUEST(change, false);
 
-/* The IOAS of the container is the other one before */
+/* Before, the IOAS of the container is @other */
 static int make_container(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -506,7 +506,7 @@ static int undo_container(void *arg)
 	return set_container(self->fd, self->other);
 }
 
-/* This is what a failure must leave as it was */
+/* And after a failure it still is */
 static int other_is_container(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -566,7 +566,7 @@ static int undo_dma(void *arg)
 
 REQUEST(dma, false);
 
-/* From the middle of an area, which is one again after that */
+/* Cut the middle out of an area; afterwards it is mapped as one area again */
 static int make_cut(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -581,7 +581,7 @@ static int undo_cut(void *arg)
 	return unmap_all(self->fd, self->ioas, NULL) || make_dma(self);
 }
 
-/* It may be cut, but all of it is there: also for a table that is filled now */
+/* The area may be cut, but all of it is mapped, also in a new page table */
 static int is_all_there(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -601,9 +601,7 @@ static int is_all_there(void *arg)
 
 static const struct request cut = { make_cut, undo_cut, is_all_there, true };
 
-/*
- * Sequences
- */
+/* Sequences */
 
 TEST_F_TIMEOUT(fault, basic, 300)
 {
@@ -617,7 +615,7 @@ TEST_F_TIMEOUT(fault, basic, 300)
 	EXPECT_EQ(0, undo_copy_part(self));
 }
 
-/* A device that comes to an empty IOAS, and one that comes to pinned memory */
+/* A device is attached to an empty IOAS, and to one with mappings */
 TEST_F_TIMEOUT(fault, map_and_fill, 300)
 {
 	SWEEP(5, device0);
@@ -645,7 +643,7 @@ TEST_F_TIMEOUT(fault, map_and_fill_two_tables, 300)
 				    self->buf, PART));
 }
 
-/* As without a limit, where a chunk is stored at once */
+/* The default limit: a batch is stored at once */
 TEST_F_TIMEOUT(fault, map_without_limit, 300)
 {
 	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
@@ -679,21 +677,21 @@ TEST_F_TIMEOUT(fault, access_pin, 300)
 	SWEEP(0, access_move);
 }
 
-/* With a table pages are pinned already, and all that is needed is a note of each */
+/* With a page table the pages are pinned already; a pin only counts them */
 TEST_F_TIMEOUT(fault, access_pin_with_table, 300)
 {
 	ASSERT_EQ(0, make_device0(self));
 	ASSERT_EQ(0, make_map_part(self));
 	ASSERT_EQ(0, make_new_access(self));
 	SWEEP(32, pin);
-	/* A table goes and comes around what is pinned */
+	/* A page table goes, and another is filled around the pins */
 	EXPECT_EQ(0, undo_device0(self));
 	SWEEP(20, device0);
 	EXPECT_EQ(0, mock_check_map(self->fd, self->mocks[0].hwpt, START,
 				    self->buf, PART));
 }
 
-/* A device that moves to an IOAS that is mapped, and has no table yet */
+/* A device moves to an IOAS with mappings and without a page table */
 TEST_F_TIMEOUT(fault, device, 300)
 {
 	ASSERT_EQ(0, make_map_part(self));
@@ -703,12 +701,12 @@ TEST_F_TIMEOUT(fault, device, 300)
 	SWEEP(2, info);
 	SWEEP(20, move);
 	EXPECT_EQ(0, undo_move(self));
-	/* And to a table that was made, and filled, beforehand */
+	/* And to a page table that was allocated and filled before */
 	SWEEP(20, table);
 	SWEEP(2, table_move);
 }
 
-/* A copy that shares what is pinned, and one that has to pin its part */
+/* A copy that shares pins, and one that has to pin its part */
 TEST_F_TIMEOUT(fault, copy, 300)
 {
 	__u32 pt_id = self->other;
@@ -734,7 +732,7 @@ TEST_F_TIMEOUT(fault, map_file, 300)
 	EXPECT_EQ(0, undo_map_file_part(self));
 }
 
-/* From a process that is gone already to this one */
+/* From a process that has exited to this one */
 TEST_F_TIMEOUT(fault, change_process, 300)
 {
 	ASSERT_EQ(0, make_device0(self));
@@ -750,7 +748,7 @@ TEST_F_TIMEOUT(fault, option, 300)
 	SWEEP(0, small_pages);
 }
 
-/* The requests of a container, and what version 1 cuts out */
+/* Requests of a container, and cuts of version 1 */
 TEST_F_TIMEOUT(fault, container, 300)
 {
 	ASSERT_EQ(0, undo_container(self));
@@ -761,7 +759,9 @@ TEST_F_TIMEOUT(fault, container, 300)
 	SWEEP(1, dma);
 	SWEEP(4, cut);
 	ASSERT_EQ(0, undo_dma(self));
-	/* With tables pages are pinned, and those that are left stay so */
+	/*
+	 * With page tables pages are pinned, and the rest stays so after a cut
+	 */
 	ASSERT_EQ(0, make_device0(self));
 	ASSERT_EQ(0, make_device1(self));
 	SWEEP(20, dma);
@@ -805,7 +805,10 @@ static int write_page(struct _test_data_fault *self)
 			 MOCK_ACCESS_RW_WRITE);
 }
 
-/* What was written and can't be noted counts with all else, and nothing fails for it */
+/*
+ * If a write can't be recorded, everything is dirty, and the write does not
+ * fail
+ */
 TEST_F_TIMEOUT(fault, what_is_written_is_dirty, 300)
 {
 	bool failed = true, all = false;
@@ -851,7 +854,10 @@ static int unmap_dirty(int fd, __u64 *bits)
 	return ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &cmd);
 }
 
-/* All that a table maps is dirty, also when it is mapped no more and was not noted */
+/*
+ * Everything that a page table maps is dirty, also after the unmap, even if
+ * that can't be recorded
+ */
 TEST_F_TIMEOUT(fault, what_is_unmapped_is_dirty, 300)
 {
 	bool failed = true, noted = true;
@@ -869,7 +875,9 @@ TEST_F_TIMEOUT(fault, what_is_unmapped_is_dirty, 300)
 		ret = unmap_dirty(self->fd, &bits);
 		failed = has_failed();
 		ASSERT_TRUE(failed || !ret);
-		/* Told now, or still there to be told: mapped, or noted */
+		/*
+		 * Returned now or by the next query: still mapped, or recorded
+		 */
 		if (ret)
 			ASSERT_EQ(0, GET_DIRTY(&bits));
 		ASSERT_EQ(~0ULL, bits);
@@ -881,11 +889,11 @@ TEST_F_TIMEOUT(fault, what_is_unmapped_is_dirty, 300)
 		ASSERT_EQ(0, STOP_TRACKING());
 	}
 	EXPECT_FALSE(failed);
-	/* It came to that: there was once no memory for a note */
+	/* At least once there was no memory to record it */
 	EXPECT_FALSE(noted);
 }
 
-/* A question that fails forgets nothing */
+/* A query that fails loses nothing */
 TEST_F_TIMEOUT(fault, what_is_dirty_is_told, 300)
 {
 	bool failed = true;

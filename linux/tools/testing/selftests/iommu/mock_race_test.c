@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several threads at once that do everything to the same objects of the mock
- * IOMMU. What can be told for certain is checked all the time: who reads an IOVA
- * reads what is mapped there or is refused, who unmaps takes its own, and a device
- * reaches nothing but what it is attached to. In the end all is free and works. A
- * kernel with KASAN and lockdep makes more of it.
+ * Several threads use the same objects of the mock IOMMU at once. What is
+ * certain is checked all the time: a read of an IOVA returns what is mapped
+ * there or fails, an unmap returns its own range, and a device reaches only
+ * what it is attached to. At the end everything is released and works. KASAN
+ * and lockdep find more.
  */
 #define _GNU_SOURCE
 #include <sys/wait.h>
@@ -17,10 +17,10 @@
 #define BASE MOCK_APERTURE_START
 #define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 
-/* Objects of these cases have small ids, so these are all of them and some more */
+/* More than the highest id that these cases use */
 #define MAX_ID 32
 
-/* Places in the IOVA space, each for one page and always the same one */
+/* IOVAs of one page each; the same page is always mapped at a slot */
 #define NR_SLOTS 16
 
 FIXTURE(race)
@@ -71,13 +71,11 @@ static bool is_one_of(int err, const int *list)
 	return *list;
 }
 
-/* It succeeds, or fails with one of these */
+/* The call succeeds, or fails with one of these errnos */
 #define MAY_FAIL(_call, ...)                                                   \
 	CHECK(!(_call) || is_one_of(errno, (const int[]){ __VA_ARGS__, 0 }))
 
-/*
- * Ids that are guessed
- */
+/* Guessed ids */
 
 static void *make_and_remove(void *arg)
 {
@@ -91,7 +89,9 @@ static void *make_and_remove(void *arg)
 
 		CHECK(!alloc_ioas(self->fd, &ioas));
 		CHECK(!mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
-		/* From here on others may have destroyed what was made */
+		/*
+		 * From here on, other threads may have destroyed these objects
+		 */
 		MAY_FAIL(mock_attach(self->fd, mock.stdev, &ioas), ENOENT,
 			 EADDRINUSE, EINVAL);
 		config.join = mock.number;
@@ -190,9 +190,10 @@ static void *use_ids(void *arg)
 }
 
 /*
- * Everything by ids that others have made and may remove at any time: found finished
- * or not at all; and a use of a moment keeps nobody from removing his own (traps
- * A1, A8, A11, B1, B2, B6, B7, B8, B9, B12)
+ * All requests with ids of objects that other threads make and destroy. An
+ * object is found complete or not at all, and a short use of it does not
+ * prevent its owner from destroying it (traps A1, A8, A11, B1, B2, B6, B7, B8,
+ * B9, B12).
  */
 TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
 {
@@ -207,7 +208,7 @@ TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
 	run_for(3, threads, 10);
 	EXPECT_EQ(0, wrong);
 
-	/* Owners of devices first, then tables, then IOAS */
+	/* Mock devices first, then page tables, then IOAS */
 	for (i = 0; i < 3; i++)
 		for (id = 0; id < 1000; id++)
 			destroy(self->fd, id);
@@ -217,9 +218,7 @@ TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
 	EXPECT_EQ(1, id);
 }
 
-/*
- * One IOAS, of which the id is always the same
- */
+/* One IOAS, always with the same id */
 
 static void *remake(void *arg)
 {
@@ -267,7 +266,7 @@ static void *use_shortly(void *arg)
 	return NULL;
 }
 
-/* Who looks an object up never keeps it from being destroyed (traps B1, B2) */
+/* A lookup never makes destroying the object fail (traps B1, B2) */
 TEST_F_TIMEOUT(race, destroy_is_never_busy, ANY_TIME)
 {
 	pthread_t threads[8];
@@ -285,7 +284,7 @@ TEST_F_TIMEOUT(race, destroy_is_never_busy, ANY_TIME)
  * Areas
  */
 
-/* Two IOAS with two tables, and an access in each of them */
+/* Two IOAS with two page tables and an access each */
 static void make_all(struct __test_metadata *_metadata,
 		     struct _test_data_race *self)
 {
@@ -311,7 +310,7 @@ static void close_accesses(struct _test_data_race *self)
 	close(self->accesses[1]);
 }
 
-/* What is mapped in a slot has its number in each byte */
+/* Each byte of the page of a slot is the number of the slot + 1 */
 static bool is_slot(const char *data, size_t length, int slot)
 {
 	size_t i;
@@ -322,7 +321,7 @@ static bool is_slot(const char *data, size_t length, int slot)
 	return true;
 }
 
-/* Any request about one slot, or a range of them */
+/* Any request for one slot or a range of slots */
 static void *use_slots(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -340,7 +339,7 @@ static void *use_slots(void *arg)
 		switch (rand_r(&seed) % 9) {
 		case 0:
 		case 1:
-			/* As far as four slots */
+			/* Up to four slots */
 			length = PAGE * (rand_r(&seed) % 4 + 1);
 			if (slot + length / PAGE > NR_SLOTS)
 				length = PAGE;
@@ -371,7 +370,10 @@ static void *use_slots(void *arg)
 			break;
 		case 6:
 		case 7:
-			/* Through the page of the area, or a pin of its own */
+			/*
+			 * Through the area's pinned page, or with a pin for
+			 * this copy
+			 */
 			if (access_rw(self->fd, self->accesses[i], iova + 100,
 				      data, 64, rand_r(&seed) % 2 ?
 				      MOCK_ACCESS_RW_SLOW_PATH : 0))
@@ -380,7 +382,7 @@ static void *use_slots(void *arg)
 				CHECK(is_slot(data, 64, slot));
 			break;
 		case 8:
-			/* EBADE would be the wrong page */
+			/* EBADE would mean that the wrong page was pinned */
 			if (access_pin(self->fd, self->accesses[i], iova,
 				       self->buf + slot * PAGE, PAGE, 0,
 				       &item)) {
@@ -415,13 +417,13 @@ static void use_slots_for_a_while(struct __test_metadata *_metadata,
 	close_accesses(self);
 }
 
-/* Who maps, copies, unmaps, pins and reads the same pages (traps A1, A3, D9) */
+/* Map, copy, unmap, pin and read the same pages (traps A1, A3, D9) */
 TEST_F_TIMEOUT(race, slots, ANY_TIME)
 {
 	use_slots_for_a_while(_metadata, self);
 }
 
-/* The same with memory taken page by page, and accesses that are slow to unpin */
+/* The same with memory pinned page by page */
 TEST_F_TIMEOUT(race, slots_page_by_page, ANY_TIME)
 {
 	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT_MIN));
@@ -435,7 +437,7 @@ static void *come_and_go(void *arg)
 	struct mock mock;
 
 	while (!stop) {
-		/* Its table is filled with what is there, and emptied */
+		/* The new page table gets all mappings, and loses them again */
 		CHECK(!mock_device(self->fd, rand_r(&seed) % 2 ? self->ioas :
 				   self->other, &MOCK_CONFIG(.unit = 4 +
 				   rand_r(&seed) % 4), &mock));
@@ -444,7 +446,7 @@ static void *come_and_go(void *arg)
 	return NULL;
 }
 
-/* Tables come and go meanwhile; the last one of an IOAS too */
+/* Page tables come and go meanwhile, also the last one of an IOAS */
 TEST_F_TIMEOUT(race, slots_and_tables, ANY_TIME)
 {
 	pthread_t threads[6];
@@ -466,8 +468,8 @@ TEST_F_TIMEOUT(race, slots_and_tables, ANY_TIME)
 }
 
 /*
- * A place that the kernel chooses is its caller's until he unmaps it, and then all
- * of it is there still, however slowly an access gives its pages back
+ * A range that the kernel chooses belongs to the caller until the caller unmaps
+ * it: all of it must still be there, however slowly an access unpins
  */
 static void *map_and_unmap_own(void *arg)
 {
@@ -490,7 +492,7 @@ static void *map_and_unmap_own(void *arg)
 	return NULL;
 }
 
-/* In a part of the space where nobody else maps, again and again the same */
+/* Map the same IOVA again and again, where no other thread maps */
 static void *remap(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -541,8 +543,8 @@ TEST_F_TIMEOUT(race, unmap_takes_its_own, ANY_TIME)
 }
 
 /*
- * A MAP that takes long, since it goes page by page, and all that walk through the
- * areas: to them it is not there or busy (trap A11)
+ * A slow MAP, since it pins page by page, and everything that walks the areas:
+ * the new area is absent or busy (trap A11)
  */
 static void *map_for_long(void *arg)
 {
@@ -645,7 +647,7 @@ TEST_F_TIMEOUT(race, half_built_areas, ANY_TIME)
  * The container
  */
 
-/* What stands for the container is set, cleared, destroyed and made again */
+/* The IOAS of the container is set, cleared, destroyed and allocated again */
 static void *choose_ioas(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -663,18 +665,18 @@ static void *choose_ioas(void *arg)
 			CHECK(!clear_container(self->fd));
 			break;
 		case 3:
-			/* It is one that others may have destroyed by now */
+			/* Other threads may have destroyed it by now */
 			if (vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &id))
 				CHECK(errno == ENODEV);
 			else
 				CHECK(id);
 			break;
 		case 4:
-			/* EBUSY: come_to_container() is there */
+			/* EBUSY: come_to_container() has attached a device */
 			MAY_FAIL(destroy(self->fd, id), ENOENT, EBUSY);
 			break;
 		case 5:
-			/* There are no more than a few at a time */
+			/* Only a few exist at a time */
 			CHECK(!alloc_ioas(self->fd, &id));
 			if (id < 4)
 				MAY_FAIL(set_container(self->fd, id), ENOENT);
@@ -714,7 +716,7 @@ static void *use_container(void *arg)
 				 ENODEV);
 			break;
 		case 4:
-			/* EINVAL: there are mappings and a table */
+			/* EINVAL: there are mappings and a page table */
 			MAY_FAIL(set_type1(self->fd), ENODEV, EINVAL);
 			break;
 		case 5:
@@ -727,7 +729,7 @@ static void *use_container(void *arg)
 	return NULL;
 }
 
-/* As a group does, a device comes to what the container has at the moment */
+/* Like a group, attach a device to the current IOAS of the container */
 static void *come_to_container(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -740,21 +742,21 @@ static void *come_to_container(void *arg)
 			CHECK(errno == ENODEV);
 			continue;
 		}
-		/* EINVAL: by now that is the id of something else */
+		/* EINVAL: by now another object has this id */
 		MAY_FAIL(mock_attach(self->fd, stdev, &id), ENOENT, EINVAL);
 		CHECK(!mock_detach(self->fd, stdev));
 	}
 	return NULL;
 }
 
-/* A request finds the IOAS that stands for the container, or none (traps B10, I7) */
+/* A request uses the IOAS of the container, or finds none (traps B10, I7) */
 TEST_F_TIMEOUT(race, container_and_its_ioas, ANY_TIME)
 {
 	pthread_t threads[7];
 	__u32 id;
 	int i;
 
-	/* The first ids are those of IOAS, which can be destroyed */
+	/* The first ids are those of IOAS that can be destroyed */
 	for (i = 1; i < 4; i++)
 		ASSERT_EQ(0, alloc_ioas(self->fd, &id));
 	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(),
@@ -772,7 +774,7 @@ TEST_F_TIMEOUT(race, container_and_its_ioas, ANY_TIME)
 	EXPECT_TRUE(mock_is_unpinned(self->buf, NR_SLOTS * PAGE));
 }
 
-/* Version 1 cuts areas of slots, whose neighbours stay where they are */
+/* Version 1 cuts areas of slots; the neighbours stay mapped */
 static void *cut_slots(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -790,8 +792,8 @@ static void *cut_slots(void *arg)
 			continue;
 		}
 		/*
-		 * EBUSY, EINVAL: others have the area in hand, or access it;
-		 * ENOENT: others have mapped over an end meanwhile
+		 * EBUSY, EINVAL: other threads unmap the area, or access it.
+		 * ENOENT: meanwhile others have mapped an area across an end.
 		 */
 		MAY_FAIL(unmap_dma(self->fd, BASE + slot * PAGE, nr * PAGE,
 				   &unmapped), EBUSY, EINVAL, ENOENT);
@@ -801,8 +803,8 @@ static void *cut_slots(void *arg)
 }
 
 /*
- * Who cuts, who maps, copies, unmaps and pins the same, and tables that come and
- * go: nobody sees halves (traps A5, A11, I6)
+ * Cut, map, copy, unmap and pin the same pages, while page tables come and go:
+ * no thread sees half an area (traps A5, A11, I6)
  */
 TEST_F_TIMEOUT(race, cuts, ANY_TIME)
 {
@@ -828,8 +830,8 @@ TEST_F_TIMEOUT(race, cuts, ANY_TIME)
 }
 
 /*
- * Each thread has pages of its own in a common area, and takes them out and puts them
- * back, while a table comes and goes: to cut an area takes nothing from others
+ * Each thread unmaps and maps its own page of a common area, while a page table
+ * comes and goes. A cut must not affect the other pages.
  */
 static void *cut_own_page(void *arg)
 {
@@ -840,7 +842,7 @@ static void *cut_own_page(void *arg)
 	while (!stop) {
 		unmapped = 0;
 		if (unmap_dma(self->fd, iova, PAGE, &unmapped)) {
-			/* A neighbour is at it */
+			/* Another thread is cutting the area */
 			CHECK(errno == EBUSY);
 			continue;
 		}
@@ -852,13 +854,12 @@ static void *cut_own_page(void *arg)
 	return NULL;
 }
 
-/* All in one area again, as long as nobody else is at work */
+/* The upper half of the area stays mapped, since no thread unmaps it */
 static void *check_others(void *arg)
 {
 	struct _test_data_race *self = arg;
 	__u64 iova = BASE + NR_SLOTS / 2 * PAGE;
 
-	/* Nobody takes out the upper half */
 	while (!stop)
 		CHECK(!mock_check_map(self->fd, self->mocks[0].hwpt, iova,
 				      self->buf + NR_SLOTS / 2 * PAGE,
@@ -875,7 +876,10 @@ TEST_F_TIMEOUT(race, cuts_of_a_common_area, ANY_TIME)
 	make_all(_metadata, self);
 	ASSERT_EQ(0, set_container(self->fd, self->ioas));
 	ASSERT_EQ(0, set_type1(self->fd));
-	/* Many short rounds, since it is the first cuts of an area that meet */
+	/*
+	 * Many short rounds, since the first cuts of an area are the ones that
+	 * race
+	 */
 	for (round = 0; round < 20; round++) {
 		stop = false;
 		next_seed = 0;
@@ -900,7 +904,7 @@ static void *change_pages(void *arg)
 	struct _test_data_race *self = arg;
 	unsigned int seed = next_seed++;
 
-	/* EINVAL: there is a table, and something is mapped */
+	/* EINVAL: there are a page table and mappings */
 	while (!stop)
 		MAY_FAIL(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES,
 				    self->ioas, rand_r(&seed) % 2), EINVAL);
@@ -926,8 +930,9 @@ static void *cut_anywhere(void *arg)
 }
 
 /*
- * Where an area can be cut depends on an option and on tables, which change meanwhile:
- * no cut is at a place that is no page's, so any table can be filled (trap I6)
+ * Where an area can be cut depends on an option and on page tables, which
+ * change meanwhile. Every cut is at a page boundary, so any page table can be
+ * filled (trap I6).
  */
 TEST_F_TIMEOUT(race, cuts_while_pages_change, ANY_TIME)
 {
@@ -970,7 +975,7 @@ static void *move_access(void *arg)
 	return NULL;
 }
 
-/* In another part of the space than the slots, each with its own access */
+/* Pin slots through an access of its own, and close it */
 static void *create_and_close(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -991,8 +996,8 @@ static void *create_and_close(void *arg)
 }
 
 /*
- * Accesses move, with what they have pinned, while others pin through them, and
- * others unmap what they have pinned (traps D2, D3, D9)
+ * Accesses with pins move, while other threads pin through them and unmap what
+ * they have pinned (traps D2, D3, D9)
  */
 TEST_F_TIMEOUT(race, moving_accesses, ANY_TIME)
 {
@@ -1030,14 +1035,20 @@ static void *move_devices(void *arg)
 		switch (rand_r(&seed) % 5) {
 		case 0:
 		case 1:
-			/* EINVAL: a sibling has another table */
+			/*
+			 * EINVAL: another device of the group has another page
+			 * table
+			 */
 			MAY_FAIL(mock_attach(self->fd, mock->stdev, &pt_id),
 				 EINVAL);
 			break;
 		case 2:
 			if (mock_attach(self->fd, mock->stdev, &pt_id))
 				break;
-			/* Any device, by the id of a table that may be gone */
+			/*
+			 * Attach any device by the id of a page table that may
+			 * be gone
+			 */
 			mock = &self->mocks[rand_r(&seed) % 4];
 			MAY_FAIL(mock_attach(self->fd, mock->stdev, &pt_id),
 				 ENOENT, EINVAL);
@@ -1055,7 +1066,7 @@ static void *move_devices(void *arg)
 	return NULL;
 }
 
-/* Whatever a device reaches is of the one IOAS or of the other, and whole */
+/* A read returns a whole page of one IOAS or of the other */
 static void *do_dma(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -1072,7 +1083,7 @@ static void *do_dma(void *arg)
 		else
 			CHECK(is_slot(data, MOCK_PAGE, slot) ||
 			      is_slot(data, MOCK_PAGE, NR_SLOTS + slot));
-		/* What it writes goes there, too */
+		/* A write also goes to one of the two */
 		memset(data, 0xdd, MOCK_PAGE);
 		MAY_FAIL(mock_dma(self->fd, mock->stdev,
 				  BASE + NR_SLOTS * PAGE, data, MOCK_PAGE,
@@ -1091,9 +1102,9 @@ static bool is_byte(const char *data, size_t length, char byte)
 }
 
 /*
- * Devices with and without siblings are attached, moved and detached by several
- * threads, while they do DMA: it reaches the old table, the new one, or nothing
- * (traps B11, B12, C2, C9)
+ * Threads attach, move and detach devices, alone or in a group, which do DMA
+ * meanwhile. DMA reaches the old page table, the new one, or nothing (traps
+ * B11, B12, C2, C9).
  */
 TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 {
@@ -1109,7 +1120,7 @@ TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 	ASSERT_EQ(0, map_at(self->fd, self->other,
 			    (uintptr_t)self->buf + NR_SLOTS * PAGE,
 			    NR_SLOTS * PAGE, BASE));
-	/* The second page of the guard can be written, and no other */
+	/* Of the guard pages, only the second is mapped writable */
 	ASSERT_EQ(0, map_at(self->fd, self->ioas,
 			    (uintptr_t)self->guard + PAGE, PAGE,
 			    BASE + NR_SLOTS * PAGE));
@@ -1117,7 +1128,7 @@ TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 	ASSERT_EQ(0, map(self->fd, self->other,
 			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
 			 (uintptr_t)self->guard + 2 * PAGE, PAGE, &iova));
-	/* Three of a group, and one alone, of the same unit */
+	/* Three devices of a group, and one alone, of the same IOMMU unit */
 	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[0]));
 	config.join = self->mocks[0].number;
 	for (i = 1; i < 3; i++)
@@ -1143,7 +1154,8 @@ TEST_F_TIMEOUT(race, moving_devices, ANY_TIME)
 }
 
 /*
- * The same while the driver fails now and then, so that ways back are gone as well
+ * The same while the driver fails now and then, also when the kernel moves a
+ * device back
  */
 static void *let_fail(void *arg)
 {
@@ -1212,7 +1224,10 @@ TEST_F_TIMEOUT(race, moving_devices_and_failures, ANY_TIME)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* Close of the context with all of it going on elsewhere: a file each */
+/*
+ * Each thread has its own context, with devices and an access, and closes both
+ * in either order
+ */
 static void *open_and_close(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -1256,9 +1271,7 @@ TEST_F_TIMEOUT(race, contexts_come_and_go, ANY_TIME)
 	EXPECT_TRUE(mock_is_unpinned(self->buf, 2 * NR_SLOTS * PAGE));
 }
 
-/*
- * A device that goes
- */
+/* Unbinding a device */
 
 struct asker {
 	int fd;
@@ -1288,8 +1301,8 @@ static void *remove_device(void *arg)
 }
 
 /*
- * A request that has found a device by its id holds up its unbinding, and one that
- * finds it after that began finds no device
+ * A request that has found the device by its id delays the unbind; a later one
+ * does not find the device any more
  */
 TEST_F(race, device_is_found_while_it_is_unbound)
 {
@@ -1322,9 +1335,7 @@ TEST_F(race, device_is_found_while_it_is_unbound)
 	EXPECT_EQ(ENOENT, second.error);
 }
 
-/*
- * Page tables that grow
- */
+/* Page tables that grow */
 
 static void *map_low(void *arg)
 {
@@ -1352,7 +1363,10 @@ static void *map_high(void *arg)
 		CHECK(!map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 			      2 * PAGE, iova));
 		CHECK(!unmap(self->fd, self->ioas, iova, 2 * PAGE, NULL));
-		/* With the last device the table goes, and the next begins anew */
+		/*
+		 * The page table goes with the last device; the next one starts
+		 * small again
+		 */
 		CHECK(!mock_detach(self->fd, self->mocks[0].stdev));
 		CHECK(!mock_attach(self->fd, self->mocks[0].stdev, &pt));
 	}
@@ -1360,8 +1374,8 @@ static void *map_high(void *arg)
 }
 
 /*
- * What is mapped higher than anything in its table before is mapped while nobody else
- * is in there, if the driver can't stand that: the mock IOMMU warns (trap M1)
+ * If the driver needs it, nobody else is in the page table while something is
+ * mapped above all that it has. Otherwise the mock IOMMU warns (trap M1).
  */
 TEST_F_TIMEOUT(race, growing_tables, ANY_TIME)
 {

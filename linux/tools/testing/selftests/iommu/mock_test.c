@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The mock IOMMU itself: each operation of IOMMU_TEST_CMD, the errors that it can
- * give, and that nothing is left behind. What is proved about iommufd with its
- * help is in other programs.
+ * The mock IOMMU itself: each operation of IOMMU_TEST_CMD, its errors, and that
+ * nothing is left behind. Other programs use it to test iommufd.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -37,7 +36,7 @@ FIXTURE_SETUP(mock)
 		self->buf[i] = i / MOCK_PAGE + i;
 }
 
-/* Whatever a test leaves, closing the file removes, and nothing stays pinned */
+/* Closing the fd removes whatever a test has left, and unpins everything */
 FIXTURE_TEARDOWN(mock)
 {
 	char *page;
@@ -72,11 +71,9 @@ FIXTURE_TEARDOWN(mock)
 		}                                                              \
 	} while (0)
 
-/*
- * The request
- */
+/* The ioctl */
 
-/* The layout that test programs of later kernels are built with */
+/* The layout that test programs of later kernels are compiled with */
 TEST(layout_is_that_of_later_kernels)
 {
 	EXPECT_EQ(0x3ba0, IOMMU_TEST_CMD);
@@ -133,7 +130,7 @@ TEST_F(mock, unknown_operations_are_EOPNOTSUPP)
 		EXPECT_ERRNO(EOPNOTSUPP, mock_cmd(self->fd, ops[i], 0, &cmd));
 }
 
-/* There is a large hole in the table below it */
+/* The table of ioctls has a large hole before this one */
 TEST_F(mock, requests_around_it_stay_ENOTTY)
 {
 	struct iommu_test_cmd cmd = { .size = sizeof(cmd) };
@@ -144,9 +141,7 @@ TEST_F(mock, requests_around_it_stay_ENOTTY)
 			EXPECT_ERRNO(ENOTTY, ioctl(self->fd, 0x3b00 | nr, &cmd));
 }
 
-/*
- * Devices as of later kernels
- */
+/* Devices, with the operations of later kernels */
 
 TEST_F(mock, domain_makes_a_device)
 {
@@ -163,7 +158,7 @@ TEST_F(mock, domain_makes_a_device)
 	EXPECT_EQ(0, access(path, F_OK));
 	EXPECT_RANGES(self->ioas, { MOCK_APERTURE_START, MOCK_APERTURE_LAST });
 
-	/* All are in use but the one that stands for the device */
+	/* Every object but the one of the mock device is in use */
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, mock.idev));
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, mock.hwpt));
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
@@ -189,7 +184,7 @@ TEST_F(mock, domain_takes_a_page_table)
 	EXPECT_ERRNO(ENOENT, destroy(self->fd, other.hwpt));
 }
 
-/* A name can be used again, in any order */
+/* Names can be reused in any order */
 TEST_F(mock, names_do_not_collide)
 {
 	struct mock a, b, c;
@@ -213,13 +208,13 @@ TEST_F(mock, failed_domain_leaves_nothing)
 	EXPECT_ERRNO(EINVAL, mock_domain(self->fd, fine.stdev, &mock));
 	EXPECT_EQ(0, destroy(self->fd, fine.stdev));
 
-	/* Memory that is not there */
+	/* Memory that the process has not mapped */
 	ASSERT_EQ(0, munmap(self->buf + PAGE, PAGE));
 	ASSERT_EQ(0, MAP_AT(self->buf, 2 * PAGE, BASE));
 	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &mock));
 	ASSERT_EQ(0, UNMAP(BASE, 2 * PAGE));
 
-	/* An answer that can't be written */
+	/* The answer can't be written */
 	ro = (void *)self->buf;
 	*ro = (struct iommu_test_cmd){
 		.size = sizeof(*ro),
@@ -230,7 +225,7 @@ TEST_F(mock, failed_domain_leaves_nothing)
 	EXPECT_ERRNO(EFAULT, ioctl(self->fd, IOMMU_TEST_CMD, ro));
 	ASSERT_EQ(0, mprotect(ro, PAGE, PROT_READ | PROT_WRITE));
 
-	/* The ids are free again, and nothing uses the IOAS */
+	/* The ids are free again, and the IOAS is not used */
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 	EXPECT_EQ(fine.stdev, mock.stdev);
 	EXPECT_EQ(fine.idev, mock.idev);
@@ -272,9 +267,7 @@ TEST_F(mock, replace_moves_a_device)
 	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, mock.stdev, &pt));
 }
 
-/*
- * Checks
- */
+/* Operations that check */
 
 TEST_F(mock, check_map_sees_what_is_mapped)
 {
@@ -293,7 +286,7 @@ TEST_F(mock, check_map_sees_what_is_mapped)
 				    self->buf + MOCK_PAGE, MOCK_PAGE));
 	EXPECT_EQ(0, mock_check_map(self->fd, hwpt, 0, self->buf, 0));
 
-	/* Others, and nothing */
+	/* Other pages, and IOVAs where nothing is mapped */
 	EXPECT_ERRNO(EINVAL, mock_check_map(self->fd, hwpt, BASE,
 					    self->buf + PAGE, PAGE));
 	EXPECT_ERRNO(EINVAL, mock_check_map(self->fd, hwpt, BASE,
@@ -344,7 +337,7 @@ TEST_F(mock, check_refs_counts_pins)
 	EXPECT_EQ(0, mock_check_refs(other, self->buf + 2 * PAGE, PAGE, 0));
 	EXPECT_ERRNO(EIO, mock_check_refs(other, self->buf, BUF_SIZE, 1));
 	EXPECT_ERRNO(EIO, mock_check_refs(other, self->buf, BUF_SIZE, 0));
-	/* Mapped twice is pinned twice */
+	/* A page that is mapped twice is pinned twice */
 	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE + 8 * PAGE));
 	EXPECT_EQ(0, mock_check_refs(other, self->buf, PAGE, 2));
 
@@ -361,7 +354,7 @@ TEST_F(mock, add_reserved_takes_iova)
 	EXPECT_EQ(0, mock_reserve(self->fd, self->ioas, PAGE, PAGE));
 	EXPECT_EQ(0, mock_reserve(self->fd, self->ioas, 4 * PAGE, PAGE));
 	EXPECT_EQ(0, mock_reserve(self->fd, self->ioas, 0, 2));
-	/* They may overlap */
+	/* Reserved ranges may overlap */
 	EXPECT_EQ(0, mock_reserve(self->fd, self->ioas, PAGE + 1, PAGE));
 	EXPECT_RANGES(self->ioas, { 2, PAGE - 1 }, { 2 * PAGE + 1, 4 * PAGE - 1 },
 		      { 5 * PAGE, ~0UL });
@@ -392,7 +385,7 @@ TEST_F(mock, hw_info_is_known)
 				     &type));
 }
 
-/* Many rounds for a few pages */
+/* A few pages take many rounds */
 TEST_F(mock, memory_limit_can_be_tiny)
 {
 	struct mock mock;
@@ -408,9 +401,7 @@ TEST_F(mock, memory_limit_can_be_tiny)
 	EXPECT_EQ(0, mock_memory_limit(self->fd, 65536));
 }
 
-/*
- * Devices of our own
- */
+/* Devices, with operations of this series */
 
 TEST_F(mock, device_can_stay_unattached)
 {
@@ -463,7 +454,7 @@ TEST_F(mock, device_config_is_checked)
 	EXPECT_ERRNO(ENOENT, mock_device(self->fd, 0, &config, &mock));
 }
 
-/* Devices that join a group can't be told apart by the IOMMU */
+/* The IOMMU can't distinguish devices of a group */
 TEST_F(mock, devices_join_a_group)
 {
 	struct iommu_test_mock_config config = MOCK_CONFIG(.unit = 1);
@@ -477,7 +468,7 @@ TEST_F(mock, devices_join_a_group)
 	config.join = a.number;
 	ASSERT_EQ(0, mock_device(self->fd, 0, &config, &b));
 	EXPECT_EQ(0, mock_dma(self->fd, b.stdev, BASE, &data, 1, 0));
-	/* Trap C1: it can't take its sibling elsewhere */
+	/* Trap C1: it can't move its sibling elsewhere */
 	pt = ioas2;
 	EXPECT_ERRNO(EINVAL, mock_attach(self->fd, b.stdev, &pt));
 	pt = self->ioas;
@@ -486,7 +477,7 @@ TEST_F(mock, devices_join_a_group)
 	EXPECT_EQ(0, destroy(self->fd, a.stdev));
 	EXPECT_EQ(0, mock_dma(self->fd, b.stdev, BASE, &data, 1, 0));
 
-	/* The first is gone, the group is not */
+	/* The first device is gone, but the group still exists */
 	config.join = b.number;
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config, &c));
 	EXPECT_EQ(b.hwpt ? b.hwpt : pt, c.hwpt);
@@ -523,7 +514,7 @@ TEST_F(mock, attach_fails_on_demand)
 	config.join = a.number;
 	ASSERT_EQ(0, mock_device(self->fd, 0, &config, &b));
 
-	/* The second device of the group */
+	/* The attach fails at the second device of the group */
 	ASSERT_EQ(0, mock_fail(self->fd, 1, MOCK_CALL_ATTACH, 1, 1, ENOMEM));
 	pt = self->ioas;
 	EXPECT_ERRNO(ENOMEM, mock_attach(self->fd, a.stdev, &pt));
@@ -560,7 +551,7 @@ TEST_F(mock, map_fails_on_demand)
 	EXPECT_LE(1, stats.syncs);
 	EXPECT_EQ(0, stats.unsynced);
 
-	/* It is forgotten with the last device */
+	/* The fault is forgotten with the last device of the unit */
 	ASSERT_EQ(0, mock_fail(self->fd, 1, MOCK_CALL_MAP, 0, 1, ENOSPC));
 	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
 	EXPECT_ERRNO(ENODEV, mock_query(self->fd, 1, &stats));
@@ -578,7 +569,7 @@ TEST_F(mock, map_fails_on_demand)
 	EXPECT_ERRNO(EFAULT, mock_query(self->fd, 1, NULL));
 }
 
-/* What a map has left half done is removed before it fails */
+/* What a failed map has left in the page table is unmapped */
 TEST_F(mock, failed_map_that_keeps_is_cleaned_up)
 {
 	struct iommu_test_mock_config config =
@@ -598,7 +589,7 @@ TEST_F(mock, failed_map_that_keeps_is_cleaned_up)
 				    BUF_SIZE));
 }
 
-/* A huge page takes one entry, where both addresses allow it */
+/* A huge page takes one entry if IOVA and physical address are aligned */
 TEST_F(mock, page_sizes_are_used)
 {
 	struct iommu_test_mock_config config =
@@ -611,7 +602,7 @@ TEST_F(mock, page_sizes_are_used)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	ASSERT_NE(MAP_FAILED, huge);
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &config, &mock));
-	/* Half a page, to the IOMMU of this device */
+	/* Half a page of this IOMMU */
 	EXPECT_ERRNO(EINVAL, MAP_AT(self->buf, MOCK_PAGE, BASE));
 
 	ASSERT_EQ(0, MAP_AT(huge, SZ_2M, BASE));
@@ -626,7 +617,7 @@ TEST_F(mock, page_sizes_are_used)
 	EXPECT_EQ(0, munmap(huge, SZ_2M));
 }
 
-/* An IOMMU whose pages are larger than the CPU's is of no use */
+/* An IOMMU whose smallest pages are larger than the CPU's is refused */
 TEST_F(mock, large_pages_alone_are_refused)
 {
 	struct iommu_test_mock_config config =
@@ -656,7 +647,7 @@ TEST_F(mock, aperture_limits_iova)
 	EXPECT_RANGES(self->ioas, { 0, ~0UL });
 }
 
-/* Tables that know nothing before a device is attached */
+/* The limits of the page table are known only after an attach */
 TEST_F(mock, late_device_works)
 {
 	struct iommu_test_mock_config config =
@@ -670,8 +661,9 @@ TEST_F(mock, late_device_works)
 }
 
 /*
- * A table made beforehand: for a group without one the kernel tries it out, else
- * it has to know what to expect, which it can't of a late one
+ * IOMMU_HWPT_ALLOC: if the group is detached, the kernel attaches it for a
+ * moment. Otherwise the limits must be known, and a LATE device does not know
+ * them.
  */
 TEST_F(mock, tables_can_be_made_beforehand)
 {
@@ -716,7 +708,7 @@ TEST_F(mock, tables_can_be_made_beforehand)
 	}
 }
 
-/* Trap A16: what firmware says can be nonsense */
+/* Trap A16: firmware can report nonsense */
 TEST_F(mock, regions_are_reserved)
 {
 	struct iommu_test_mock_region regions[] = {
@@ -742,7 +734,7 @@ TEST_F(mock, regions_are_reserved)
 	EXPECT_RANGES(self->ioas, { 0, ~0UL });
 }
 
-/* Where the kernel maps the interrupt doorbell itself */
+/* The range where the kernel itself maps the MSI doorbell */
 TEST_F(mock, software_msi_window_is_reserved)
 {
 	struct iommu_test_mock_region region = {
@@ -756,7 +748,9 @@ TEST_F(mock, software_msi_window_is_reserved)
 	EXPECT_RANGES(self->ioas, { BASE + SZ_2M, MOCK_APERTURE_LAST });
 }
 
-/* Trap C6: one table can't both enforce coherency and serve who bypasses it */
+/*
+ * Trap C6: a page table that enforces coherency is not for devices that can't
+ */
 TEST_F(mock, coherency_splits_tables)
 {
 	struct iommu_test_mock_config enforces =
@@ -778,7 +772,7 @@ TEST_F(mock, coherency_splits_tables)
 	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, b.stdev, &pt));
 }
 
-/* Trap C7: a table stays with its unit */
+/* Trap C7: a page table belongs to one unit */
 TEST_F(mock, units_split_tables)
 {
 	struct iommu_test_mock_config config = MOCK_CONFIG(.unit = 1);
@@ -809,7 +803,7 @@ TEST_F(mock, dma_goes_through_the_table)
 	EXPECT_EQ(0x5a, self->buf[2 * PAGE]);
 	EXPECT_NE(0x5a, self->buf[2 * PAGE + 1]);
 
-	/* Beyond what is mapped, and against a direction */
+	/* Beyond the mapping, and against its direction */
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev, BASE, data, 3 * PAGE,
 				     0));
 	iova = BASE + 4 * PAGE;
@@ -853,7 +847,7 @@ TEST_F(mock, access_is_a_file)
 	EXPECT_EQ(0, close(access));
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 
-	/* No room for a file */
+	/* No fd is free */
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &room));
 	none.rlim_max = room.rlim_max;
@@ -870,7 +864,7 @@ TEST_F(mock, access_create_errors)
 
 	EXPECT_ERRNO(EOPNOTSUPP, access_create(self->fd, NO_ID, 2, &access));
 	EXPECT_ERRNO(ENOENT, access_create(self->fd, NO_ID, 0, &access));
-	/* Pages are what it pins */
+	/* Such an access needs whole pages */
 	ASSERT_EQ(0, MAP_AT(self->buf, 10, BASE));
 	EXPECT_ERRNO(EADDRINUSE, access_create(self->fd, self->ioas, PINS,
 					       &access));
@@ -909,14 +903,14 @@ TEST_F(mock, access_pins)
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf + PAGE, PAGE, 1));
 	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, access, item));
 
-	/* The second area, one page into it */
+	/* The second area, at an offset of one page */
 	ASSERT_EQ(0, MAP_AT(self->buf + 8 * PAGE, 4 * PAGE, BASE + 8 * PAGE));
 	EXPECT_EQ(0, access_pin(self->fd, access, SYZ(1, PAGE),
 				self->buf + 9 * PAGE, PAGE,
 				MOCK_FLAGS_ACCESS_SYZ, &item));
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf + 9 * PAGE, PAGE, 1));
 
-	/* What is unmapped is let go of; the rest is when the file is closed */
+	/* Unmapping an area unpins its pages; closing the fd unpins the rest */
 	EXPECT_EQ(0, UNMAP(BASE, 4 * PAGE));
 	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, access, other));
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, 4 * PAGE, 0));
@@ -976,7 +970,7 @@ TEST_F(mock, access_pin_errors)
 	EXPECT_ERRNO(EFAULT, access_pin(self->fd, access, BASE, NULL, 4 * PAGE, 0,
 					&item));
 
-	/* None of them has left a pin or taken a number */
+	/* No failed request has left a pin or taken a number */
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, 2 * PAGE, 0));
 	EXPECT_EQ(0, access_pin(self->fd, access, BASE, self->buf, 2 * PAGE, 0,
 				&item));
@@ -985,7 +979,7 @@ TEST_F(mock, access_pin_errors)
 	EXPECT_EQ(0, close(access));
 }
 
-/* By the shorter way, and by pinning */
+/* Directly, and by pinning */
 TEST_F(mock, access_copies)
 {
 	__u32 ways[] = { 0, MOCK_ACCESS_RW_SLOW_PATH };
@@ -1050,7 +1044,7 @@ TEST_F(mock, access_moves)
 	EXPECT_EQ(1, item);
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 
-	/* A failure, and the old one works (trap D1) */
+	/* After a failure the access still uses the old IOAS (trap D1) */
 	EXPECT_ERRNO(ENOENT, access_replace(self->fd, access, NO_ID));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, MAP_AT(self->buf, 10, BASE));
@@ -1077,7 +1071,7 @@ TEST_F(mock, access_moves)
 	EXPECT_EQ(0, close(access));
 }
 
-/* Trap A19: who does not let go is not waited for without end */
+/* Trap A19: UNMAP gives up if an access does not unpin */
 TEST_F(mock, stubborn_access_is_EDEADLOCK)
 {
 	__u32 item;
@@ -1097,7 +1091,7 @@ TEST_F(mock, stubborn_access_is_EDEADLOCK)
 	EXPECT_EQ(0, close(access));
 }
 
-/* The file keeps the context, whose own file may be closed first */
+/* The fd of an access holds the context, whose own fd may be closed first */
 TEST_F(mock, access_outlives_the_file)
 {
 	int other = open("/dev/iommu", O_RDWR), access;
@@ -1116,7 +1110,7 @@ TEST_F(mock, access_outlives_the_file)
 	EXPECT_EQ(0, close(access));
 }
 
-/* COPY takes a fuzzer's address too */
+/* COPY also takes the number of an area and an offset, for fuzzers */
 TEST_F(mock, copy_takes_an_area_by_number)
 {
 	__u64 iova = BASE + 8 * PAGE;
@@ -1144,7 +1138,7 @@ static bool fault_at(int file, int n)
 	return pwrite(file, text, strlen(text), 0) > 0;
 }
 
-/* Whether it came to that; to look is a chance to fail too */
+/* Was the fault injected? The read can consume it. */
 static bool fault_fired(int file)
 {
 	char text[16] = "";
@@ -1170,7 +1164,7 @@ static bool fault_knob(const char *attribute, const char *knob, int value)
 	return ret;
 }
 
-/* The mock kernel's own n-th chance fails and no other; 0 ends that */
+/* Let the n-th fault point of the mock IOMMU fail once; 0 ends that */
 static bool iommufd_fault_at(int n)
 {
 	return fault_knob("fail_iommufd", "probability", n ? 100 : 0) &&
@@ -1194,7 +1188,9 @@ TEST_F(mock, faults_have_a_directory)
 	EXPECT_EQ(0, access("/sys/kernel/debug/fail_iommufd/times", F_OK));
 }
 
-/* Each fault in turn: what fails leaves nothing, and works without a fault */
+/*
+ * Inject each fault in turn: a failed request leaves nothing, and then succeeds
+ */
 TEST_F(mock, faults_are_undone)
 {
 	int file = open("/proc/thread-self/fail-nth", O_RDWR);
@@ -1227,7 +1223,7 @@ TEST_F(mock, faults_are_undone)
 	EXPECT_LE(3, nr_failed);
 }
 
-/* What only an IOMMU driver can refuse: the regions, the charge, the entries */
+/* Errors of an IOMMU driver: regions, charge, page table entries */
 TEST_F(mock, faults_of_its_own_have_their_errno)
 {
 	bool seen[3] = {};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests with the mock IOMMU share: the operations of IOMMU_TEST_CMD as
- * functions, which return what ioctl() does. They need CONFIG_IOMMUFD_TEST.
+ * Helpers shared by the tests of the mock IOMMU: one function for each
+ * operation of IOMMU_TEST_CMD, which returns what ioctl() returns. The kernel
+ * must have CONFIG_IOMMUFD_TEST.
  */
 #ifndef MOCK_UTIL_H
 #define MOCK_UTIL_H
@@ -9,19 +10,19 @@
 #include "iommufd_util.h"
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
 
-/* The tests are about a kernel with pages of this size */
+/* The mock tests expect a CPU page size of 4 KiB */
 #undef PAGE
 #define PAGE 0x1000ULL
 
-/* The one page size of devices of mock_domain() */
+/* The only page size of devices made by mock_domain() */
 #define MOCK_PAGE (PAGE / 2)
 
 /*
  * struct mock - a mock device
- * @stdev: to destroy it
+ * @stdev: id of the mock device, to destroy it
  * @hwpt: page table that it was attached to
- * @idev: the bound device
- * @number: for others to join its group
+ * @idev: id of the bound device
+ * @number: number that another mock device passes to join its group
  */
 struct mock {
 	__u32 stdev;
@@ -54,7 +55,7 @@ static inline int mock_domain(int fd, __u32 pt_id, struct mock *mock)
 	return ret;
 }
 
-/* As those of mock_domain() but for what is named */
+/* Like a device of mock_domain(), except for the members given */
 #define MOCK_CONFIG(...)                                                       \
 	((struct iommu_test_mock_config){                                      \
 		.join = -1,                                                    \
@@ -63,7 +64,7 @@ static inline int mock_domain(int fd, __u32 pt_id, struct mock *mock)
 		.page_sizes = MOCK_PAGE,                                       \
 		__VA_ARGS__ })
 
-/* @pt_id: 0 not to attach the device */
+/* @pt_id: 0: do not attach the device */
 static inline int mock_device(int fd, __u32 pt_id,
 			      struct iommu_test_mock_config *config,
 			      struct mock *mock)
@@ -80,7 +81,7 @@ static inline int mock_device(int fd, __u32 pt_id,
 	return ret;
 }
 
-/* @pt_id: in: IOAS or page table, out: page table */
+/* @pt_id: in: IOAS or page table; out: page table */
 static inline int mock_replace(int fd, __u32 stdev, __u32 *pt_id)
 {
 	struct iommu_test_cmd cmd = { .mock_domain_replace.pt_id = *pt_id };
@@ -90,7 +91,7 @@ static inline int mock_replace(int fd, __u32 stdev, __u32 *pt_id)
 	return ret;
 }
 
-/* As mock_replace(), but the device need not be attached yet */
+/* Like mock_replace(), but the device need not be attached */
 static inline int mock_attach(int fd, __u32 stdev, __u32 *pt_id)
 {
 	struct iommu_test_cmd cmd = { .mock_domain_replace.pt_id = *pt_id };
@@ -141,9 +142,7 @@ static inline int mock_query(int fd, __u32 unit,
 	return mock_cmd(fd, IOMMU_TEST_OP_MOCK_QUERY, unit, &cmd);
 }
 
-/*
- * What the kernel did with memory
- */
+/* Memory: what is mapped and pinned */
 
 static inline int mock_reserve(int fd, __u32 ioas, __u64 start, __u64 length)
 {
@@ -179,7 +178,7 @@ static inline int mock_check_refs(int fd, const void *va, __u64 length,
 	return mock_cmd(fd, IOMMU_TEST_OP_MD_CHECK_REFS, 0, &cmd);
 }
 
-/* Nothing of this memory is pinned, which any file can tell */
+/* Is no page of this memory pinned? Any open /dev/iommu can tell. */
 static inline bool mock_is_unpinned(const void *va, __u64 length)
 {
 	int fd = open("/dev/iommu", O_RDWR);
@@ -198,9 +197,7 @@ static inline int mock_memory_limit(int fd, __u32 limit)
 
 #define MOCK_MEMORY_LIMIT 65536 /* The default */
 
-/*
- * Accesses, which are named by their file
- */
+/* Accesses, each named by its fd */
 
 static inline int access_create(int fd, __u32 ioas, __u32 flags, int *access)
 {
@@ -211,7 +208,7 @@ static inline int access_create(int fd, __u32 ioas, __u32 flags, int *access)
 	return ret;
 }
 
-/* @va: memory that is expected at @iova, or NULL */
+/* @va: memory expected at @iova, or NULL */
 static inline int access_pin(int fd, int access, __u64 iova, const void *va,
 			     __u64 length, __u32 flags, __u32 *item)
 {
@@ -256,7 +253,7 @@ static inline int access_replace(int fd, int access, __u32 ioas)
 	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, access, &cmd);
 }
 
-/* As access_replace(), but the access need not be attached yet */
+/* Like access_replace(), but the access need not be attached */
 static inline int access_attach(int fd, int access, __u32 ioas)
 {
 	struct iommu_test_cmd cmd = { .access_replace_ioas.ioas_id = ioas };

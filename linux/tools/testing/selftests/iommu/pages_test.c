@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory behind areas: of all kinds, at every alignment, in tables of every
- * kind of the mock IOMMU; what is pinned of it, whose it is, and who is charged.
+ * Memory of areas: of all kinds, at every alignment, in page tables of all
+ * kinds of the mock IOMMU; what is pinned, whose it is, and who is charged.
  */
 #define _GNU_SOURCE
 #include <linux/loop.h>
@@ -21,12 +21,12 @@ enum kind {
 	HUGE_MEMFD,
 };
 
-/* What is mapped: memory of the process, or the file that it is a mapping of */
+/* Memory of the process, or a file and its mapping */
 struct buffer {
 	char *bytes;
 	size_t length;
 	int file;
-	/* MD_CHECK_REFS sees pins of small pages that are no file's */
+	/* MD_CHECK_REFS can count pins: of small pages that are not a file's */
 	bool countable;
 };
 
@@ -57,10 +57,7 @@ static int make_buffer(struct buffer *buf, enum kind kind)
 	return 0;
 }
 
-/*
- * What is pinned is all that was pinned before and the pages of a part of the
- * buffer, once
- */
+/* Is exactly this part of the buffer pinned, once, more than before? */
 static bool is_pinned(struct buffer *buf, long before, size_t offset,
 		      size_t length)
 {
@@ -86,7 +83,9 @@ FIXTURE(pages)
 	int fd;
 	__u32 ioas;
 	struct buffer buf;
-	/* What devices are like; each is of a unit of its own, so with its table */
+	/*
+	 * Of all devices; each is of its own unit, so it has its own page table
+	 */
 	struct iommu_test_mock_config config;
 	struct mock mocks[2];
 	int nr_mocks;
@@ -204,8 +203,8 @@ struct range {
 #define MAX_RANGES 512
 
 /*
- * Ranges with every start and end, if pages are small; with those near the ends of
- * large pages, and around the middle of one, if they are large
+ * For small pages, ranges with every start and end; for large ones, those near
+ * their ends and around the middle of one
  */
 static int make_ranges(size_t length, struct range *ranges)
 {
@@ -227,10 +226,10 @@ static int make_ranges(size_t length, struct range *ranges)
 	return nr_ranges;
 }
 
-/* Where a range is mapped: aligned as the memory is, and otherwise */
+/* Skew of IOVA against memory: none, and two others */
 static const __u64 skews[] = { 0, PAGE, SZ_2M - PAGE };
 
-/* Every start and every end: the table has it all, and it is pinned once */
+/* For every start and end: the page table has it all, and it is pinned once */
 TEST_F_TIMEOUT(pages, all_aligns, 120)
 {
 	struct range ranges[MAX_RANGES];
@@ -248,7 +247,7 @@ TEST_F_TIMEOUT(pages, all_aligns, 120)
 	}
 }
 
-/* The same with a device that comes while all is mapped already, and goes */
+/* The same with a device that is added and removed while all is mapped */
 TEST_F_TIMEOUT(pages, all_aligns_with_new_device, 120)
 {
 	struct range ranges[MAX_RANGES];
@@ -272,7 +271,7 @@ TEST_F_TIMEOUT(pages, all_aligns_with_new_device, 120)
 	}
 }
 
-/* Parts of a buffer that is mapped nowhere, or mapped by others, are copied */
+/* Copies of parts of a buffer that is not pinned */
 TEST_F_TIMEOUT(pages, all_aligns_of_a_copy, 120)
 {
 	struct range ranges[MAX_RANGES];
@@ -282,7 +281,7 @@ TEST_F_TIMEOUT(pages, all_aligns_of_a_copy, 120)
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, add_mock(self, 7, other, &mock));
-	/* A source without a table needs nothing, so the copy pins what it has */
+	/* The source has no page table, so only the copy's part is pinned */
 	while (self->nr_mocks)
 		ASSERT_EQ(0, destroy(self->fd,
 				     self->mocks[--self->nr_mocks].stdev));
@@ -301,7 +300,7 @@ TEST_F_TIMEOUT(pages, all_aligns_of_a_copy, 120)
 	}
 }
 
-/* Two that overlap in memory, made and removed in either order */
+/* Two copies that overlap in memory, mapped and unmapped in either order */
 TEST_F(pages, overlapping_copies)
 {
 	const size_t quarter = self->buf.length / 4;
@@ -344,9 +343,9 @@ TEST_F(pages, overlapping_copies)
 }
 
 /*
- * A range that crosses a window of 1 GiB, at which pieces end, and the border of huge
- * pages, with either inside a page of the other: each table has the right page on both
- * sides, and so has one that is filled later
+ * A range across a 1 GiB boundary, where pieces end, and a huge page border;
+ * each is inside a page of the other. Each page table has the right pages on
+ * both sides, also one that is filled later.
  */
 TEST_F(pages, across_a_window)
 {
@@ -373,7 +372,9 @@ TEST_F(pages, across_a_window)
 	}
 }
 
-/* Large pages are large in a table that has such, if the IOVA is as aligned */
+/*
+ * Huge pages take large entries if the IOMMU has them and the IOVA is aligned
+ */
 TEST_F(pages, large_pages_stay_large)
 {
 	struct iommu_test_mock_stats before, after;
@@ -393,7 +394,7 @@ TEST_F(pages, large_pages_stay_large)
 	EXPECT_EQ(0, after.unsynced);
 }
 
-/* What a device writes is in the memory, and the reverse; the bytes in between */
+/* Writes of a device arrive in memory and the reverse, byte exact */
 TEST_F(pages, dma_is_byte_exact)
 {
 	char *data = malloc(self->buf.length);
@@ -422,7 +423,10 @@ TEST_F(pages, dma_is_byte_exact)
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, mock->stdev, START, data, 1, 0));
 }
 
-/* Directions are those of the area, not of the memory (trap D5 for devices) */
+/*
+ * The directions of the area count, not those of the memory (trap D5 for
+ * devices)
+ */
 TEST_F(pages, directions_of_copies)
 {
 	static const __u32 directions[] = { READ_ONLY, WRITE_ONLY, FIXED_RW };
@@ -450,9 +454,9 @@ TEST_F(pages, directions_of_copies)
 }
 
 /*
- * An access has pinned pages of an IOAS without a table; a copy of the area in
- * one with a table sees the same pages; the access moves on, and the first IOAS
- * can go
+ * An access has pinned pages of an IOAS without a page table. A copy of the
+ * area in an IOAS with one has the same pages. The access moves on, and the
+ * first IOAS can be destroyed.
  */
 TEST_F(pages, copy_of_what_an_access_has_pinned)
 {
@@ -462,7 +466,7 @@ TEST_F(pages, copy_of_what_an_access_has_pinned)
 	int access, i;
 	__u64 iova;
 
-	/* From here on the devices are in another IOAS than the buffer */
+	/* From here on the buffer is in another IOAS than the devices */
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, map_buffer(self, 0, length, START));
 	ASSERT_EQ(0, access_create(self->fd, self->ioas,
@@ -495,8 +499,8 @@ TEST_F(pages, copy_of_what_an_access_has_pinned)
 }
 
 /*
- * What it takes to map a range: no entries but those that sizes of the IOMMU and
- * places of the memory ask for
+ * The entries that a range takes: no more than the page sizes of the IOMMU and
+ * the physical addresses require
  */
 FIXTURE(entries)
 {
@@ -527,7 +531,7 @@ FIXTURE_TEARDOWN(entries)
 	close(self->pagemap);
 }
 
-/* Where a page is in physical memory */
+/* Physical address of a page */
 static __u64 physical(struct _test_data_entries *self, const char *address)
 {
 	__u64 page = 0;
@@ -550,7 +554,7 @@ static bool is_contiguous(struct _test_data_entries *self, const char *bytes,
 	return true;
 }
 
-/* The size of the largest entry that can begin a range */
+/* Size of the largest entry that can begin a range */
 static size_t largest_entry(struct _test_data_entries *self, const char *bytes,
 			    size_t length, __u64 iova)
 {
@@ -564,8 +568,8 @@ static size_t largest_entry(struct _test_data_entries *self, const char *bytes,
 }
 
 /*
- * Map a range and look at it. How many entries it took, less those that it has to
- * take: 0 is right. Also *largest, the size of the largest one
+ * Map a range and check it. Return the number of entries above the minimum, so
+ * 0 is right. *largest: size of the largest entry.
  */
 static long spare_entries(struct _test_data_entries *self, const char *bytes,
 			  size_t length, __u64 iova, size_t *largest)
@@ -595,10 +599,10 @@ static long spare_entries(struct _test_data_entries *self, const char *bytes,
 	return ret;
 }
 
-/* Where there is room for a range, with and without an end of 1 GiB in it */
+/* IOVAs for a range, one without and one with a 1 GiB boundary in it */
 static const __u64 rooms[] = { START, (1UL << 30) - 2 * SZ_2M };
 
-/* Wherever a range begins and ends in pages of 2 MiB */
+/* Ranges that begin and end at various places of huge pages */
 static void check_largest(struct __test_metadata *_metadata,
 			  struct _test_data_entries *self, const char *bytes,
 			  size_t length)
@@ -621,7 +625,7 @@ static void check_largest(struct __test_metadata *_metadata,
 			}
 }
 
-/* 50 maps, and for each page of each a look at where it is: the debug kernel takes its time */
+/* 50 maps, and a look at each page: this is slow on the debug kernel */
 TEST_F_TIMEOUT(entries, are_largest_for_thp, 150)
 {
 	char *thp = memory(3 * SZ_2M, MAP_PRIVATE);
@@ -641,7 +645,7 @@ TEST_F_TIMEOUT(entries, are_largest_for_huge, 150)
 	check_largest(_metadata, self, huge, 3 * SZ_2M);
 }
 
-/* An IOVA that is not aligned as the memory is has small pages only */
+/* If the IOVA is not aligned as the memory is, entries are small */
 TEST_F(entries, are_small_where_iova_is_shifted)
 {
 	static const size_t shifts[] = { PAGE, SZ_2M / 2, SZ_2M - PAGE };
@@ -685,8 +689,8 @@ static int by_place(const void *a, const void *b)
 }
 
 /*
- * All huge pages that there are, as they follow each other in physical memory. Each is
- * a mapping of its own, since lockdep tells of the base when one is split.
+ * All free huge pages, in the order of physical addresses. Each is a mapping of
+ * its own, since splitting one makes lockdep complain about the base.
  */
 static char *sorted_pages(struct _test_data_entries *self, size_t *length)
 {
@@ -715,7 +719,7 @@ static char *sorted_pages(struct _test_data_entries *self, size_t *length)
 	return sorted;
 }
 
-/* What is contiguous beyond a huge page has larger entries than that */
+/* Contiguous huge pages take larger entries */
 TEST_F(entries, go_beyond_huge_pages)
 {
 	size_t length, at, largest = 0;
@@ -723,14 +727,14 @@ TEST_F(entries, go_beyond_huge_pages)
 	int i;
 
 	ASSERT_NE(MAP_FAILED, bytes);
-	/* A pair that one entry can have, with a page before it */
+	/* A pair that fits one entry, with a page before it */
 	for (at = SZ_2M; at + 2 * SZ_2M <= length; at += SZ_2M)
 		if (!(physical(self, bytes + at) % (2 * SZ_2M)) &&
 		    is_contiguous(self, bytes + at, 2 * SZ_2M))
 			break;
 	ASSERT_LE(at + 2 * SZ_2M, length);
 	for (i = 0; i < ARRAY_SIZE(rooms); i++) {
-		/* In order, so the IOVA of the others is as good */
+		/* The pages are sorted, so the others are aligned too */
 		__u64 iova = rooms[i] + at % (2 * SZ_2M);
 
 		ASSERT_EQ(0, spare_entries(self, bytes, length, iova,
@@ -743,7 +747,10 @@ TEST_F(entries, go_beyond_huge_pages)
 					   5 * SZ_2M / 2,
 					   rooms[i] + 3 * SZ_2M / 2, &largest));
 		ASSERT_EQ(2 * SZ_2M, largest);
-		/* The second page begins where 1 GiB ends, the range before */
+		/*
+		 * The second page is at the 1 GiB boundary, and the range
+		 * begins before it
+		 */
 		ASSERT_EQ(0, spare_entries(self, bytes + at + SZ_2M / 2,
 					   3 * SZ_2M / 2,
 					   rooms[i] + 3 * SZ_2M / 2, &largest));
@@ -751,7 +758,10 @@ TEST_F(entries, go_beyond_huge_pages)
 	}
 }
 
-/* However much stands alone before a huge page, in batches of any size (trap A4) */
+/*
+ * Any number of separate pages before a huge page, with any batch size (trap
+ * A4)
+ */
 TEST_F(entries, are_largest_after_small_pages)
 {
 	char *bytes = memory(2 * SZ_2M, MAP_SHARED), *huge = bytes + SZ_2M;
@@ -766,7 +776,7 @@ TEST_F(entries, are_largest_after_small_pages)
 				     MAP_HUGETLB, -1, 0));
 	*huge = 1;
 	for (nr = 1; nr < 40; nr++) {
-		/* One page again and again does not follow itself */
+		/* The same page again and again is not contiguous */
 		ASSERT_EQ(huge - nr * PAGE,
 			  mmap(huge - nr * PAGE, PAGE, PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_FIXED, file, 0));
@@ -780,9 +790,7 @@ TEST_F(entries, are_largest_after_small_pages)
 	close(file);
 }
 
-/*
- * What is dirty
- */
+/* Dirty pages */
 FIXTURE(dirty)
 {
 	int fd;
@@ -806,7 +814,7 @@ FIXTURE_TEARDOWN(dirty)
 #define DIRTY_PAGES 8
 #define DIRTY_SIZE (DIRTY_PAGES * PAGE)
 
-/* The pages that are dirty, a bit for each */
+/* Bitmap of the dirty pages */
 static int dirty_pages(const char *view)
 {
 	int i, ret = 0;
@@ -817,8 +825,8 @@ static int dirty_pages(const char *view)
 }
 
 /*
- * Clean memory, of which devices read the lower half and write the upper one: that one
- * is dirty when it is unpinned. @file: map that, and not the @view of it
+ * Clean memory: devices read the lower half and write the upper one, which must
+ * be dirty after the unpin. @file: map the file, not @view.
  */
 static void check_dirty(struct __test_metadata *_metadata,
 			struct _test_data_dirty *self, char *view, int file)
@@ -839,7 +847,7 @@ static void check_dirty(struct __test_metadata *_metadata,
 					map_file(self->fd, self->ioas, flags,
 						 file, i * half, half, &iova));
 	}
-	/* Of a file that is written back, it is clean also after it was pinned */
+	/* The file may be written back after the pin, so it is clean */
 	ASSERT_EQ(0, msync(view, DIRTY_SIZE, MS_SYNC));
 	ASSERT_EQ(0, dirty_pages(view));
 	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, START + half, data,
@@ -848,7 +856,7 @@ static void check_dirty(struct __test_metadata *_metadata,
 	EXPECT_EQ(0xf0, dirty_pages(view));
 }
 
-/* Touched by reading, and found empty */
+/* Read all of the memory; is it zero? */
 static bool is_empty(const char *view)
 {
 	int i;
@@ -882,7 +890,7 @@ TEST_F(dirty, shared_memory_as_a_file)
 	close(file);
 }
 
-/* What a device has written to the page cache of a disk is on the disk in the end */
+/* What a device writes to the page cache of a disk gets to the disk */
 TEST_F(dirty, file_that_is_written_back)
 {
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), disk;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests with several threads share. They count answers that no order of
- * events explains, and go on until they are told to stop.
+ * Helpers shared by the tests with several threads. The threads run until @stop
+ * is set, and count results that no order of events explains.
  */
 #ifndef RACE_UTIL_H
 #define RACE_UTIL_H
@@ -16,14 +16,14 @@
 #include <time.h>
 
 /*
- * For TEST_F_TIMEOUT(): seconds that are enough for any dose. RACE_TIMES in the
- * environment says how many times as long as usual threads go on; who sets it
- * limits the whole.
+ * Timeout for TEST_F_TIMEOUT() in seconds, enough for any RACE_TIMES.
+ * RACE_TIMES in the environment multiplies how long the threads run; whoever
+ * sets it has to limit the whole run.
  */
 #define ANY_TIME 86400
 
 static atomic_bool stop;
-/* Answers that must not be */
+/* Number of results that must not happen */
 static atomic_int wrong;
 
 static void check(bool right, const char *what)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A request that is refused changes nothing: not the address spaces, not what devices
- * reach, not who is charged; and nothing of it is left when what was in its way is gone.
+ * A request that fails changes nothing: neither IOAS, nor what devices reach,
+ * nor who is charged. After its obstacle is removed, nothing of it is left.
  */
 #define _GNU_SOURCE
 #include "../kselftest_harness.h"
@@ -11,14 +11,14 @@
 #define START MOCK_APERTURE_START
 #define NR_PAGES 8
 #define LENGTH (NR_PAGES * PAGE)
-/* Half a page is mapped here, which many requests can't bear */
+/* Half a page is mapped here, which many requests don't accept */
 #define HALF (START + 0x100000)
-/* Free, and in the one range that is allowed */
+/* Free, and inside the only allowed range */
 #define FREE (START + 0x200000)
 #define ALLOWED_LAST (START + 0x3fffff)
 #define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 
-/* What is the same after a refusal */
+/* State that is the same after a failure */
 struct state {
 	struct ioas_state of[2];
 	__u64 mapped;
@@ -28,9 +28,12 @@ struct state {
 FIXTURE(refusal)
 {
 	int fd;
-	/* With a device, memory of the process, and half a page; and the same without */
+	/*
+	 * One with a device, memory of the process, and half a page; one
+	 * without a device
+	 */
 	__u32 ioas, other;
-	/* Attached to @ioas, and not attached */
+	/* Attached to @ioas; not attached */
 	struct mock mock, idle;
 	char *buf, *hole;
 	int access, file;
@@ -49,7 +52,7 @@ static struct state state_of(struct _test_data_refusal *self)
 	return state;
 }
 
-/* All is as before, and the device reaches what it did, byte for byte */
+/* Is everything as before, and does the device reach the same bytes? */
 static bool unchanged(struct _test_data_refusal *self)
 {
 	struct state now = state_of(self);
@@ -102,7 +105,7 @@ FIXTURE_SETUP(refusal)
 	ASSERT_TRUE(unchanged(self));
 }
 
-/* What is empty again is as a new one is, and can be destroyed */
+/* An IOAS without mappings is like a new one, and can be destroyed */
 FIXTURE_TEARDOWN(refusal)
 {
 	struct ioas_state fresh;
@@ -120,7 +123,7 @@ FIXTURE_TEARDOWN(refusal)
 		id = i ? self->other : self->ioas;
 		EXPECT_EQ(0, unmap_all(self->fd, id, NULL));
 		EXPECT_EQ(0, allow_iovas(self->fd, id, NULL, 0));
-		/* The alignment is found anew when a table goes */
+		/* The alignment is computed again when a page table goes */
 		EXPECT_EQ(0, mock_domain(self->fd, id, &mock));
 		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
 		fresh.pinned = status_kb("VmPin");
@@ -138,14 +141,14 @@ TEST_F(refusal, options)
 {
 	const __u32 huge = IOMMU_OPTION_HUGE_PAGES;
 
-	/* There are areas and tables; or an area of half a page */
+	/* There are areas and page tables; or an area of half a page */
 	REFUSED(EINVAL, set_option(self->fd, huge, self->ioas, 0));
 	REFUSED(EADDRINUSE, set_option(self->fd, huge, self->other, 0));
 	REFUSED(EINVAL, set_option(self->fd, huge, self->other, 2));
 	REFUSED(EINVAL, set_option(self->fd, huge, self->ioas, -1));
 	REFUSED(ENOENT, set_option(self->fd, huge, self->mock.idev, 0));
 	REFUSED(EBUSY, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
-	/* The same by way of the container */
+	/* The same through the container */
 	REFUSED(EADDRINUSE, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
 }
 
@@ -167,7 +170,7 @@ TEST_F(refusal, lists)
 	struct iommu_iova_range bad[][2] = {
 		{ { START, ALLOWED_LAST }, { ALLOWED_LAST, ALLOWED_LAST + 9 } },
 		{ { START, START + 1 }, { FREE, FREE } },
-		/* Beyond what the device reaches */
+		/* Beyond the reach of the device */
 		{ { START, START + 1 }, { FREE, MOCK_APERTURE_LAST + 1 } },
 	};
 	__u64 iova = 0;
@@ -177,7 +180,7 @@ TEST_F(refusal, lists)
 		REFUSED(i < 2 ? EINVAL : EADDRINUSE,
 			allow_iovas(self->fd, self->ioas, bad[i], 2));
 	REFUSED(EFAULT, allow_iovas(self->fd, self->ioas, (void *)8, 1));
-	/* Only what is allowed is chosen, as long as there is some */
+	/* The kernel chooses only allowed ranges */
 	REFUSED(ENOSPC, map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
 			    ALLOWED_LAST + 1 - START, &iova));
 	EXPECT_EQ(0, map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
@@ -218,7 +221,7 @@ TEST_F(refusal, maps)
 	REFUSED(ENOENT, unmap(self->fd, self->ioas, START + PAGE, LENGTH, NULL));
 	REFUSED(EINVAL, change_process(self->fd));
 
-	/* To write what was mapped to read */
+	/* To write what was mapped for reading */
 	iova = FREE;
 	ASSERT_EQ(0, map(self->fd, self->other, read | IOMMU_IOAS_MAP_FIXED_IOVA,
 			 (uintptr_t)self->buf, PAGE, &iova));
@@ -226,7 +229,9 @@ TEST_F(refusal, maps)
 			       FREE, FREE));
 }
 
-/* A device that can't be there, or whose table can't be filled, or has no memory */
+/*
+ * A device that does not suit, or whose page table can't be attached or filled
+ */
 TEST_F(refusal, tables)
 {
 	struct iommu_test_mock_region region = {
@@ -244,7 +249,7 @@ TEST_F(refusal, tables)
 					      .regions = (uintptr_t)&region),
 				 &in_the_way));
 	for (i = 0; i < 2; i++) {
-		/* Into an IOAS with a table, and into one without */
+		/* Into an IOAS with a page table, and into one without */
 		__u32 to = i ? self->other : self->ioas;
 
 		pt = to;
@@ -256,7 +261,7 @@ TEST_F(refusal, tables)
 				       ENOMEM));
 		REFUSED(ENOMEM, mock_attach(self->fd, idle->stdev, &pt));
 	}
-	/* Filling stops at the second area */
+	/* Filling fails at the second area */
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
 	REFUSED(ENOMEM, mock_attach(self->fd, idle->stdev, &pt));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, ENOMEM));
@@ -289,7 +294,7 @@ static int set_max_areas(const char *value, char *old, size_t size)
 	return failed ? -1 : 0;
 }
 
-/* What was refused does not count against a limit, however often that is */
+/* Failed requests do not count against a limit */
 TEST_F(refusal, limits)
 {
 	char old[32];
@@ -307,7 +312,7 @@ TEST_F(refusal, limits)
 		ASSERT_ERRNO(EEXIST, MAP_AT(self->ioas, self->buf, PAGE, START));
 	}
 	EXPECT_TRUE(unchanged(self));
-	/* Two and two are there, and there is room for five */
+	/* Two areas in each of two IOAS; five more are allowed */
 	EXPECT_EQ(0, alloc_hwpt(self->fd, self->idle.idev, self->other, &hwpt));
 	for (i = 0; i < 5; i++)
 		EXPECT_EQ(0, MAP_AT(self->other, self->buf, PAGE,
@@ -318,7 +323,7 @@ TEST_F(refusal, limits)
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
 }
 
-/* Who pins needs whole pages */
+/* An access that can pin needs whole pages */
 TEST_F(refusal, accesses)
 {
 	int access;
@@ -330,13 +335,13 @@ TEST_F(refusal, accesses)
 	REFUSED(ENOENT, access_attach(self->fd, self->access, 99));
 	REFUSED(EOPNOTSUPP, access_pin(self->fd, self->access, START, NULL, PAGE,
 				       0, &item));
-	/* It is where it was, and can go elsewhere */
+	/* It is attached as before, and can move */
 	EXPECT_EQ(0, access_rw(self->fd, self->access, START, self->buf, PAGE,
 			       MOCK_ACCESS_RW_WRITE));
 	EXPECT_EQ(0, access_attach(self->fd, self->access, self->ioas));
 }
 
-/* One that could pin where it is, and can't where it is to go */
+/* An access that can pin does not suit the IOAS that it should move to */
 TEST_F(refusal, moves_of_accesses)
 {
 	__u32 third, item;
@@ -351,7 +356,7 @@ TEST_F(refusal, moves_of_accesses)
 				&item));
 	EXPECT_ERRNO(EINVAL, MAP_AT(third, self->buf, MOCK_PAGE, HALF));
 
-	/* Nor does who does not give back lose anything */
+	/* Nor does an access lose its pins if it ignores the notice */
 	EXPECT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN, 0));
 	EXPECT_ERRNO(EDEADLOCK, unmap(self->fd, third, START, LENGTH, NULL));
 	EXPECT_EQ(0, access_unpin(self->fd, access, item));

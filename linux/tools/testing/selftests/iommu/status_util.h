@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel says of memory: its pages, and that of a process.
+ * What the kernel reports about the state of pages and of a process's memory.
  */
 #ifndef STATUS_UTIL_H
 #define STATUS_UTIL_H
@@ -15,17 +15,16 @@
 #include <unistd.h>
 
 /*
- * A page of this machine, unless a test is about one size. Of 64 bits in a 32-bit
- * program too, so that -PAGE is the last page of all
+ * CPU page size, unless a test has defined its own. It has 64 bits in 32-bit
+ * programs too, so that -PAGE is the last page of the address space.
  */
 #ifndef PAGE
 #define PAGE ((unsigned long long)sysconf(_SC_PAGESIZE))
 #endif
 
-/* KiB of so many pages */
 #define PAGES_KB(_nr) ((long)((_nr) * PAGE / 1024))
 
-/* A number of /proc/self/status, in KiB, or -1 */
+/* A field of /proc/self/status, in KiB; -1 if there is none */
 static inline long status_kb(const char *field)
 {
 	size_t len = strlen(field);
@@ -53,7 +52,7 @@ static inline __u64 read_u64(const char *path, __u64 index)
 	return ret;
 }
 
-/* Of a page that the process has mapped and that is there; 0 if it can't be told */
+/* PFN of a present page of this process; 0 if unknown */
 static inline __u64 pfn_of(const void *va)
 {
 	__u64 entry = read_u64("/proc/self/pagemap", (uintptr_t)va / PAGE);
@@ -61,7 +60,7 @@ static inline __u64 pfn_of(const void *va)
 	return entry == ~0ULL ? 0 : entry & ((1ULL << 55) - 1);
 }
 
-/* Has such a page to be written back? -1 if it can't be told */
+/* Is the page dirty? -1 if unknown */
 static inline int page_is_dirty(const void *va)
 {
 	__u64 pfn = pfn_of(va);

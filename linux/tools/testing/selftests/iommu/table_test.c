@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Devices and page tables, with devices of the mock IOMMU that do what real ones
- * here don't: several units, apertures and abilities, odd reserved regions, and
- * drivers that fail at any point.
+ * Devices and page tables, with mock devices for what real ones here don't do:
+ * several units, apertures and capabilities, odd reserved regions, and drivers
+ * that fail at any point.
  */
 #define _GNU_SOURCE
 #include "../kselftest_harness.h"
@@ -11,7 +11,7 @@
 #define START MOCK_APERTURE_START
 #define NR_PAGES 16
 #define LENGTH (NR_PAGES * PAGE)
-/* Where cases reserve something */
+/* A range that cases reserve */
 #define REGION (START + 0x100000)
 
 FIXTURE(table)
@@ -50,7 +50,7 @@ FIXTURE_TEARDOWN(table)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* A device that is not attached yet */
+/* A device that is bound but not attached */
 #define DEVICE(_mock, ...)                                                     \
 	mock_device(self->fd, 0, &MOCK_CONFIG(__VA_ARGS__), _mock)
 
@@ -72,7 +72,7 @@ static int move(struct _test_data_table *self, struct mock *mock, __u32 pt_id)
 	return ret;
 }
 
-/* The id of the table can't be written */
+/* The id of the page table can't be written */
 static int attach_without_answer(struct _test_data_table *self,
 				 struct mock *mock, __u32 pt_id)
 {
@@ -93,7 +93,7 @@ static int detach(struct _test_data_table *self, struct mock *mock)
 	return mock_detach(self->fd, mock->stdev);
 }
 
-/* All that a device reaches is this memory; NULL for nothing at all */
+/* Does the device reach exactly this memory? NULL: does it reach nothing? */
 static bool reaches(struct _test_data_table *self, struct mock *mock,
 		    const char *memory)
 {
@@ -106,14 +106,14 @@ static bool reaches(struct _test_data_table *self, struct mock *mock,
 	       !memcmp(data, memory, LENGTH);
 }
 
-/* Nobody has a table with this id */
+/* Is there no page table with this id? */
 static bool is_gone(struct _test_data_table *self, __u32 hwpt)
 {
 	return mock_check_map(self->fd, hwpt, START, self->buf, 0) &&
 	       errno == ENOENT;
 }
 
-/* Of both IOAS, to see that a failure changed nothing of them */
+/* State of both IOAS, which a failed request must not change */
 struct state {
 	struct ioas_state of[2];
 };
@@ -130,9 +130,7 @@ static bool same_state(struct _test_data_table *self, const struct state *before
 	       is_ioas_state(self->fd, self->other, &before->of[1]);
 }
 
-/*
- * Ids
- */
+/* Ids */
 
 TEST_F(table, attach_by_id_of_table)
 {
@@ -151,7 +149,7 @@ TEST_F(table, attach_by_id_of_table)
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 }
 
-/* Ids are used again, and a wrong one finds nothing of others (trap B9) */
+/* Ids are reused, and a wrong id does not find another object (trap B9) */
 TEST_F(table, ids_come_back)
 {
 	struct mock a, b;
@@ -171,7 +169,7 @@ TEST_F(table, ids_come_back)
 		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
 		ASSERT_EQ(first, a.stdev);
 	}
-	/* One more, and the first of them goes */
+	/* A second device attaches; then the first is destroyed */
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
 	EXPECT_EQ(a.hwpt, b.hwpt);
 	EXPECT_EQ(0, destroy(self->fd, a.stdev));
@@ -181,8 +179,8 @@ TEST_F(table, ids_come_back)
 }
 
 /*
- * Two devices attach by id to a table that is in the list of its IOAS already; each
- * area is mapped there once (trap B11)
+ * Devices attach by id to a page table that is in the list of its IOAS already.
+ * Each area is mapped there once (trap B11).
  */
 TEST_F(table, table_is_listed_once)
 {
@@ -209,7 +207,7 @@ TEST_F(table, table_is_listed_once)
  * Move
  */
 
-/* The old table goes when nobody has it, and stays for who has (trap B9) */
+/* A page table exists as long as a device is attached to it (trap B9) */
 TEST_F(table, move_and_back)
 {
 	struct mock a, b;
@@ -218,7 +216,7 @@ TEST_F(table, move_and_back)
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
 	old = a.hwpt;
-	/* To where it is, by either id */
+	/* To the page table that it has, by either id */
 	EXPECT_EQ(0, move(self, &a, self->ioas));
 	EXPECT_EQ(old, a.hwpt);
 	EXPECT_EQ(0, move(self, &a, old));
@@ -248,13 +246,13 @@ TEST_F(table, move_and_back)
 	EXPECT_TRUE(reaches(self, &a, self->other_buf));
 }
 
-/* Two tables of one IOMMU in one IOAS, and both are kept equal to it */
+/* Two page tables of one IOMMU in one IOAS get the same mappings */
 TEST_F(table, two_tables_of_an_ioas)
 {
 	struct mock a, b, c;
 	int i;
 
-	/* One that keeps DMA from bypassing caches is not for who can't */
+	/* A page table that enforces coherency is not for devices that can't */
 	ASSERT_EQ(0, DEVICE(&a, .flags = MOCK_DEVICE_ENFORCES));
 	ASSERT_EQ(0, attach(self, &a, self->ioas));
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
@@ -281,8 +279,8 @@ TEST_F(table, two_tables_of_an_ioas)
 }
 
 /*
- * The driver of a unit fails at its call after @skip others; what is mapped already is
- * undone everywhere, whatever the driver has left
+ * The driver of a unit fails a map call after @skip others. What was mapped
+ * before is unmapped in all page tables, whatever the driver has left.
  */
 static void check_failed_call(struct __test_metadata *_metadata,
 			      struct _test_data_table *self, __u32 unit,
@@ -302,13 +300,13 @@ static void check_failed_call(struct __test_metadata *_metadata,
 			ASSERT_EQ(stats.mapped, stats.unmapped);
 		ASSERT_EQ(0, stats.unsynced);
 	}
-	/* What was left would be in the way now */
+	/* A leftover would be in the way of this map */
 	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, LENGTH,
 			    there));
 	ASSERT_EQ(0, unmap(self->fd, self->ioas, there, LENGTH, NULL));
 }
 
-/* While several tables are kept equal, and when another one is filled */
+/* With several page tables, and when another one is filled */
 static void check_failed_map(struct __test_metadata *_metadata,
 			     struct _test_data_table *self, __u32 flags)
 {
@@ -316,7 +314,7 @@ static void check_failed_map(struct __test_metadata *_metadata,
 	struct mock mocks[3], more;
 	int i, skip;
 
-	/* A call for each page, even if they are neighbours in memory */
+	/* One call per page, even if memory is contiguous */
 	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
 				0));
 	for (i = 0; i < 3; i++)
@@ -329,7 +327,7 @@ static void check_failed_map(struct __test_metadata *_metadata,
 		for (skip = 0; skip < 4; skip++)
 			check_failed_call(_metadata, self, i, skip, flags);
 
-	/* The same when a table is filled */
+	/* The same when a page table is filled */
 	for (i = 0; i < 4; i++)
 		ASSERT_EQ(0, map_at(self->fd, self->ioas,
 				    (uintptr_t)self->buf + i * 2 * PAGE, PAGE,
@@ -364,11 +362,12 @@ TEST_F(table, failed_map_leaves_half)
 	check_failed_map(_metadata, self, MOCK_DEVICE_KEEPS);
 }
 
-/*
- * Tables that the user makes
- */
+/* Page tables that the program makes */
 
-/* Such a table is there before any device and after all, and only for who names it */
+/*
+ * Such a page table exists before and after any device, and is used only by its
+ * id
+ */
 TEST_F(table, table_of_the_user)
 {
 	__u32 hwpt, nested;
@@ -405,7 +404,7 @@ TEST_F(table, table_of_the_user)
 	EXPECT_TRUE(reaches(self, &a, self->other_buf));
 }
 
-/* A device goes round between tables, each of which waits for it */
+/* A device moves around between page tables; the others still exist */
 TEST_F(table, rotation)
 {
 	struct mock mock;
@@ -430,7 +429,9 @@ TEST_F(table, rotation)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* Memory that can't be pinned, or is where the IOMMU does not reach */
+/*
+ * Memory that can't be pinned, or that is mapped beyond the reach of the IOMMU
+ */
 TEST_F(table, failed_table_is_undone)
 {
 	struct state state;
@@ -463,11 +464,9 @@ TEST_F(table, failed_table_is_undone)
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 }
 
-/*
- * What the IOMMU can do
- */
+/* Capabilities of the IOMMU */
 
-/* Of two kinds of devices each gets a table that suits it (trap C6) */
+/* Two kinds of devices get one page table each (trap C6) */
 TEST_F(table, coherency_is_kept)
 {
 	struct mock enforces, plain;
@@ -481,15 +480,15 @@ TEST_F(table, coherency_is_kept)
 	EXPECT_NE(enforces.hwpt, plain.hwpt);
 	EXPECT_TRUE(reaches(self, &plain, self->buf));
 	EXPECT_TRUE(reaches(self, &enforces, self->buf));
-	/* The other way round is no harm */
+	/* The reverse works: enforcing is not required */
 	EXPECT_EQ(0, move(self, &enforces, plain.hwpt));
 	EXPECT_TRUE(reaches(self, &enforces, self->buf));
 
-	/* A device whose DMA no IOMMU can make coherent has no place here */
+	/* A device whose DMA no IOMMU can make coherent is refused */
 	EXPECT_ERRNO(EINVAL, DEVICE(&plain, .flags = MOCK_DEVICE_INCOHERENT));
 }
 
-/* What the IOMMU is, into a buffer of any size */
+/* Data of the IOMMU, for a buffer of any size */
 TEST_F(table, hw_info)
 {
 	static const __u32 sizes[] = { 0, 4, 8, 9, 100 };
@@ -515,7 +514,7 @@ TEST_F(table, hw_info)
 		EXPECT_EQ(sizes[i] > 8 ? 0 : 0xff, data[8]);
 		EXPECT_EQ(0xff, data[sizes[i] > 8 ? sizes[i] : 8]);
 	}
-	/* All that is left of a buffer is cleared, and nothing behind it */
+	/* The rest of the buffer is zeroed, and nothing after it */
 	large = memory(2 * SZ_2M + SZ_2M, MAP_PRIVATE);
 	ASSERT_NE(MAP_FAILED, large);
 	memset(large, 0xff, 3 * SZ_2M);
@@ -535,7 +534,7 @@ TEST_F(table, hw_info)
 				     &type));
 }
 
-/* A table is of one unit, whatever that can do (trap C7) */
+/* Each unit has a page table of its own, with its own limits (trap C7) */
 TEST_F(table, units_have_tables_of_their_own)
 {
 	struct mock mocks[3];
@@ -563,7 +562,10 @@ TEST_F(table, units_have_tables_of_their_own)
 				(MOCK_APERTURE_LAST >> 1) - START + 1));
 }
 
-/* A device that reaches less of the same table, if nothing is where it does not */
+/*
+ * A device with a smaller aperture shares the page table if nothing is mapped
+ * outside of it
+ */
 TEST_F(table, aperture_of_the_second_device)
 {
 	const __u64 high = MOCK_APERTURE_LAST + 1 - PAGE;
@@ -587,7 +589,10 @@ TEST_F(table, aperture_of_the_second_device)
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 }
 
-/* Pages that are larger than those of the CPU, or none at all (trap A13) */
+/*
+ * Page sizes above that of the CPU are refused; the smallest one is the
+ * alignment (trap A13)
+ */
 TEST_F(table, page_sizes)
 {
 	struct state state = state_of(self);
@@ -617,9 +622,9 @@ TEST_F(table, page_sizes)
 }
 
 /*
- * A driver has many ways to say that a table does not suit. To who named the table
- * it is EINVAL; to who named the IOAS it does not matter, if another table does
- * (trap C7)
+ * Drivers use many errnos for a page table that does not suit. If the program
+ * named the page table, the error is EINVAL; if it named the IOAS, the kernel
+ * tries another one (trap C7).
  */
 TEST_F(table, what_drivers_say)
 {
@@ -651,7 +656,7 @@ TEST_F(table, what_drivers_say)
 		EXPECT_TRUE(reaches(self, &b, NULL));
 		EXPECT_TRUE(same_state(self, &state));
 	}
-	/* Another table would not help */
+	/* Another page table would not help */
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
 	EXPECT_ERRNO(ENOMEM, attach(self, &b, a.hwpt));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
@@ -671,7 +676,7 @@ TEST_F(table, what_drivers_say)
 		__VA_ARGS__ })),                                               \
 	.regions = (uintptr_t)(struct iommu_test_mock_region[]){ __VA_ARGS__ }
 
-/* Each kind, for as long as the device is attached */
+/* Each type is reserved as long as the device is attached */
 TEST_F(table, reserved_regions)
 {
 	static const struct {
@@ -716,7 +721,7 @@ TEST_F(table, reserved_regions)
 	}
 }
 
-/* Regions that end where the space does, or beyond it, or are empty (trap A16) */
+/* Regions that end with the IOVA space or beyond it, or are empty (trap A16) */
 TEST_F(table, odd_regions)
 {
 	const __u64 top = -PAGE;
@@ -753,7 +758,7 @@ TEST_F(table, odd_regions)
 	EXPECT_EQ(top - PAGE - 1, ranges[0].last);
 	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
 
-	/* Nothing is left to be used */
+	/* No usable range is left */
 	ASSERT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
 	nr = 8;
 	ASSERT_EQ(0, DEVICE(&mock, .aperture_start = 0,
@@ -768,8 +773,9 @@ TEST_F(table, odd_regions)
 }
 
 /*
- * A window for doorbells stays as long as a table does, but is not needed if a device of
- * the group has one that its IOMMU does not translate, wherever that is in the list
+ * The range where the kernel maps doorbells stays reserved as long as the page
+ * table exists. It does not if the group also has an MSI range that its IOMMU
+ * does not translate, in any order.
  */
 TEST_F(table, window_of_hardware_wins)
 {
@@ -796,7 +802,7 @@ TEST_F(table, window_of_hardware_wins)
 	}
 }
 
-/* A mapping, or what the user wants to use, is there already */
+/* A mapping, or a range that the program has allowed, overlaps the region */
 TEST_F(table, regions_that_are_in_the_way)
 {
 	struct iommu_iova_range allowed = { START, REGION };
@@ -818,8 +824,8 @@ TEST_F(table, regions_that_are_in_the_way)
 }
 
 /*
- * A move that fails, at whatever step: the device works as before, and what is
- * reserved is what was (traps A15, C3)
+ * A move that fails at any step: the device works as before, and the same
+ * ranges are reserved (traps A15, C3)
  */
 static void check_failed_moves(struct __test_metadata *_metadata,
 			       struct _test_data_table *self, struct mock *mock,
@@ -840,23 +846,25 @@ static void check_failed_moves(struct __test_metadata *_metadata,
 		EXPECT_EQ(0, mock_check_map(self->fd, old, START, self->buf,   \
 					    LENGTH));                          \
 	} while (0)
-	/* The driver refuses every table but the old one, which comes back */
+	/*
+	 * The driver refuses the new page table; the old one is attached again
+	 */
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
 	EXPECT_ERRNO(ENOMEM, move(self, mock, target));
 	STAYS();
-	/* The memory that a new table has to map is too much for it */
+	/* Mapping in a new page table fails */
 	for (skip = 0; skip < nr_maps; skip++) {
 		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, skip, 1,
 				       ENOMEM));
 		EXPECT_ERRNO(ENOMEM, move(self, mock, target));
 		STAYS();
 	}
-	/* Nobody gets to know where it is now */
+	/* The answer can't be written */
 	EXPECT_ERRNO(EFAULT, attach_without_answer(self, mock, target));
 	STAYS();
 }
 
-/* To another IOAS, whose table is new or not */
+/* To another IOAS, with a new page table or an existing one */
 TEST_F(table, failed_move_to_another_ioas)
 {
 	struct mock mock, second;
@@ -870,7 +878,7 @@ TEST_F(table, failed_move_to_another_ioas)
 	check_failed_moves(_metadata, self, &mock, self->other, 2);
 	ASSERT_EQ(0, attach(self, &second, self->other));
 	check_failed_moves(_metadata, self, &mock, second.hwpt, 0);
-	/* What is mapped there is where the device can't have it */
+	/* A mapping there overlaps the device's reserved region */
 	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)self->buf, PAGE,
 			    REGION));
 	state = state_of(self);
@@ -884,7 +892,7 @@ TEST_F(table, failed_move_to_another_ioas)
 	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
 }
 
-/* To another table of the same IOAS */
+/* To another page table of the same IOAS */
 TEST_F(table, failed_move_in_the_same_ioas)
 {
 	struct mock mock, enforces;
@@ -896,7 +904,7 @@ TEST_F(table, failed_move_in_the_same_ioas)
 	ASSERT_EQ(0, attach(self, &mock, self->ioas));
 	ASSERT_NE(enforces.hwpt, mock.hwpt);
 	old = mock.hwpt;
-	/* It can't go there at all; the other could come here */
+	/* It can't use that page table; the other device could use this one */
 	EXPECT_ERRNO(EINVAL, move(self, &mock, enforces.hwpt));
 	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
@@ -904,7 +912,7 @@ TEST_F(table, failed_move_in_the_same_ioas)
 	ASSERT_EQ(0, destroy(self->fd, enforces.stdev));
 	ASSERT_EQ(0, DEVICE(&enforces, .flags = MOCK_DEVICE_ENFORCES,
 			    REGIONS(RESERVED(REGION, PAGE))));
-	/* A table that the device does not share with the first one */
+	/* Make page tables that the two devices do not share */
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
 	ASSERT_EQ(0, attach(self, &enforces, self->ioas));
 	ASSERT_NE(old, enforces.hwpt);
@@ -918,8 +926,9 @@ TEST_F(table, failed_move_in_the_same_ioas)
 }
 
 /*
- * From a table of the user's own to the IOAS that it is of: a table there does not
- * suit, another is made; what was tried and left takes no regions with it (trap A15)
+ * From a page table of the program to its IOAS. An existing one does not suit,
+ * and another is made. Trying them does not give up reserved regions (trap
+ * A15).
  */
 TEST_F(table, move_from_own_table_to_its_ioas)
 {
@@ -939,7 +948,7 @@ TEST_F(table, move_from_own_table_to_its_ioas)
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    PAGE, REGION));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
-	/* And when none of them suits */
+	/* And if none of them suits */
 	EXPECT_EQ(0, move(self, &mock, hwpt));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 2, 1, EINVAL));
 	EXPECT_EQ(-1, move(self, &mock, self->ioas));
@@ -951,7 +960,7 @@ TEST_F(table, move_from_own_table_to_its_ioas)
  * Groups
  */
 
-/* Devices of a group have one table (traps C1, C2, C5) */
+/* Devices of a group share one page table (traps C1, C2, C5) */
 TEST_F(table, siblings_share_the_table)
 {
 	struct mock a, b, c;
@@ -964,7 +973,7 @@ TEST_F(table, siblings_share_the_table)
 	ASSERT_EQ(0, attach(self, &a, self->ioas));
 	EXPECT_EQ(c.hwpt, a.hwpt);
 	EXPECT_TRUE(reaches(self, &a, self->buf));
-	/* It has to agree, and it is no move before it has */
+	/* It can only join; before that it can't be moved */
 	EXPECT_ERRNO(EINVAL, attach(self, &b, self->other));
 	pt_id = self->ioas;
 	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, b.stdev, &pt_id));
@@ -974,7 +983,7 @@ TEST_F(table, siblings_share_the_table)
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
 	EXPECT_EQ(a.hwpt, b.hwpt);
 
-	/* A move takes the other along, and no stranger */
+	/* A move takes the whole group along, and no other device */
 	EXPECT_EQ(0, move(self, &b, self->other));
 	EXPECT_TRUE(reaches(self, &a, self->other_buf));
 	EXPECT_TRUE(reaches(self, &b, self->other_buf));
@@ -982,7 +991,7 @@ TEST_F(table, siblings_share_the_table)
 	EXPECT_EQ(0, move(self, &a, c.hwpt));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 	EXPECT_EQ(0, move(self, &a, self->other));
-	/* The one that detaches leaves the table to the other */
+	/* The page table stays for the other device */
 	EXPECT_EQ(0, detach(self, &a));
 	EXPECT_EQ(0, detach(self, &a));
 	EXPECT_TRUE(reaches(self, &b, self->other_buf));
@@ -997,7 +1006,7 @@ TEST_F(table, siblings_share_the_table)
 	EXPECT_TRUE(reaches(self, &c, self->buf));
 }
 
-/* The driver takes one of two, and then not the other (traps C3, C9) */
+/* The driver accepts the first device and refuses the second (traps C3, C9) */
 TEST_F(table, failure_at_the_second_sibling)
 {
 	struct mock a, b;
@@ -1029,7 +1038,9 @@ TEST_F(table, failure_at_the_second_sibling)
 	EXPECT_TRUE(reaches(self, &a, self->other_buf));
 }
 
-/* The old table does not come back either: blocked, and it can be left (trap C3) */
+/*
+ * The old page table can't be attached again either: DMA is blocked (trap C3)
+ */
 TEST_F(table, way_back_fails)
 {
 	struct mock mock;
@@ -1038,7 +1049,7 @@ TEST_F(table, way_back_fails)
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
 	EXPECT_ERRNO(ENOMEM, move(self, &mock, self->other));
 	EXPECT_TRUE(reaches(self, &mock, NULL));
-	/* It counts as attached, and a move is the way out */
+	/* The device counts as attached, and can be moved or detached */
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, self->ioas));
 	EXPECT_EQ(0, move(self, &mock, self->ioas));
 	EXPECT_TRUE(reaches(self, &mock, self->buf));
@@ -1052,9 +1063,9 @@ TEST_F(table, way_back_fails)
 }
 
 /*
- * A sibling has regions too: they are reserved when it is attached, which is not
- * possible if something is mapped there, and they go with the last of the group
- * (trap C5)
+ * Regions of another device of the group are reserved when it is attached. The
+ * attach fails if something is mapped there. They stay reserved until the last
+ * device of the group is detached (trap C5).
  */
 TEST_F(table, regions_of_siblings)
 {
@@ -1073,7 +1084,7 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_TRUE(reaches(self, &a, self->buf));
 	EXPECT_EQ(0, unmap(self->fd, self->ioas, REGION + 2 * PAGE, PAGE,
 			   NULL));
-	/* Nor after it has failed at the very end */
+	/* Nor are they reserved if the attach fails at its last step */
 	state = state_of(self);
 	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &b, self->ioas));
 	EXPECT_TRUE(same_state(self, &state));
@@ -1093,7 +1104,7 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_TRUE(same_state(self, &before));
 }
 
-/* A group is one context's until the last of its devices goes (trap C8) */
+/* A group belongs to one context until its last device is unbound (trap C8) */
 TEST_F(table, group_has_one_context)
 {
 	struct mock a, b, c;
@@ -1107,7 +1118,7 @@ TEST_F(table, group_has_one_context)
 	EXPECT_EQ(0, destroy(self->fd, a.stdev));
 	EXPECT_ERRNO(EPERM, mock_device(fd, 0, &MOCK_CONFIG(.join = b.number),
 					&c));
-	/* The one that is left works on */
+	/* The remaining device works */
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 	EXPECT_ERRNO(EPERM, mock_device(fd, 0, &MOCK_CONFIG(.join = b.number),
@@ -1117,11 +1128,9 @@ TEST_F(table, group_has_one_context)
 	close(fd);
 }
 
-/*
- * Tables made by the program
- */
+/* Page tables made by the program: their limits */
 
-/* They are read again when they are attached: what they reach can be less then */
+/* The limits are read again at each attach, and can become narrower */
 TEST_F(table, aperture_of_a_made_table)
 {
 	struct mock a, b;
@@ -1140,14 +1149,17 @@ TEST_F(table, aperture_of_a_made_table)
 	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 
-	/* And of one that is made beside it, which is not attached for that */
+	/*
+	 * The same for a page table that is allocated meanwhile, which is not
+	 * attached
+	 */
 	ASSERT_EQ(0, alloc_hwpt(self->fd, b.idev, self->other, &hwpt));
 	EXPECT_TRUE(is_mappable(self->fd, self->other, REGION - PAGE, PAGE));
 	EXPECT_FALSE(is_mappable(self->fd, self->other, REGION, PAGE));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
 }
 
-/* Where a device has to be attached for that, it must be free */
+/* If that takes an attach, the group must be detached */
 TEST_F(table, made_table_of_a_late_device)
 {
 	struct mock mock;
@@ -1166,7 +1178,7 @@ TEST_F(table, made_table_of_a_late_device)
 	EXPECT_EQ(hwpt + 1, second);
 }
 
-/* Units have tables of their own (trap C7) */
+/* Each unit needs a page table of its own (trap C7) */
 TEST_F(table, made_table_of_another_unit)
 {
 	struct mock a, b;
@@ -1180,8 +1192,8 @@ TEST_F(table, made_table_of_another_unit)
 }
 
 /*
- * What the IOMMU can keep from bypassing the caches is found out while the device
- * is attached, or taken from the table that it has (trap C6)
+ * Whether a page table can enforce coherency is found by attaching the device,
+ * or taken from its current one (trap C6)
  */
 TEST_F(table, made_table_is_coherent)
 {
@@ -1203,7 +1215,7 @@ TEST_F(table, made_table_is_coherent)
 	EXPECT_EQ(0, attach(self, &cannot, hwpt));
 }
 
-/* What the driver says is passed on, and nothing stays */
+/* The driver's errno is returned, and nothing is left */
 TEST_F(table, failed_table_leaves_nothing)
 {
 	struct state before = state_of(self);
@@ -1223,7 +1235,7 @@ TEST_F(table, failed_table_leaves_nothing)
 	EXPECT_TRUE(same_state(self, &before));
 }
 
-/* All tables are tried in turn, and then one is made */
+/* All page tables are tried in turn; if none suits, a new one is made */
 TEST_F(table, each_table_is_tried)
 {
 	struct mock mocks[4], last;
@@ -1249,8 +1261,8 @@ TEST_F(table, each_table_is_tried)
 }
 
 /*
- * From there to a table of the kernel's choice, of which the first is refused. The
- * region stays reserved all the way (trap A15)
+ * From there to the IOAS, whose first page table is refused. The region stays
+ * reserved (trap A15).
  */
 TEST_F(table, move_tries_several_tables)
 {
@@ -1275,7 +1287,10 @@ TEST_F(table, move_tries_several_tables)
 	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 }
 
-/* A sibling has one made, can't go there alone, and takes the group with it */
+/*
+ * A page table made for one device: it can't go there alone, and takes the
+ * group along
+ */
 TEST_F(table, sibling_makes_a_table)
 {
 	struct mock a, b;

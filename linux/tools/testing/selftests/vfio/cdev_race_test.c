@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * All that can be done to two devices, by many threads at once and in any order:
- * by their nodes, by the file of their group, with a reset of both, and with a
- * driver that comes and goes. What no order of events explains is an error, and
- * afterwards both work, and nothing is held.
+ * Everything that can be done to two devices, by many threads and in any order:
+ * through cdevs and group, with hot resets, and with a driver that is unbound
+ * and bound. A result that no order explains is an error. At the end both
+ * devices work, and nothing is held.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,20 +37,20 @@ FIXTURE_VARIANT(devices)
 	bool one_owns_all;
 };
 
-/* One group, one set of devices that are reset together */
+/* One group, one dev_set */
 FIXTURE_VARIANT_ADD(devices, of_one_group)
 {
 	.find = find_edu_pair,
 	.one_owns_all = true,
 };
 
-/* Two groups, one set */
+/* Two groups, one dev_set */
 FIXTURE_VARIANT_ADD(devices, of_one_bus)
 {
 	.find = find_edu_neighbours,
 };
 
-/* Two groups, two sets, on one bus: virtual functions of a disk that the kernel has */
+/* Two groups, two dev_sets, one bus: VFs of a disk that the kernel drives */
 FIXTURE_VARIANT_ADD(devices, of_one_disk)
 {
 	.find = NULL,
@@ -92,7 +92,7 @@ FIXTURE_TEARDOWN(devices)
 		set_numvfs(&self->pf, 0);
 }
 
-/* Is errno one of these? The list ends with 0 */
+/* Is errno in this list, which ends with 0? */
 static bool is_errno(const int *list)
 {
 	for (; *list; list++)
@@ -103,10 +103,10 @@ static bool is_errno(const int *list)
 
 #define FAILED_WITH(...) is_errno((const int[]){ __VA_ARGS__, 0 })
 
-/* Resets of a bus, and files that were bound, or opened by the group */
+/* Hot resets, binds, and opens through the group */
 static atomic_int resets, binds, opens;
 
-/* What is asked of a device that this thread has bound */
+/* Requests to a device that this thread has bound */
 static void use(int device, __u32 ioas, unsigned int *seed)
 {
 	struct {
@@ -120,7 +120,7 @@ static void use(int device, __u32 ioas, unsigned int *seed)
 
 	switch (rand_r(seed) % 8) {
 	case 0:
-		/* Their order is known, so the IOAS of the other is possible */
+		/* EINVAL: the other device has the group attached elsewhere */
 		CHECK(!attach_pt(device, ioas, NULL) ||
 		      FAILED_WITH(EINVAL));
 		break;
@@ -139,12 +139,15 @@ static void use(int device, __u32 ioas, unsigned int *seed)
 		munmap(bar, PAGE);
 		break;
 	case 5:
-		/* ENODEV: no reset takes this one */
+		/* ENODEV: the device has no hot reset */
 		CHECK(!ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 			     &affected) || FAILED_WITH(EAGAIN, ENODEV));
 		break;
 	case 6:
-		/* EINVAL: not all are ours; EBUSY: another uses memory */
+		/*
+		 * EINVAL: not all are owned. EBUSY: another thread accesses
+		 * memory.
+		 */
 		if (!ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &reset))
 			atomic_fetch_add(&resets, 1);
 		else
@@ -167,19 +170,20 @@ static void *use_nodes(void *arg)
 		int nr = rand_r(&seed) % 2, i = rand_r(&seed) % 2, times;
 		int device;
 
-		/* Without a name in sysfs none is tried */
+		/* If sysfs has no name, open_cdev() does not set errno */
 		errno = ENOENT;
 		device = open_cdev(&self->dev[nr]);
 		if (device < 0) {
-			/* The driver is away, or about to go */
+			/* The driver is unbound, or about to be */
 			CHECK(FAILED_WITH(ENOENT, ENODEV, ENXIO));
 			continue;
 		}
 		CHECK(read(device, &byte, 1) < 0 && errno == EINVAL);
 		/*
-		 * EBUSY: the group's file is open. EINVAL: another file has it.
-		 * EPERM: the other iommufd has the group. ENODEV, EAGAIN: it is
-		 * going. ENOTTY: it can't be reset while it is going.
+		 * EBUSY: the group is open. EINVAL: another fd has bound the
+		 * device. EPERM: the other iommufd has the group. ENODEV,
+		 * EAGAIN, ENOTTY: the device is being removed, or can't be
+		 * reset any more.
 		 */
 		if (bind_iommufd(device, self->iommufd[i], NULL)) {
 			CHECK(FAILED_WITH(EBUSY, EINVAL, EPERM, ENODEV, EAGAIN,
@@ -240,7 +244,7 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	START(&threads[3], use_nodes);
 	START(&threads[4], use_group);
 	START(&threads[5], remove_driver);
-	/* Until each has happened, however slow the machine is */
+	/* Until both have succeeded, even on a slow machine */
 	for (i = 0; i < 60; i++) {
 		if (binds && opens)
 			break;
@@ -250,7 +254,7 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	EXPECT_EQ(0, wrong);
 	EXPECT_LT(0, binds);
 	EXPECT_LT(0, opens);
-	/* With virtual functions the disk itself would be reset */
+	/* The hot reset of a VF would reset the disk itself */
 	if (!variant->find)
 		EXPECT_EQ(0, resets);
 
@@ -260,7 +264,7 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 		EXPECT_EQ(0, bind_iommufd(device, self->iommufd[i], NULL));
 		EXPECT_EQ(0, attach_pt(device, self->ioas[i], NULL));
 		EXPECT_EQ(self->pinned + 2048, status_kb("VmPin"));
-		/* Who has one of a group has it all */
+		/* Whoever owns one device of a group owns all */
 		if (variant->one_owns_all)
 			EXPECT_EQ(0, ioctl(device, VFIO_DEVICE_PCI_HOT_RESET,
 					   &reset));

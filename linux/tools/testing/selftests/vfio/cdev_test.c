@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device node: what it is, what works before BIND, what BIND, ATTACH and
- * DETACH accept, and how the node and the group exclude each other.
+ * The cdev: its properties, what works before BIND, what BIND, ATTACH and
+ * DETACH accept, and how cdev and group exclude each other.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,9 +19,7 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-/*
- * A device alone in its group: its node, an iommufd and an IOAS
- */
+/* A device alone in its group: its cdev, an iommufd and an IOAS */
 FIXTURE(cdev)
 {
 	struct pci_dev dev;
@@ -58,11 +56,9 @@ FIXTURE_TEARDOWN(cdev)
 #define UNMAP(_iova, _length)                                                  \
 	ioas_unmap(self->iommufd, self->ioas, _iova, _length)
 
-/*
- * The node
- */
+/* The cdev */
 
-/* Programs find the node through sysfs: one name, and the number of the node */
+/* Programs find the cdev through sysfs: one name, and the device number */
 TEST_F(cdev, sysfs_names_the_node)
 {
 	char name[64], path[256], text[32], wanted[32];
@@ -86,7 +82,7 @@ TEST_F(cdev, sysfs_names_the_node)
 	EXPECT_EQ(atoi(name + strlen("vfio")), minor(st.st_rdev));
 }
 
-/* Nobody but root gets the node unless the administrator says so */
+/* Only root can open the cdev unless the administrator changes that */
 TEST_F(cdev, node_belongs_to_root)
 {
 	char path[256];
@@ -100,7 +96,7 @@ TEST_F(cdev, node_belongs_to_root)
 	EXPECT_EQ(0, st.st_gid);
 }
 
-/* Opening does nothing to the device, so any number of files is harmless */
+/* open() does not touch the device, so any number of fds is harmless */
 TEST_F(cdev, many_files_can_be_open)
 {
 	int fds[64], group, i;
@@ -121,7 +117,7 @@ TEST_F(cdev, many_files_can_be_open)
  * Before BIND (trap E4)
  */
 
-/* No byte of the device comes through */
+/* Nothing can be read from the device */
 TEST_F(cdev, read_before_bind_fails)
 {
 	EXPECT_ERRNO(EINVAL, read(self->device, self->buf, 4));
@@ -129,7 +125,7 @@ TEST_F(cdev, read_before_bind_fails)
 				   (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
 }
 
-/* No byte gets there */
+/* Nothing can be written to it */
 TEST_F(cdev, write_before_bind_fails)
 {
 	EXPECT_ERRNO(EINVAL, write(self->device, self->buf, 4));
@@ -137,7 +133,10 @@ TEST_F(cdev, write_before_bind_fails)
 				    (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40));
 }
 
-/* Nor does a mapping of its registers, which the driver knows by now */
+/*
+ * Nor can registers be mapped, even if the driver knows them from an earlier
+ * bind
+ */
 TEST_F(cdev, mmap_before_bind_fails)
 {
 	void *regs;
@@ -155,7 +154,7 @@ TEST_F(cdev, mmap_before_bind_fails)
 	munmap(regs, PAGE);
 }
 
-/* All that a device file knows, and what it does not know, is EINVAL */
+/* EINVAL for any ioctl, whether or not a bound device has it */
 TEST_F(cdev, ioctl_before_bind_fails)
 {
 	static const unsigned long words[] = {
@@ -187,7 +186,7 @@ TEST_F(cdev, ioctl_before_bind_fails)
 		EXPECT_ERRNO(EINVAL, ioctl(self->device, words[i], NULL));
 	}
 
-	/* The same file after BIND */
+	/* The same fd after BIND */
 	ASSERT_EQ(0, BIND());
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
 	EXPECT_ERRNO(ENOTTY, ioctl(self->device, 0x3b7f, self->buf));
@@ -197,7 +196,7 @@ TEST_F(cdev, ioctl_before_bind_fails)
  * BIND
  */
 
-/* After BIND the file is what a device file of a group is */
+/* After BIND the fd works like a device fd of a group */
 TEST_F(cdev, bind_opens_the_device)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -210,7 +209,7 @@ TEST_F(cdev, bind_opens_the_device)
 	__u32 id = 0;
 
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &id));
-	/* Ids are of one space: 1 is the IOAS */
+	/* All objects share one space of ids; 1 is the IOAS */
 	EXPECT_EQ(2, id);
 	ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_GET_INFO, &info));
 	EXPECT_TRUE(info.flags & VFIO_DEVICE_FLAGS_PCI);
@@ -227,7 +226,7 @@ TEST_F(cdev, bind_opens_the_device)
 	edu_close(&edu);
 }
 
-/* What is wrong with the structure, before anything else is looked at */
+/* Errors of the structure are checked before anything else */
 TEST_F(cdev, bind_checks_its_argument)
 {
 	struct {
@@ -247,12 +246,12 @@ TEST_F(cdev, bind_checks_its_argument)
 	cmd.bind.argsz = sizeof(cmd);
 	cmd.more = 1;
 	EXPECT_ERRNO(E2BIG, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
-	/* A later header's structure with nothing new in it */
+	/* A structure of a later header, with zero in the new field */
 	cmd.more = 0;
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
 }
 
-/* Of several errors the first one of the documented order is told */
+/* If there are several errors, the first of the documented order is returned */
 TEST_F(cdev, bind_tells_the_first_error)
 {
 	struct vfio_device_bind_iommufd bind = {
@@ -262,7 +261,7 @@ TEST_F(cdev, bind_tells_the_first_error)
 	};
 	int group = open_group(&self->dev), second;
 
-	/* The structure, then the group, then this file, then the iommufd */
+	/* The structure, then the group, then this fd, then the iommufd */
 	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	bind.flags = 0;
 	EXPECT_ERRNO(EBUSY, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
@@ -270,7 +269,7 @@ TEST_F(cdev, bind_tells_the_first_error)
 	EXPECT_ERRNO(EBADF, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	ASSERT_EQ(0, BIND());
 	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	/* And last that another file has the device */
+	/* Last: another fd has bound the device */
 	second = open_cdev(&self->dev);
 	EXPECT_ERRNO(EBADF, bind_iommufd(second, 1000, NULL));
 	EXPECT_ERRNO(EBADFD, bind_iommufd(second, second, NULL));
@@ -278,7 +277,7 @@ TEST_F(cdev, bind_tells_the_first_error)
 	close(second);
 }
 
-/* The first version of the structure works, with nothing behind it */
+/* The first version of the structure works, also at the end of memory */
 TEST_F(cdev, bind_takes_the_first_structure)
 {
 	struct vfio_device_bind_iommufd *bind;
@@ -291,7 +290,7 @@ TEST_F(cdev, bind_takes_the_first_structure)
 	EXPECT_EQ(2, bind->out_devid);
 }
 
-/* Of the structures only the answer is written (trap E16) */
+/* The kernel writes only the answer to the structures (trap E16) */
 TEST_F(cdev, answers_change_nothing_else)
 {
 	struct vfio_device_bind_iommufd bind = {
@@ -317,7 +316,7 @@ TEST_F(cdev, answers_change_nothing_else)
 	EXPECT_TRUE(is_byte(&attach[1], sizeof(attach[1]), 0xff));
 }
 
-/* A token for a device that has no use for one (trap E1) */
+/* A token for a device that does not take one (trap E1) */
 TEST_F(cdev, bind_with_useless_token_is_EINVAL)
 {
 	struct vfio_device_bind_iommufd bind = {
@@ -333,7 +332,7 @@ TEST_F(cdev, bind_with_useless_token_is_EINVAL)
 	EXPECT_EQ(0, BIND());
 }
 
-/* No open file: closed, or only a path (trap E15) */
+/* Not an open file: closed, or O_PATH (trap E15) */
 TEST_F(cdev, bind_to_closed_fd_is_EBADF)
 {
 	int path = open("/dev/iommu", O_PATH);
@@ -343,7 +342,7 @@ TEST_F(cdev, bind_to_closed_fd_is_EBADF)
 	close(path);
 }
 
-/* A file of another kind (trap E15) */
+/* A file that is not an iommufd (trap E15) */
 TEST_F(cdev, bind_to_other_file_is_EBADFD)
 {
 	int container = open("/dev/vfio/vfio", O_RDWR);
@@ -359,7 +358,7 @@ TEST_F(cdev, bind_to_other_file_is_EBADFD)
 	close(memfd);
 }
 
-/* One BIND for each file (trap E6) */
+/* An fd can be bound once (trap E6) */
 TEST_F(cdev, bind_twice_is_EINVAL)
 {
 	int other = open("/dev/iommu", O_RDWR);
@@ -367,12 +366,12 @@ TEST_F(cdev, bind_twice_is_EINVAL)
 	ASSERT_EQ(0, BIND());
 	EXPECT_ERRNO(EINVAL, BIND());
 	EXPECT_ERRNO(EINVAL, bind_iommufd(self->device, other, NULL));
-	/* It is still bound to the first one */
+	/* It is still bound to the first iommufd */
 	EXPECT_EQ(0, ATTACH(self->ioas));
 	close(other);
 }
 
-/* One bound file for each device (trap E5) */
+/* A device can be bound by one fd (trap E5) */
 TEST_F(cdev, second_file_cannot_bind)
 {
 	int second = open_cdev(&self->dev);
@@ -387,7 +386,9 @@ TEST_F(cdev, second_file_cannot_bind)
 	self->device = open_cdev(&self->dev);
 }
 
-/* A failed BIND leaves nothing: the file binds, and the group opens (trap G3) */
+/*
+ * A failed BIND is undone: the fd can be bound, and the group opened (trap G3)
+ */
 TEST_F(cdev, failed_bind_is_undone)
 {
 	int i, group;
@@ -410,7 +411,9 @@ TEST_F(cdev, failed_bind_is_undone)
 	self->device = open_cdev(&self->dev);
 }
 
-/* An id that can't be written: all undone, and the id is free (traps A14, E6) */
+/*
+ * The id can't be written: BIND is undone, and the id is free (traps A14, E6)
+ */
 TEST_F(cdev, bind_with_unwritable_answer_is_undone)
 {
 	struct vfio_device_bind_iommufd *bind = (void *)self->buf;
@@ -431,7 +434,7 @@ TEST_F(cdev, bind_with_unwritable_answer_is_undone)
 	EXPECT_EQ(2, id);
 }
 
-/* The id belongs to the driver as long as the device is bound (trap B9) */
+/* The object exists as long as the device is bound (trap B9) */
 TEST_F(cdev, destroy_of_bound_device_is_EBUSY)
 {
 	__u32 id;
@@ -443,7 +446,7 @@ TEST_F(cdev, destroy_of_bound_device_is_EBUSY)
 	self->device = open_cdev(&self->dev);
 }
 
-/* Files can be closed in any order, and then all is free (trap B13) */
+/* fds can be closed in any order, and then everything is released (trap B13) */
 TEST_F(cdev, iommufd_can_be_closed_first)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -464,7 +467,7 @@ TEST_F(cdev, iommufd_can_be_closed_first)
 	close(group);
 }
 
-/* A bound device goes on in a child, and ends with the last file */
+/* A child keeps the device bound until the last fd is closed */
 TEST_F(cdev, bound_file_can_be_inherited)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -495,7 +498,10 @@ TEST_F(cdev, bound_file_can_be_inherited)
  * The group (traps G1 to G5)
  */
 
-/* Bound by its node: the group is closed, to root too */
+/*
+ * While a device is bound through its cdev, nobody can open the group, not even
+ * root
+ */
 TEST_F(cdev, group_of_bound_device_is_EBUSY)
 {
 	int group;
@@ -509,20 +515,20 @@ TEST_F(cdev, group_of_bound_device_is_EBUSY)
 	self->device = open_cdev(&self->dev);
 }
 
-/* The group's file is open, used or not: BIND has to wait */
+/* While the group is open, used or not, BIND fails */
 TEST_F(cdev, bind_with_open_group_is_EBUSY)
 {
 	int group = open_group(&self->dev);
 
 	ASSERT_LE(0, group);
 	EXPECT_ERRNO(EBUSY, BIND());
-	/* Before the iommufd is looked at */
+	/* The group is checked before the iommufd */
 	EXPECT_ERRNO(EBUSY, bind_iommufd(self->device, 1000, NULL));
 	close(group);
 	EXPECT_EQ(0, BIND());
 }
 
-/* A device file of the group keeps the group open */
+/* A device fd from the group keeps the group open */
 TEST_F(cdev, bind_with_device_of_group_is_EBUSY)
 {
 	struct legacy l;
@@ -536,7 +542,7 @@ TEST_F(cdev, bind_with_device_of_group_is_EBUSY)
 	EXPECT_EQ(0, BIND());
 }
 
-/* What a device file of the group answers to what only the node has */
+/* Ioctls of the cdev on a device fd from the group */
 TEST_F(cdev, group_file_has_no_bind_or_attach)
 {
 	struct legacy l;
@@ -586,7 +592,7 @@ FIXTURE_TEARDOWN(bound)
 	close(self->iommufd);
 }
 
-/* What is wrong with the structure */
+/* Errors of the structure */
 TEST_F(bound, attach_checks_its_argument)
 {
 	struct vfio_device_attach_iommufd_pt attach = {
@@ -607,7 +613,7 @@ TEST_F(bound, attach_checks_its_argument)
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
 }
 
-/* What is wrong with the structure */
+/* Errors of the structure */
 TEST_F(bound, detach_checks_its_argument)
 {
 	struct vfio_device_detach_iommufd_pt detach = { .argsz = 7 };
@@ -629,7 +635,7 @@ TEST_F(bound, detach_checks_its_argument)
 	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt));
 }
 
-/* An id that names nothing, and one that names something else */
+/* An id that does not exist, and one of another object */
 TEST_F(bound, attach_to_bad_id_fails)
 {
 	EXPECT_ERRNO(ENOENT, ATTACH(0));
@@ -639,7 +645,10 @@ TEST_F(bound, attach_to_bad_id_fails)
 	EXPECT_EQ(0, ATTACH(self->ioas));
 }
 
-/* The answer is the page table, which keeps itself and the IOAS (trap B9) */
+/*
+ * ATTACH returns the page table. It holds a reference to the IOAS, and can't be
+ * destroyed (trap B9).
+ */
 TEST_F(bound, attach_makes_a_page_table)
 {
 	__u32 hwpt, again;
@@ -648,19 +657,21 @@ TEST_F(bound, attach_makes_a_page_table)
 	EXPECT_EQ(3, hwpt);
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt));
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, self->ioas));
-	/* It can be attached by its own id, and stays what it is */
+	/*
+	 * It can be attached by its own id, and is still the one for the IOAS
+	 */
 	EXPECT_EQ(0, attach_pt(self->device, hwpt, &again));
 	EXPECT_EQ(hwpt, again);
 	EXPECT_EQ(0, attach_pt(self->device, self->ioas, &again));
 	EXPECT_EQ(hwpt, again);
-	/* The last device takes it along */
+	/* It goes with the last device */
 	EXPECT_EQ(0, detach_pt(self->device));
 	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt));
 	EXPECT_ERRNO(ENOENT, ATTACH(hwpt));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 }
 
-/* Detaching what is not attached is fine */
+/* Detaching a device that is not attached succeeds */
 TEST_F(bound, detach_is_idempotent)
 {
 	EXPECT_EQ(0, detach_pt(self->device));
@@ -670,7 +681,10 @@ TEST_F(bound, detach_is_idempotent)
 	EXPECT_EQ(0, ATTACH(self->ioas));
 }
 
-/* Attaching again moves; the old page table goes, pins follow */
+/*
+ * A second attach moves the device: the old page table is destroyed, and pins
+ * follow
+ */
 TEST_F(bound, second_attach_moves_the_device)
 {
 	long pinned = status_kb("VmPin");
@@ -690,10 +704,10 @@ TEST_F(bound, second_attach_moves_the_device)
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
 }
 
-/* Does the device have its own interrupt window reserved here? */
+/* Is the device's MSI range reserved in this IOAS? */
 #define RESERVES(_ioas) (!is_usable(self->iommufd, _ioas, MSI_START, MSI_LAST))
 
-/* A move that fails leaves device and both IOAS as they were (traps A15, C3) */
+/* A failed move leaves the device and both IOAS unchanged (traps A15, C3) */
 TEST_F(bound, failed_move_changes_nothing)
 {
 	__u32 other, hwpt, now;
@@ -701,14 +715,14 @@ TEST_F(bound, failed_move_changes_nothing)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &hwpt));
 
-	/* Something is where the interrupt window is */
+	/* Something is mapped in the MSI range */
 	ASSERT_EQ(0, ioas_map(self->iommufd, other, self->buf, PAGE, MSI_START,
 			      MAP_RW));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
 	EXPECT_FALSE(RESERVES(other));
 	EXPECT_TRUE(RESERVES(self->ioas));
 
-	/* What is mapped can't be pinned, which is found late */
+	/* Memory can't be pinned, which is detected late */
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, other, 0, ~0UL));
 	ASSERT_EQ(0, ioas_map(self->iommufd, other, (void *)PAGE, PAGE, SZ_2M,
 			      MAP_RW));
@@ -721,7 +735,9 @@ TEST_F(bound, failed_move_changes_nothing)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, other));
 }
 
-/* If the answer can't be written the device is where it was (traps A14, C4) */
+/*
+ * If the answer can't be written, the device stays where it was (traps A14, C4)
+ */
 TEST_F(bound, attach_with_unwritable_answer_is_undone)
 {
 	struct vfio_device_attach_iommufd_pt *attach = (void *)self->buf;
@@ -746,8 +762,8 @@ TEST_F(bound, attach_with_unwritable_answer_is_undone)
 }
 
 /*
- * What the IOMMU reserves, the interrupt window among it, and all beyond its reach are not
- * usable; what is between is
+ * Unusable: what the IOMMU reserves, such as the MSI range, and what is beyond
+ * its reach. Everything else is usable.
  */
 TEST_F(bound, attach_limits_the_ranges)
 {
@@ -798,7 +814,9 @@ TEST_F(bound, attach_limits_the_ranges)
 	EXPECT_EQ(0, MAP(self->buf, PAGE, MSI_START));
 }
 
-/* Mapped where the device can't have it: the attach says so, whatever it is */
+/*
+ * If a mapping does not suit the device, the attach fails, for whatever reason
+ */
 TEST_F(bound, attach_to_unsuitable_mapping_is_EADDRINUSE)
 {
 	ASSERT_EQ(0, MAP(self->buf, PAGE, MSI_START + PAGE));
@@ -819,7 +837,7 @@ TEST_F(bound, attach_to_unsuitable_mapping_is_EADDRINUSE)
 	EXPECT_EQ(0, ATTACH(self->ioas));
 }
 
-/* With a device a page is the smallest unit, and no longer without (trap A13) */
+/* While a device is attached, mappings consist of whole pages (trap A13) */
 TEST_F(bound, attach_sets_the_alignment)
 {
 	struct iommu_ioas_iova_ranges ranges = {
@@ -844,7 +862,7 @@ TEST_F(bound, attach_sets_the_alignment)
  * Memory
  */
 
-/* Nothing is pinned as long as there is no device */
+/* Without a page table nothing is pinned */
 TEST_F(bound, map_before_attach_pins_at_attach)
 {
 	long pinned = status_kb("VmPin");
@@ -861,7 +879,7 @@ TEST_F(bound, map_before_attach_pins_at_attach)
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
-/* Memory that can't be pinned: found by MAP if there is a device */
+/* If a device is attached, MAP detects memory that can't be pinned */
 TEST_F(bound, map_of_bad_memory_is_EFAULT)
 {
 	long pinned = status_kb("VmPin");
@@ -869,11 +887,11 @@ TEST_F(bound, map_of_bad_memory_is_EFAULT)
 
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	EXPECT_ERRNO(EFAULT, MAP((void *)PAGE, PAGE, SZ_2M));
-	/* A hole in the middle; what was pinned before it is not any more */
+	/* A hole in the middle; pages before it are unpinned again */
 	ASSERT_EQ(0, munmap(self->buf + 5 * PAGE, PAGE));
 	EXPECT_ERRNO(EFAULT, MAP(self->buf, 16 * PAGE, SZ_2M));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
-	/* Memory that the process can't write, for devices to write */
+	/* A read-only mapping of the process for devices to write */
 	ro = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	EXPECT_ERRNO(EFAULT, MAP(ro, PAGE, SZ_2M));
 	EXPECT_EQ(0, ioas_map(self->iommufd, self->ioas, ro, PAGE, SZ_2M,
@@ -881,7 +899,7 @@ TEST_F(bound, map_of_bad_memory_is_EFAULT)
 	EXPECT_EQ(0, MAP(self->buf, 5 * PAGE, 2 * SZ_2M));
 }
 
-/* I/O memory that VFIO has not mapped, so that nobody would take it back */
+/* I/O memory that VFIO has not mapped, so nobody would revoke it */
 TEST_F(bound, map_of_other_registers_is_EFAULT)
 {
 	char path[128];
@@ -900,7 +918,7 @@ TEST_F(bound, map_of_other_registers_is_EFAULT)
 	close(fd);
 }
 
-/* The other way round: the attach fails and says why */
+/* If memory can't be pinned, the attach fails with the same error */
 TEST_F(bound, attach_to_bad_memory_is_EFAULT)
 {
 	long pinned = status_kb("VmPin");
@@ -915,7 +933,7 @@ TEST_F(bound, attach_to_bad_memory_is_EFAULT)
 	EXPECT_EQ(pinned + PAGES_KB(1), status_kb("VmPin"));
 }
 
-/* Exactly the limit, and not a page more (traps J1, J2) */
+/* The limit is exact to a page (traps J1, J2) */
 TEST_F(bound, memlock_limit_is_exact)
 {
 	long pinned = status_kb("VmPin");
@@ -933,7 +951,7 @@ TEST_F(bound, memlock_limit_is_exact)
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
-/* Half an area can't be unmapped with a device either, and stays whole */
+/* Half an area can't be unmapped with a device attached, and stays whole */
 TEST_F(bound, unmap_of_half_an_area_is_ENOENT)
 {
 	long pinned = status_kb("VmPin");
@@ -964,7 +982,10 @@ TEST_F(bound, memlock_limit_is_the_mappers)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	/* What the child has pinned is still charged; it ended, and it goes */
+	/*
+	 * After the child's exit its pages are still charged, until they are
+	 * unmapped
+	 */
 	ASSERT_EQ(0, limit_memlock(2 * PAGE));
 	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, 3 * SZ_2M));
 	ASSERT_EQ(0, UNMAP(SZ_2M, 2 * PAGE));
@@ -972,7 +993,7 @@ TEST_F(bound, memlock_limit_is_the_mappers)
 	EXPECT_ERRNO(ENOMEM, MAP(self->buf, PAGE, 3 * SZ_2M));
 }
 
-/* The limit at attach, and that nothing drifts (trap J2) */
+/* The limit applies to the attach; failed attaches leave no charge (trap J2) */
 TEST_F(bound, memlock_limit_counts_at_attach)
 {
 	long pinned = status_kb("VmPin");
@@ -990,7 +1011,7 @@ TEST_F(bound, memlock_limit_counts_at_attach)
 	EXPECT_EQ(pinned + PAGES_KB(8), status_kb("VmPin"));
 }
 
-/* Whether the limit counts is decided when memory is mapped (trap J5) */
+/* Whether the limit applies is decided when memory is mapped (trap J5) */
 TEST_F(bound, privileged_mapping_stays_free_of_charge)
 {
 	ASSERT_EQ(0, MAP(self->buf, 8 * PAGE, SZ_2M));
@@ -1003,7 +1024,10 @@ TEST_F(bound, privileged_mapping_stays_free_of_charge)
 	EXPECT_EQ(0, MAP(self->buf, PAGE, SZ_2M));
 }
 
-/* A process that ended: what it pinned stays, what it did not can't be (trap J4) */
+/*
+ * After the process exits, what it pinned stays pinned; what it only mapped
+ * can't be pinned (trap J4)
+ */
 TEST_F(bound, mapper_may_exit)
 {
 	__u32 other;
@@ -1025,7 +1049,7 @@ TEST_F(bound, mapper_may_exit)
 	EXPECT_EQ(0, UNMAP(SZ_2M, 4 * PAGE));
 }
 
-/* Everything that was mapped when the files are closed is let go */
+/* Closing the device unpins everything that is mapped */
 TEST_F(bound, close_unpins)
 {
 	long pinned = status_kb("VmPin");
@@ -1073,7 +1097,9 @@ FIXTURE_TEARDOWN(pair)
 	close(self->iommufd);
 }
 
-/* One user: both are bound, each has an id, both have the same page table */
+/*
+ * With one iommufd both are bound, each has an id, and they share a page table
+ */
 TEST_F(pair, one_context_gets_both)
 {
 	__u32 id_a, id_b, hwpt_a, hwpt_b;
@@ -1084,14 +1110,17 @@ TEST_F(pair, one_context_gets_both)
 	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, &hwpt_a));
 	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, &hwpt_b));
 	EXPECT_EQ(hwpt_a, hwpt_b);
-	/* It stays until the second one leaves */
+	/* The page table exists until the second device is detached */
 	EXPECT_EQ(0, detach_pt(self->dev_a));
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, hwpt_a));
 	EXPECT_EQ(0, detach_pt(self->dev_b));
 	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, hwpt_a));
 }
 
-/* Another user gets none of the group until all of it is free (traps C8, G6) */
+/*
+ * Another iommufd can't bind any device of the group until all are closed
+ * (traps C8, G6)
+ */
 TEST_F(pair, other_context_is_EPERM)
 {
 	int other = open("/dev/iommu", O_RDWR);
@@ -1109,7 +1138,7 @@ TEST_F(pair, other_context_is_EPERM)
 	close(other);
 }
 
-/* The group is closed until the last of its devices is (traps G1, G3) */
+/* The group can't be opened until its last device is closed (traps G1, G3) */
 TEST_F(pair, group_waits_for_both)
 {
 	int group;
@@ -1126,7 +1155,10 @@ TEST_F(pair, group_waits_for_both)
 	self->dev_b = open_cdev(&self->b);
 }
 
-/* The second one can't have another page table, nor move the first (trap C1) */
+/*
+ * The second device can neither get another page table nor move the first (trap
+ * C1)
+ */
 TEST_F(pair, second_device_cannot_have_another_table)
 {
 	__u32 other, hwpt, now;
@@ -1140,7 +1172,7 @@ TEST_F(pair, second_device_cannot_have_another_table)
 	EXPECT_EQ(hwpt, now);
 }
 
-/* Either of them moves both */
+/* An attach of either device moves both */
 TEST_F(pair, move_takes_the_whole_group)
 {
 	__u32 other, old, new, now;
@@ -1154,15 +1186,15 @@ TEST_F(pair, move_takes_the_whole_group)
 	EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, old));
 	EXPECT_EQ(0, attach_pt(self->dev_a, other, &now));
 	EXPECT_EQ(new, now);
-	/* Closing one leaves the other where it is */
+	/* Closing one leaves the other attached */
 	close(self->dev_a);
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, new));
 	self->dev_a = open_cdev(&self->a);
 }
 
 /*
- * A driver of the kernel that uses DMA has one of the group: the others can't be
- * bound; and the reverse (traps C8, G7)
+ * While a kernel driver that uses DMA has one device of the group, others can't
+ * be bound; and the reverse (traps C8, G7)
  */
 TEST_F(pair, driver_of_the_kernel_excludes_the_group)
 {
@@ -1187,7 +1219,7 @@ TEST_F(pair, driver_of_the_kernel_excludes_the_group)
 	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 }
 
-/* Devices of two groups share the page table of an IOAS, if it suits both */
+/* Devices of two groups share a page table of an IOAS if it suits both */
 TEST_F(pair, groups_share_the_page_table)
 {
 	struct pci_dev c;
@@ -1205,7 +1237,7 @@ TEST_F(pair, groups_share_the_page_table)
 	ASSERT_EQ(0, attach_pt(dev_c, self->ioas, &hwpt_c));
 	EXPECT_EQ(hwpt_a, hwpt_c);
 	EXPECT_EQ(0, detach_pt(self->dev_a));
-	/* The window of the group that stays is still reserved (trap C5) */
+	/* The MSI range of the other group is still reserved (trap C5) */
 	EXPECT_FALSE(is_usable(self->iommufd, self->ioas, MSI_START, MSI_LAST));
 	close(dev_c);
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, MSI_START, MSI_LAST));

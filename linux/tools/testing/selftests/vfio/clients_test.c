@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The call orders of programs that look for the nodes, each with the errors that
- * it relies on. They choose between node and group before they begin, so one call
- * that fails where they don't expect it breaks a program that works with groups.
+ * Call orders of programs that use cdevs, with the errors that each relies on.
+ * They choose between cdev and group before they begin, so one unexpected
+ * failure breaks a program that works with groups.
  *
- * Each case ends with DMA that arrives. KVM's part of these orders is in kvm_test.
+ * Each case ends with DMA that arrives. kvm_test has KVM's part of these
+ * orders.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -98,7 +99,7 @@ static int get_info(int device)
 	return ioctl(device, VFIO_DEVICE_GET_INFO, &info);
 }
 
-/* QEMU asks for the number of ranges first, then for the ranges */
+/* QEMU queries the number of ranges first, then the ranges */
 static int ask_twice(int iommufd, __u32 ioas)
 {
 	struct iommu_iova_range ranges[64];
@@ -110,7 +111,7 @@ static int ask_twice(int iommufd, __u32 ioas)
 	return iova_ranges(iommufd, ioas, ranges, &nr, NULL);
 }
 
-/* Find the node as QEMU does: by its number, among all nodes */
+/* Find the cdev as QEMU does: by its number, among all in /dev/vfio/devices */
 static int open_by_number(const struct pci_dev *dev)
 {
 	char path[PATH_MAX], name[64], number[32] = "";
@@ -146,10 +147,10 @@ static int open_by_number(const struct pci_dev *dev)
 	return fd;
 }
 
-/* What QEMU does when a guest that has the device ends */
+/* QEMU's calls when a guest with the device ends */
 static int qemu_ends(struct _test_data_client *self, __u32 hwpt)
 {
-	/* It tolerates that nothing is mapped */
+	/* QEMU accepts that nothing is mapped */
 	if (ioas_unmap(self->iommufd, self->ioas, 0, RAM) ||
 	    !ioas_unmap(self->iommufd, self->ioas, 0, RAM) || errno != ENOENT)
 		return -1;
@@ -189,17 +190,17 @@ TEST_F(client, qemu_10_0_makes_the_page_table)
 	ASSERT_EQ(0, MAP_RAM(0));
 	ASSERT_EQ(0, get_info(self->device));
 	EXPECT_TRUE(dma_arrives(self, 0));
-	/* In use it stays; QEMU destroys it after the detach */
+	/* EBUSY while it is in use; QEMU destroys it after the detach */
 	EXPECT_ERRNO(EBUSY, destroy(self->iommufd, hwpt));
 	EXPECT_EQ(0, qemu_ends(self, hwpt));
 }
 
-/* Only EINVAL makes it try the next table, and then one of its own */
+/* Only after EINVAL QEMU tries the next page table, and then one of its own */
 TEST_F(client, qemu_tries_another_table_after_EINVAL)
 {
 	ASSERT_EQ(0, BIND());
 	ASSERT_EQ(0, IOAS_ALLOC());
-	EXPECT_ERRNO(EINVAL, ATTACH(self->id)); /* Neither IOAS nor table */
+	EXPECT_ERRNO(EINVAL, ATTACH(self->id)); /* Neither IOAS nor page table */
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, MAP_RAM(0));
 	EXPECT_TRUE(dma_arrives(self, 0));
@@ -232,7 +233,7 @@ TEST_F(client, qemu_10_1_maps_the_file_of_its_ram)
 	EXPECT_EQ(0, destroy(self->iommufd, self->ioas));
 }
 
-/* A failure is an error here, and not an answer that it takes for another kernel's */
+/* QEMU must get an error, or an answer by device id */
 TEST_F(client, qemu_asks_for_hot_reset)
 {
 	struct {
@@ -249,7 +250,7 @@ TEST_F(client, qemu_asks_for_hot_reset)
 	}
 }
 
-/* The IOAS first, and addresses of the kernel's choice */
+/* IOAS first, and IOVAs of the kernel's choice */
 TEST_F(client, libvfn)
 {
 	struct iommu_iova_range ranges[64];
@@ -279,7 +280,7 @@ TEST_F(client, ublksrv)
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_1G, RAM));
 }
 
-/* Maps before there is a device, and what is mapped already again */
+/* Maps before there is a device, and maps the same again */
 TEST_F(client, dpdk)
 {
 	ASSERT_EQ(0, IOAS_ALLOC());
@@ -292,7 +293,7 @@ TEST_F(client, dpdk)
 	EXPECT_TRUE(dma_arrives(self, SZ_1G));
 }
 
-/* The file of its memory before there is a device; DETACH must not fail */
+/* Maps the file of its memory before there is a device; DETACH must not fail */
 TEST_F(client, xnvme)
 {
 	__u64 iova = 0;
@@ -307,7 +308,7 @@ TEST_F(client, xnvme)
 	EXPECT_EQ(0, detach_pt(self->device));
 }
 
-/* Panics if UNMAP returns another length than it asked for, or DETACH fails */
+/* Panics if UNMAP returns another length, or if DETACH fails */
 TEST_F(client, cloud_hypervisor)
 {
 	char path[PATH_MAX];
@@ -316,7 +317,7 @@ TEST_F(client, cloud_hypervisor)
 	int entries = 0;
 	DIR *dir;
 
-	/* It demands exactly one entry */
+	/* It requires exactly one entry */
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
 		 self->dev.bdf);
 	dir = opendir(path);
@@ -337,7 +338,7 @@ TEST_F(client, cloud_hypervisor)
 	EXPECT_EQ(0, detach_pt(self->device));
 }
 
-/* Maps registers of the device for others, by a dma-buf */
+/* Maps registers of the device for others, as a dma-buf */
 TEST_F(client, openvmm)
 {
 	int dmabuf;
@@ -355,14 +356,12 @@ TEST_F(client, openvmm)
 	EXPECT_TRUE(dma_arrives(self, 0));
 }
 
-/*
- * Programs that are given files that another process has opened, or has bound
- */
+/* Programs that get fds which another process has opened or bound */
 
-/* A user who can open neither node, and has no other process */
+/* A user who can't open either node, and has no other process */
 #define USER 12005
 
-/* Over a socket, as programs that share nothing do it, with the id of an IOAS */
+/* Over a socket, between unrelated programs, together with the id of an IOAS */
 static int send_files(int socket, const int files[2], __u32 ioas)
 {
 	union {
@@ -403,7 +402,7 @@ static int receive_files(int socket, int files[2], __u32 *ioas)
 	return 0;
 }
 
-/* Without any right, and with a limit that is the size of the RAM */
+/* No privileges, and a memlock limit of the size of the RAM */
 static int become_user(void)
 {
 	struct rlimit limit = { .rlim_cur = RAM, .rlim_max = RAM };
@@ -412,7 +411,7 @@ static int become_user(void)
 	       setgid(USER) || setuid(USER);
 }
 
-/* Receive both files as a user who could not open them */
+/* Receive both fds as a user who could not open them */
 static void take_files(struct __test_metadata *_metadata,
 		       struct _test_data_client *self, int socket)
 {
@@ -426,7 +425,7 @@ static void take_files(struct __test_metadata *_metadata,
 	self->iommufd = files[1];
 }
 
-/* What this process has pinned, if it has locked as much, in KiB; else -1 */
+/* KiB that this process has pinned, if it has locked as much; else -1 */
 static long charged(void)
 {
 	long pinned = status_kb("VmPin");
@@ -434,7 +433,7 @@ static long charged(void)
 	return pinned == status_kb("VmLck") ? pinned : -1;
 }
 
-/* A QEMU of libvirt's, which ends when its socket is closed */
+/* A QEMU of libvirt, which ends when its socket is closed */
 static void libvirts_qemu(struct __test_metadata *_metadata,
 			  struct _test_data_client *self, int socket)
 {
@@ -442,7 +441,7 @@ static void libvirts_qemu(struct __test_metadata *_metadata,
 	char byte = 0;
 
 	take_files(_metadata, self, socket);
-	/* It can't choose whom memory is charged to */
+	/* It can't choose how memory is charged */
 	EXPECT_ERRNO(EPERM, set_option(self->iommufd, IOMMU_OPTION_RLIMIT_MODE,
 				       0, 0));
 	ASSERT_EQ(0, BIND());
@@ -450,7 +449,7 @@ static void libvirts_qemu(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	EXPECT_EQ(0, charged());
 
-	/* All that the limit allows, and not a page more, at once or after that */
+	/* Exactly the limit, and not a page more, in one request or two */
 	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas,
 				    (uintptr_t)map_anon(RAM + PAGE), RAM + PAGE,
 				    0));
@@ -460,7 +459,7 @@ static void libvirts_qemu(struct __test_metadata *_metadata,
 	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas, (uintptr_t)more,
 				    PAGE, SZ_1G));
 	EXPECT_EQ(RAM / 1024, charged());
-	/* What it locks itself counts too */
+	/* Memory that it locks counts too */
 	EXPECT_ERRNO(ENOMEM, mlock(more, PAGE));
 
 	EXPECT_TRUE(dma_arrives(self, 0));
@@ -471,8 +470,8 @@ static void libvirts_qemu(struct __test_metadata *_metadata,
 }
 
 /*
- * Opens as root, by a node of its own making, for two QEMUs of one user. Each process
- * is charged for itself: what the other has mapped does not count
+ * A process of root opens both, with a node of its own for /dev/iommu, for two
+ * QEMUs of one user. Each process is charged for its own mappings only.
  */
 TEST_F(client, libvirt_and_kubevirt)
 {
@@ -513,7 +512,10 @@ TEST_F(client, libvirt_and_kubevirt)
 		close(files[0]);
 		close(files[1]);
 		EXPECT_EQ(1, read(qemus[i], &byte, 1));
-		/* The process that maps is charged, not the one that opened */
+		/*
+		 * The process that maps is charged, not the one that opened the
+		 * fds
+		 */
 		EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	}
 	for (i = 0; i < 2; i++) {
@@ -527,7 +529,7 @@ TEST_F(client, libvirt_and_kubevirt)
 	}
 }
 
-/* Binds the device, attaches it or leaves that to others, and exits */
+/* Bind the device, attach it or not, send both fds, and exit */
 static void bind_for_others(struct __test_metadata *_metadata,
 			    struct _test_data_client *self, int socket,
 			    bool attach)
@@ -575,7 +577,7 @@ TEST_F(client, bound_files_go_to_another_process)
 		}
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		ASSERT_EQ(0, status);
-		/* The files are in the socket, open in no process, and hold the device */
+		/* The fds are only in the socket, and still hold the device */
 		EXPECT_ERRNO(EBUSY, open_group(&self->dev));
 		pid = fork();
 		if (!pid) {

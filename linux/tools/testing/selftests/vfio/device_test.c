@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What an open device does is the same whichever way it was opened: by its node, by
- * its group and VFIO's container, or by its group and an iommufd in place of that.
- * Each case runs with all of them.
+ * An open device works the same however it was opened: by cdev, by group and
+ * VFIO's container, or by group and an iommufd as the container. Each case runs
+ * with all three.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +52,7 @@ enum {
 #define CONFIG(_at)                                                            \
 	(region_at(self->device, VFIO_PCI_CONFIG_REGION_INDEX) + (_at))
 
-/* VFIO_DEVICE_FEATURE with @length bytes of @data, which are answered there */
+/* VFIO_DEVICE_FEATURE with @length bytes of @data, which the answer replaces */
 static int feature(int device, __u32 flags, void *data, size_t length)
 {
 	__u64 room[8] = {};
@@ -122,7 +122,7 @@ FIXTURE_TEARDOWN(device)
 	close_device(&self->opened);
 }
 
-/* Another file of the same device, for which all has to be as at first */
+/* Close and open the device; it must be in its initial state */
 static int reopen(struct _test_data_device *self, const char *container)
 {
 	edu_close(&self->edu);
@@ -183,7 +183,7 @@ TEST_F(device, interrupts_are_told)
 			      VFIO_IRQ_INFO_AUTOMASKED },
 		[MSI] = { 1, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE },
 		[MSIX] = { 0, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE },
-		/* Errors are of PCI Express, which edu is not */
+		/* edu is not PCI Express and has no error interrupt */
 		[VFIO_PCI_ERR_IRQ_INDEX] = { 0, 0 },
 		[VFIO_PCI_REQ_IRQ_INDEX] = { 1, VFIO_IRQ_INFO_EVENTFD |
 						VFIO_IRQ_INFO_NORESIZE },
@@ -210,7 +210,7 @@ TEST_F(device, interrupts_are_told)
 	}
 }
 
-/* Of what the program gave only the answer is written (trap E16) */
+/* The kernel writes only the answer (trap E16) */
 TEST_F(device, answers_change_nothing_else)
 {
 	struct {
@@ -239,7 +239,7 @@ TEST_F(device, answers_change_nothing_else)
 	EXPECT_EQ(0, info.info.cap_offset);
 }
 
-/* Reading, writing and a mapping reach the same registers */
+/* read(), write() and a mapping reach the same registers */
 TEST_F(device, region_is_read_and_written)
 {
 	void *nowhere = (void *)PAGE;
@@ -251,7 +251,10 @@ TEST_F(device, region_is_read_and_written)
 	edu_write(&self->edu, EDU_LIVENESS, 77);
 	ASSERT_EQ(4, pread(self->device, &value, 4, BAR0(EDU_LIVENESS)));
 	EXPECT_EQ(~77U, value);
-	/* Without an offset they begin at the first register, and go on from there */
+	/*
+	 * Without an offset, read() begins at the first register and goes on
+	 * from there
+	 */
 	EXPECT_ERRNO(ESPIPE, lseek(self->device, 0, SEEK_SET));
 	ASSERT_EQ(4, read(self->device, &value, 4));
 	EXPECT_EQ(EDU_ID_VALUE, value);
@@ -267,7 +270,7 @@ TEST_F(device, region_is_read_and_written)
 	EXPECT_ERRNO(EFAULT, pread(self->device, nowhere, 4, BAR0(EDU_ID)));
 }
 
-/* What a program may not change is as it was, and what it may is not */
+/* Fixed registers keep their value, and writable ones take it */
 TEST_F(device, config_is_read_and_written)
 {
 	__u8 all[256], other = 0x5a, line;
@@ -280,7 +283,7 @@ TEST_F(device, config_is_read_and_written)
 	ASSERT_EQ(4, pread(self->device, ids, 4, CONFIG(CONFIG_VENDOR)));
 	EXPECT_EQ(0x1234, ids[0]);
 	EXPECT_EQ(0x11e8, ids[1]);
-	/* The interrupt line is for the program to note something */
+	/* The interrupt line is a register for the program's use */
 	ASSERT_EQ(1, pwrite(self->device, &other, 1, CONFIG(0x3c)));
 	ASSERT_EQ(1, pread(self->device, &line, 1, CONFIG(0x3c)));
 	EXPECT_EQ(other, line);
@@ -309,8 +312,8 @@ TEST_F(device, mmap_has_its_limits)
 }
 
 /*
- * While the device does not decode memory its mappings lead nowhere, those of a child
- * too; then they are as before (trap E9)
+ * While memory decoding is off, mappings raise SIGBUS, also in a child; then
+ * they work again (trap E9)
  */
 TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 {
@@ -360,7 +363,7 @@ TEST_F(device, mapping_goes_and_comes_with_memory_enable)
 	close(done[1]);
 }
 
-/* struct toucher - a thread that is the first to use the registers, if it is */
+/* struct toucher - a thread that may be the first to use the registers */
 struct toucher {
 	pthread_barrier_t *barrier;
 	int device;
@@ -396,16 +399,17 @@ static void *touch_by_mmap(void *arg)
 }
 
 /*
- * Two threads are the first to use the registers, one reads and one maps them (trap
- * E12). Both find them; or one is told, by vfio-pci of this kernel, that the other one
- * is about to take them. Whoever took them, they are free when the device is closed.
+ * Two threads are the first to use the registers: one reads, one maps them
+ * (trap E12). Both succeed, or vfio-pci of this kernel returns EBUSY to one of
+ * them, because the other is about to claim them. Either way they are free
+ * after the close.
  */
 TEST_F(device, registers_are_first_used_by_two)
 {
 	time_t end = time(NULL) + 5;
 	int i, j;
 
-	/* In turns, and where a device takes long to open some only */
+	/* Alternate the roles; fewer rounds if opening the device is slow */
 	for (i = 0; i < 2 || (i < 20 && time(NULL) < end); i++) {
 		pthread_barrier_t barrier;
 		struct toucher me[2];
@@ -445,7 +449,7 @@ TEST_F(device, registers_are_first_used_by_two)
  * Interrupts
  */
 
-/* The device raises MSI, and only as long as somebody wants it */
+/* The device signals MSI as long as an eventfd is set */
 TEST_F(device, msi_signals_an_eventfd)
 {
 	int event, i;
@@ -457,7 +461,7 @@ TEST_F(device, msi_signals_an_eventfd)
 		EXPECT_TRUE(is_signalled(event, 5000));
 		edu_write(&self->edu, EDU_ACK, 1);
 		EXPECT_FALSE(is_signalled(event, 0));
-		/* The program as well as the device can */
+		/* The program can trigger it too */
 		ASSERT_EQ(0, set_irq(self->device, MSI, FIRE, 0));
 		EXPECT_TRUE(is_signalled(event, 0));
 		ASSERT_EQ(0, set_irq(self->device, MSI, FIRE_IF, 0));
@@ -482,7 +486,7 @@ TEST_F(device, msi_signals_an_eventfd)
 	}
 }
 
-/* INTx is masked when it comes, until the program has dealt with it */
+/* INTx is masked when it fires, until the program has handled it */
 TEST_F(device, intx_masks_itself)
 {
 	int event = irq_eventfd(self->device, INTX);
@@ -490,7 +494,7 @@ TEST_F(device, intx_masks_itself)
 	ASSERT_LE(0, event);
 	edu_write(&self->edu, EDU_RAISE, 1);
 	EXPECT_TRUE(is_signalled(event, 5000));
-	/* It is still there when it is unmasked too early */
+	/* If it is unmasked too early, it fires again */
 	ASSERT_EQ(0, set_irq(self->device, INTX, UNMASK, 0));
 	EXPECT_TRUE(is_signalled(event, 5000));
 	edu_write(&self->edu, EDU_ACK, 1);
@@ -504,7 +508,7 @@ TEST_F(device, intx_masks_itself)
 	close(event);
 }
 
-/* By request, and by the device's command register */
+/* By VFIO_DEVICE_SET_IRQS, and by the command register */
 TEST_F(device, intx_is_masked_and_unmasked)
 {
 	int event = irq_eventfd(self->device, INTX);
@@ -542,7 +546,7 @@ TEST_F(device, intx_is_masked_and_unmasked)
 	close(event);
 }
 
-/* What is asked for when there is no interrupt, or nobody to tell (trap E14) */
+/* Requests while INTx is off, or has no eventfd (trap E14) */
 TEST_F(device, intx_without_trigger_is_harmless)
 {
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -559,7 +563,7 @@ TEST_F(device, intx_without_trigger_is_harmless)
 	ASSERT_EQ(0, change_command(self->device, 0, COMMAND_INTX_OFF));
 
 	for (i = 0; i < 5; i++) {
-		/* On, and for nobody */
+		/* INTx is on, without an eventfd */
 		ASSERT_EQ(0, set_irq(self->device, INTX, EVENTFD, -1));
 		EXPECT_EQ(0, set_irq(self->device, INTX, FIRE, 0));
 		EXPECT_EQ(0, set_irq(self->device, INTX, FIRE_IF, 1));
@@ -573,12 +577,12 @@ TEST_F(device, intx_without_trigger_is_harmless)
 		EXPECT_ERRNO(ENOTTY, set_irq(self->device, INTX,
 					     VFIO_IRQ_SET_DATA_EVENTFD |
 					     VFIO_IRQ_SET_ACTION_MASK, event));
-		/* Somebody is found, who is told of what is still there */
+		/* The new eventfd gets the interrupt that is still pending */
 		ASSERT_EQ(0, set_irq(self->device, INTX, EVENTFD, event));
 		EXPECT_EQ(0, set_irq(self->device, INTX, UNMASK, 0));
 		EXPECT_TRUE(is_signalled(event, 5000));
 		edu_write(&self->edu, EDU_ACK, 1);
-		/* Another one is in the way */
+		/* MSI can't be enabled while INTx is */
 		EXPECT_ERRNO(EINVAL, set_irq(self->device, MSI, EVENTFD, event));
 		ASSERT_EQ(0, i & 1 ? irqs_off(self->device, INTX) :
 				     reopen(self, variant->container));
@@ -588,7 +592,10 @@ TEST_F(device, intx_without_trigger_is_harmless)
 	close(unmask);
 }
 
-/* On and off, for one that is no eventfd, and left on at the end (trap E14) */
+/*
+ * Enable and disable MSI, pass fds that are no eventfd, and leave INTx enabled
+ * at the end (trap E14)
+ */
 TEST_F(device, msi_goes_on_and_off)
 {
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), i;
@@ -602,7 +609,7 @@ TEST_F(device, msi_goes_on_and_off)
 		EXPECT_ERRNO(EINVAL, set_irq(self->device, MSI, EVENTFD,
 					     self->device));
 		ASSERT_EQ(0, set_irq(self->device, MSI, EVENTFD, event));
-		/* The old one is gone, and there is no new one */
+		/* The old eventfd is gone, and there is no new one */
 		EXPECT_ERRNO(EBADF, set_irq(self->device, MSI, EVENTFD, 1000));
 		EXPECT_EQ(0, set_irq(self->device, MSI, FIRE, 0));
 		EXPECT_FALSE(is_signalled(event, 0));
@@ -661,7 +668,7 @@ TEST_F(device, set_irqs_checks_its_argument)
  * The rest
  */
 
-/* A device that can't be reset alone says so */
+/* A device that can't be reset alone returns EINVAL */
 TEST_F(device, reset_without_means_is_EINVAL)
 {
 	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_RESET));
@@ -682,7 +689,7 @@ TEST_F(device, feature_is_probed)
 		VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
 	};
 	static const __u32 missing[] = {
-		/* Of functions that have virtual ones */
+		/* For physical functions with SR-IOV */
 		VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
 		VFIO_DEVICE_FEATURE_MIGRATION,
 		VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
@@ -703,7 +710,7 @@ TEST_F(device, feature_is_probed)
 		EXPECT_ERRNO(EINVAL, FEATURE(GET | power[i]));
 		EXPECT_ERRNO(EINVAL, FEATURE(GET | SET | power[i]));
 		EXPECT_ERRNO(EINVAL, FEATURE(PROBE << 1 | SET | power[i]));
-		/* Neither is asked for */
+		/* Neither GET nor SET */
 		EXPECT_ERRNO(EINVAL, FEATURE(power[i]));
 	}
 	for (i = 0; i < ARRAY_SIZE(missing); i++) {
@@ -715,7 +722,9 @@ TEST_F(device, feature_is_probed)
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_FEATURE, NULL));
 }
 
-/* Allowed to sleep a device has no mappings; all else wakes it (trap E9) */
+/*
+ * In low power the device has no mappings; any other access wakes it (trap E9)
+ */
 TEST_F(device, low_power_takes_mappings)
 {
 	int i;
@@ -723,7 +732,7 @@ TEST_F(device, low_power_takes_mappings)
 	for (i = 0; i < 3; i++) {
 		__u32 value = 0;
 
-		/* Nothing to end */
+		/* It is not in low power */
 		EXPECT_EQ(0, FEATURE(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
 		EXPECT_TRUE(touches(self->edu.regs));
 		ASSERT_EQ(0, FEATURE(SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY));
@@ -733,14 +742,14 @@ TEST_F(device, low_power_takes_mappings)
 		EXPECT_EQ(4, pread(self->device, &value, 4, BAR0(EDU_ID)));
 		EXPECT_EQ(EDU_ID_VALUE, value);
 		EXPECT_FALSE(touches(self->edu.regs));
-		/* The next user has a device that is awake */
+		/* A device that is opened again is awake */
 		ASSERT_EQ(0, i == 1 ? reopen(self, variant->container) :
 			     FEATURE(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
 		EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
 	}
 }
 
-/* The eventfd that says when it awoke */
+/* Which eventfds are accepted for the wakeup */
 TEST_F(device, low_power_takes_an_eventfd)
 {
 	struct vfio_device_low_power_entry_with_wakeup entry = {
@@ -762,9 +771,7 @@ TEST_F(device, low_power_takes_an_eventfd)
 	close(entry.wakeup_eventfd);
 }
 
-/*
- * A device that can be reset alone, and that has several interrupts
- */
+/* A device that can be reset alone and has several interrupts */
 FIXTURE(function)
 {
 	struct pci_dev dev;
@@ -816,7 +823,7 @@ FIXTURE_TEARDOWN(function)
 	close_device(&self->opened);
 }
 
-/* Its registers are as at first, configuration and mappings as before */
+/* A reset clears registers; config space and mappings stay */
 TEST_F(function, reset_resets_the_function)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -852,7 +859,7 @@ TEST_F(function, next_user_has_a_reset_function)
 	EXPECT_EQ(0, get_register(self->table));
 }
 
-/* Some of many interrupts, in any order (trap E14) */
+/* Set some of many vectors, in any order (trap E14) */
 TEST_F(function, msix_vectors_are_set_one_by_one)
 {
 	struct vfio_irq_info info = { .argsz = sizeof(info), .index = MSIX };
@@ -869,7 +876,7 @@ TEST_F(function, msix_vectors_are_set_one_by_one)
 	for (i = 0; i < 4; i++)
 		event[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	for (round = 0; round < 10; round++) {
-		/* The last but one makes room for those before */
+		/* Vector 2 also makes room for 0 and 1 */
 		irq.set.start = 2;
 		irq.set.count = 1;
 		irq.fd[0] = event[2];
@@ -880,12 +887,14 @@ TEST_F(function, msix_vectors_are_set_one_by_one)
 		irq.fd[1] = -1;
 		irq.fd[2] = event[3];
 		ASSERT_EQ(0, ioctl(self->device, VFIO_DEVICE_SET_IRQS, &irq));
-		/* And no more */
+		/* But for no more */
 		irq.set.start = 3;
 		irq.set.count = 1;
 		EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_SET_IRQS,
 					   &irq));
-		/* One that is no eventfd undoes all that this request has set */
+		/*
+		 * If one fd is no eventfd, all vectors of the request are unset
+		 */
 		irq.set.start = 0;
 		irq.set.count = 3;
 		irq.fd[2] = self->device;
@@ -907,9 +916,7 @@ TEST_F(function, msix_vectors_are_set_one_by_one)
 		close(event[i]);
 }
 
-/*
- * A device whose memory is larger than 4 GiB (trap E13)
- */
+/* A device with a BAR of more than 4 GiB (trap E13) */
 FIXTURE(large)
 {
 	struct pci_dev dev;
@@ -957,7 +964,7 @@ FIXTURE_TEARDOWN(large)
 	close_device(&self->opened);
 }
 
-/* No offset is taken for another one, whose lower bits are the same */
+/* An offset is not confused with one that has the same lower 32 bits */
 TEST_F(large, offsets_have_64_bits)
 {
 	const __u64 places[] = {
@@ -996,9 +1003,7 @@ TEST_F(large, offsets_have_64_bits)
 	EXPECT_EQ(EINVAL, errno);
 }
 
-/*
- * Migration of a mediated device, whose state is its data
- */
+/* Migration of a mediated device, whose state is its data */
 FIXTURE(migration)
 {
 	struct pci_dev dev, to_dev;
@@ -1057,7 +1062,7 @@ FIXTURE_TEARDOWN(migration)
 #define RESUMING VFIO_DEVICE_STATE_RESUMING
 #define ERROR VFIO_DEVICE_STATE_ERROR
 
-/* @fd: the file that the state comes with, or -1 */
+/* @fd: set to the data fd, or -1 */
 static int set_state(int device, __u32 state, int *fd)
 {
 	struct vfio_device_feature_mig_state mig = {
@@ -1098,7 +1103,7 @@ static bool data_is(int device, unsigned int seed)
 	       is_pattern(data, sizeof(data), seed);
 }
 
-/* All that comes, in pieces; what is left if something goes wrong is -1 */
+/* Read everything, in pieces; -1 for an error */
 static ssize_t read_all(int fd, char *buf, size_t size, size_t piece)
 {
 	size_t done = 0;
@@ -1130,7 +1135,7 @@ static int write_all(int fd, const char *buf, size_t size, size_t piece)
 	return 0;
 }
 
-/* A command is executed or refused: none is begun unless the device runs */
+/* Only a running device executes a command */
 static int command(int device)
 {
 	struct mdpin_cmd cmd = { .op = MDPIN_SLEEP };
@@ -1160,7 +1165,7 @@ TEST_F(migration, features_are_told)
 				     VFIO_DEVICE_FEATURE_DMA_LOGGING_START));
 }
 
-/* What one was is what the other becomes, in any pieces */
+/* The second device gets the state of the first, in pieces of any size */
 TEST_F(migration, state_is_saved_and_resumed)
 {
 	static const size_t pieces[] = { 1000, 1 << 20, 7 };
@@ -1181,7 +1186,7 @@ TEST_F(migration, state_is_saved_and_resumed)
 		ASSERT_LE(0, to);
 		EXPECT_EQ(RESUMING, state_of(self->to));
 
-		/* Each goes one way, and has no place to go to */
+		/* Each fd works in one direction, and can't seek */
 		EXPECT_ERRNO(EBADF, write(from, buf, 1));
 		EXPECT_ERRNO(EBADF, read(to, buf, 1));
 		EXPECT_ERRNO(ESPIPE, lseek(from, 0, SEEK_SET));
@@ -1199,7 +1204,7 @@ TEST_F(migration, state_is_saved_and_resumed)
 		ASSERT_EQ(0, set_state(self->to, RUNNING, &fd));
 		ASSERT_EQ(0, set_state(self->device, RUNNING, &fd));
 		EXPECT_TRUE(data_is(self->device, 40 + i));
-		/* What they were for is over */
+		/* The transfer is over */
 		EXPECT_ERRNO(ENODEV, read(from, buf, 1));
 		EXPECT_ERRNO(ENODEV, write(to, buf, 1));
 		close(from);
@@ -1207,7 +1212,7 @@ TEST_F(migration, state_is_saved_and_resumed)
 	}
 }
 
-/* A device that does not run does nothing, whatever the program does */
+/* A device that is not running does nothing */
 TEST_F(migration, stopped_device_does_nothing)
 {
 	static const __u32 states[] = { STOP, STOP_COPY, RESUMING };
@@ -1218,7 +1223,7 @@ TEST_F(migration, stopped_device_does_nothing)
 		EXPECT_EQ(0, command(self->device));
 		ASSERT_EQ(0, set_state(self->device, states[i], &fd));
 		EXPECT_ERRNO(EBUSY, command(self->device));
-		/* The state that it is in */
+		/* Setting the current state changes nothing */
 		EXPECT_EQ(0, set_state(self->device, states[i], &again));
 		EXPECT_EQ(-1, again);
 		EXPECT_EQ(0, states[i] == RESUMING ?
@@ -1230,7 +1235,7 @@ TEST_F(migration, stopped_device_does_nothing)
 	EXPECT_EQ(0, command(self->device));
 }
 
-/* States that there are not, or not for this device, change nothing */
+/* States that don't exist, or not for this device, change nothing */
 TEST_F(migration, state_that_is_not_there_is_EINVAL)
 {
 	static const __u32 states[] = {
@@ -1246,7 +1251,7 @@ TEST_F(migration, state_that_is_not_there_is_EINVAL)
 	}
 }
 
-/* Too little, or what is no state: only a reset helps */
+/* Incomplete or invalid data: the state is ERROR until a reset */
 TEST_F(migration, bad_state_is_an_error_until_reset)
 {
 	int from, to, fd, i;
@@ -1279,7 +1284,9 @@ TEST_F(migration, bad_state_is_an_error_until_reset)
 	close(from);
 }
 
-/* A file that nobody can be told of is not there; and the state can be left */
+/*
+ * If the answer can't be written there is no data fd, and the state can be left
+ */
 TEST_F(migration, unwritable_answer_is_EFAULT)
 {
 	struct vfio_device_feature *cmd = map_anon(PAGE);
@@ -1298,7 +1305,7 @@ TEST_F(migration, unwritable_answer_is_EFAULT)
 	EXPECT_EQ(RUNNING, state_of(self->device));
 }
 
-/* A transfer ends with the device's file; its own file stays, and leads nowhere */
+/* Closing the device ends a transfer; its fd stays open, but returns ENODEV */
 TEST_F(migration, transfer_ends_when_the_device_is_closed)
 {
 	int from;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Dirty pages of a container, as a program asks for them that moves a machine while it
- * runs: in a container of VFIO and in /dev/iommu in its place, which answer alike. All that
- * is mapped is dirty where there is a device that an IOMMU translates for (edu); where there
- * are only mediated devices (mdpin) it is what they have pinned or written.
+ * Dirty pages of a container, as a program queries them that migrates a running
+ * VM, with VFIO's container and with /dev/iommu, which return the same. With a
+ * device behind an IOMMU (edu), everything that is mapped is dirty. With
+ * mediated devices only (mdpin), it is what they have pinned or written.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,7 @@
 #define MEM_SIZE (NR_PAGES * PAGE)
 #define IOVA SZ_2M
 
-/* Bits that the kernel tells at once, in /dev/iommu */
+/* Bits that /dev/iommu returns per step; one bit per page */
 #define PIECE (8UL * 65536)
 
 #define ROUND_UP(_n) (((_n) + 63) & ~63UL)
@@ -118,7 +118,7 @@ FIXTURE_VARIANT_ADD(dirty, emulated_in_iommufd) { "/dev/iommu", false };
 FIXTURE_VARIANT_ADD(dirty, physical_in_vfio) { CONTAINER, true };
 FIXTURE_VARIANT_ADD(dirty, physical_in_iommufd) { "/dev/iommu", true };
 
-/* Another device in the container that the first one is in */
+/* Open another device in the container of the first one */
 static int join(struct legacy *l, const struct pci_dev *dev, int container)
 {
 	l->container = container;
@@ -161,7 +161,7 @@ FIXTURE_TEARDOWN(dirty)
 	EXPECT_EQ(0, mdev_remove(&self->mdev));
 }
 
-/* Are of what is mapped these pages dirty, each "first+number", and no other? */
+/* Are exactly these pages dirty? Each is "first+number". */
 static bool bits_are(const __u64 *bits, const char *pages)
 {
 	__u64 want[NR_PAGES / 64 + 1] = {};
@@ -188,7 +188,7 @@ static bool is_dirty(struct _test_data_dirty *self, const char *pages)
 
 #define ALL "0+200"
 
-/* Dirty if a mediated device has done that, or anyway */
+/* Dirty because of the mediated device, or anyway */
 #define IS_DIRTY(_pages) is_dirty(self, variant->physical ? ALL : (_pages))
 
 TEST_F(dirty, get_info_offers_migration)
@@ -228,7 +228,7 @@ TEST_F(dirty, nothing_is_told_before_start)
 	EXPECT_ERRNO(EINVAL, get(self->container, IOVA, MEM_SIZE, PAGE,
 				 self->bits, sizeof(self->bits)));
 
-	/* A new start begins with what is pinned */
+	/* After a new start only what is pinned is dirty */
 	EXPECT_EQ(0, UNPIN(1, 1));
 	EXPECT_EQ(0, PIN(2, 1));
 	EXPECT_EQ(0, START());
@@ -244,7 +244,7 @@ TEST_F(dirty, pinned_is_dirty_as_long_as_it_is)
 	EXPECT_TRUE(IS_DIRTY("7+2 62+4"));
 	EXPECT_TRUE(IS_DIRTY("7+2 62+4"));
 
-	/* And once more after that: it was until then */
+	/* And once more after the unpin, since it was pinned until then */
 	EXPECT_EQ(0, UNPIN(7, 1));
 	EXPECT_EQ(0, UNPIN(63, 2));
 	EXPECT_TRUE(IS_DIRTY("7+2 62+4"));
@@ -268,7 +268,7 @@ TEST_F(dirty, written_is_dirty_once)
 	EXPECT_TRUE(IS_DIRTY(""));
 }
 
-/* A part of what is dirty is told, and the rest stays */
+/* What is not queried stays dirty */
 TEST_F(dirty, ranges_of_several_mappings)
 {
 	__u64 far = IOVA + MEM_SIZE + 70 * PAGE;
@@ -285,7 +285,7 @@ TEST_F(dirty, ranges_of_several_mappings)
 
 	EXPECT_TRUE(IS_DIRTY("199"));
 	EXPECT_TRUE(IS_DIRTY(""));
-	/* No page but these two; the gap between the mappings is clean */
+	/* Only these two pages; the gap between the mappings is clean */
 	EXPECT_EQ(0, get(self->container, IOVA, nr * PAGE, PAGE, bits,
 			 ROUND_UP(nr) / 8));
 	if (variant->physical) {
@@ -300,7 +300,7 @@ TEST_F(dirty, ranges_of_several_mappings)
 	EXPECT_EQ(0, legacy_unmap(self->container, far, MEM_SIZE));
 }
 
-/* A bit on either side of where the kernel cuts a long answer */
+/* A bit on either side of a step of the kernel */
 TEST_F(dirty, long_range)
 {
 	__u64 nr = PIECE + 64, at = IOVA + (PIECE - 1) * PAGE;
@@ -324,7 +324,7 @@ TEST_F(dirty, long_range)
 	free(bits);
 }
 
-/* Trap A10: where in memory the answer goes */
+/* Trap A10: the bitmap can be at any address */
 TEST_F(dirty, answer_at_any_address)
 {
 	char *pages = map_anon(2 * PAGE);
@@ -341,7 +341,7 @@ TEST_F(dirty, answer_at_any_address)
 				 sizeof(self->bits)));
 		memcpy(self->bits, at, sizeof(self->bits));
 		ASSERT_TRUE(bits_are(self->bits, variant->physical ? ALL : "66"));
-		/* Not a byte beside it */
+		/* No byte beside it is written */
 		memset(at, 0, sizeof(self->bits));
 		ASSERT_TRUE(is_byte(pages, 2 * PAGE, 0));
 	}
@@ -364,7 +364,7 @@ TEST_F(dirty, unmap_tells_what_was_dirty)
 	EXPECT_EQ(MEM_SIZE, unmapped);
 	EXPECT_TRUE(bits_are(self->bits, variant->physical ? ALL : "5 70"));
 
-	/* Nothing is left of it for what is mapped there next */
+	/* Nothing of it is left for the next mapping */
 	ASSERT_EQ(0, legacy_map(self->container, self->mem, MEM_SIZE, IOVA,
 				VFIO_DMA_MAP_FLAG_READ |
 				VFIO_DMA_MAP_FLAG_WRITE));
@@ -383,7 +383,9 @@ TEST_F(dirty, nor_is_after_another_unmap)
 	EXPECT_TRUE(IS_DIRTY(""));
 }
 
-/* Bits that can't be told are not lost, and memory stays mapped for which they can't */
+/*
+ * If the bitmap can't be written, no bit is lost, and the memory stays mapped
+ */
 TEST_F(dirty, answer_that_cannot_be_written)
 {
 	char *ro = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -401,7 +403,7 @@ TEST_F(dirty, answer_that_cannot_be_written)
 	EXPECT_TRUE(IS_DIRTY("0 65"));
 }
 
-/* When the last device with an IOMMU goes all was dirty until then, and not after */
+/* When the last device with an IOMMU leaves, everything was dirty until then */
 TEST_F(dirty, device_that_leaves)
 {
 	ASSERT_EQ(0, START());
@@ -431,7 +433,7 @@ TEST_F(dirty, errors)
 
 	ASSERT_EQ(0, START());
 
-	/* One flag, and a known one */
+	/* Exactly one flag, and a known one */
 	for (flags = 3; flags <= 16; flags++)
 		if (flags != VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP)
 			EXPECT_ERRNO(EINVAL, dirty(c, flags));
@@ -442,7 +444,7 @@ TEST_F(dirty, errors)
 	EXPECT_ERRNO(EINVAL, ioctl(c, VFIO_IOMMU_DIRTY_PAGES, &cmd));
 	EXPECT_ERRNO(EFAULT, ioctl(c, VFIO_IOMMU_DIRTY_PAGES, NULL));
 
-	/* Trap A10: pages of any size but one */
+	/* Trap A10: all page sizes but one */
 	for (pgsize = 1; pgsize; pgsize <<= 1) {
 		if (pgsize == PAGE)
 			continue;
@@ -464,7 +466,7 @@ TEST_F(dirty, errors)
 	EXPECT_ERRNO(EINVAL, get(c, IOVA, MEM_SIZE, PAGE, bits, (1 << 28) + 1));
 	EXPECT_ERRNO(EINVAL, get(c, 0, ((1ULL << 31) + 1) * PAGE, PAGE, bits, 1 << 28));
 
-	/* A mapping that is cut */
+	/* A range that cuts a mapping */
 	EXPECT_ERRNO(EINVAL, get(c, IOVA + PAGE, MEM_SIZE - PAGE, PAGE, bits,
 				 size));
 	EXPECT_ERRNO(EINVAL, get(c, IOVA, MEM_SIZE - PAGE, PAGE, bits, size));
@@ -473,7 +475,7 @@ TEST_F(dirty, errors)
 					 bits, size, &unmapped));
 	EXPECT_EQ(0, get(c, IOVA - PAGE, MEM_SIZE + 2 * PAGE, PAGE, bits, size));
 
-	/* Nothing mapped is nothing dirty */
+	/* Where nothing is mapped nothing is dirty */
 	memset(bits, 0, size);
 	EXPECT_EQ(0, get(c, 0, PAGE, PAGE, bits, 8));
 	EXPECT_EQ(0, self->bits[0]);

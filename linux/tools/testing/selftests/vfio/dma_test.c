@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Real DMA, byte for byte, through each way to a device: its node with an
- * iommufd, its group with /dev/vfio/vfio as a container, or its group with an
- * iommufd in its place. One body proves them all.
+ * Real DMA, byte exact, for each way to open a device: its cdev with an
+ * iommufd, its group with /dev/vfio/vfio as the container, and its group with
+ * an iommufd as the container. Each case runs with all of them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,9 +23,7 @@
 #define MADV_HUGEPAGE 14
 #endif
 
-/*
- * struct way - how a device was opened, and where its memory is mapped
- */
+/* struct way - how a device was opened, and where its memory is mapped */
 struct way {
 	bool cdev;
 	int iommufd;
@@ -41,7 +39,7 @@ FIXTURE(dma)
 	struct edu edu;
 };
 
-/* @container: node of the container, for a group */
+/* @container: path of the container, for a group */
 FIXTURE_VARIANT(dma)
 {
 	const char *container;
@@ -124,7 +122,7 @@ static int unmap_dma(struct way *way, __u64 iova, size_t length)
 	map_dma(&self->way, _va, _length, _iova, _write)
 #define UNMAP_DMA(_iova, _length) unmap_dma(&self->way, _iova, _length)
 
-/* Give the device @length bytes of a pattern */
+/* Load @length bytes of a pattern into the device */
 static int load(struct edu *edu, void *buf, __u64 iova, size_t length,
 		unsigned int seed)
 {
@@ -132,7 +130,7 @@ static int load(struct edu *edu, void *buf, __u64 iova, size_t length,
 	return edu_dma_from_ram(edu, iova, length);
 }
 
-/* A whole page to the device, and back to another page, in parts */
+/* A whole page to the device and back to another page, in parts */
 TEST_F(dma, page_goes_both_ways)
 {
 	char *buf = map_anon(3 * PAGE);
@@ -149,7 +147,7 @@ TEST_F(dma, page_goes_both_ways)
 	EXPECT_TRUE(is_byte(buf + 2 * PAGE, PAGE, 0));
 }
 
-/* The device writes what it was told to and not a byte around it */
+/* The device writes the bytes of the transfer, and no byte around them */
 TEST_F(dma, transfer_crosses_a_page_boundary)
 {
 	char *buf = map_anon(4 * PAGE), *at = buf + 3 * PAGE - 1000;
@@ -161,7 +159,7 @@ TEST_F(dma, transfer_crosses_a_page_boundary)
 	EXPECT_TRUE(is_byte(buf + PAGE, at - buf - PAGE, 0xaa));
 	EXPECT_TRUE(is_pattern(at, 2001, 2));
 	EXPECT_TRUE(is_byte(at + 2001, buf + 4 * PAGE - at - 2001, 0xaa));
-	/* And reads across it */
+	/* And reads across the boundary */
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, IOVA + (at - buf), 2001));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 2001));
 	EXPECT_TRUE(is_pattern(buf, 2001, 2));
@@ -204,7 +202,7 @@ TEST_F(dma, huge_page)
 	munmap(buf, SZ_2M);
 }
 
-/* Some MiB of memory, in whatever pages it has, mapped off a huge page's start */
+/* Some MiB of memory in pages of any size, mapped off a huge page boundary */
 TEST_F(dma, large_range_of_any_pages)
 {
 	size_t length = 3 * SZ_2M + 5 * PAGE, i;
@@ -224,7 +222,10 @@ TEST_F(dma, large_range_of_any_pages)
 	}
 }
 
-/* Memory in which hardly a page is beside its neighbour: every second one first */
+/*
+ * Memory whose neighbouring pages are rarely contiguous: touch every second
+ * page first
+ */
 static char *map_scattered(size_t length)
 {
 	char *buf = mmap(NULL, length, PROT_READ | PROT_WRITE,
@@ -244,7 +245,7 @@ static char *map_scattered(size_t length)
 	return adjoin < length / PAGE / 2 ? buf : NULL;
 }
 
-/* Each page of such memory is where it should be, however large the range */
+/* Each page of such memory is in its place, for any size of the range */
 TEST_F(dma, scattered_pages)
 {
 	static const size_t length[] = { 20, 512, 512 + 37 };
@@ -284,7 +285,7 @@ TEST_F(dma, areas_are_separate)
 	char *buf = map_anon(8 * PAGE);
 	int i;
 
-	/* In the reverse order, and with gaps between them */
+	/* In reverse order, with gaps */
 	for (i = 0; i < 8; i++)
 		ASSERT_EQ(0, MAP_DMA(buf + i * PAGE, PAGE,
 				     IOVA + (7 - i) * 2 * PAGE, true));
@@ -296,7 +297,7 @@ TEST_F(dma, areas_are_separate)
 			EXPECT_TRUE(is_byte(buf + i * PAGE, PAGE, 0));
 }
 
-/* An address where nothing is: nothing changes */
+/* DMA to an IOVA without a mapping changes nothing */
 TEST_F(dma, unmapped_iova_is_out_of_reach)
 {
 	char *buf = map_anon(2 * PAGE);
@@ -306,13 +307,13 @@ TEST_F(dma, unmapped_iova_is_out_of_reach)
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, 64));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA - PAGE, 64));
 	EXPECT_TRUE(is_byte(buf, 2 * PAGE, 0x77));
-	/* What is mapped still works */
+	/* The mapping still works */
 	ASSERT_EQ(0, load(&self->edu, buf, IOVA, 64, 4));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + 2048, 64));
 	EXPECT_TRUE(is_pattern(buf + 2048, 64, 4));
 }
 
-/* The IOMMU reports it */
+/* The IOMMU logs a fault */
 TEST_F(dma, unmapped_iova_faults)
 {
 	char *buf = map_anon(2 * PAGE);
@@ -325,7 +326,7 @@ TEST_F(dma, unmapped_iova_faults)
 	ASSERT_LE(0, kmsg);
 	memset(buf, 0x77, 2 * PAGE);
 	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
-	/* Other tests' faults may have used up the kernel's limit for now */
+	/* The kernel limits the rate of fault messages, so try again */
 	for (tries = 0; tries < 10 && !reported; tries++) {
 		ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA + PAGE, 64));
 		EXPECT_TRUE(is_byte(buf, 2 * PAGE, 0x77));
@@ -335,7 +336,7 @@ TEST_F(dma, unmapped_iova_faults)
 	close(kmsg);
 }
 
-/* After UNMAP the device does not reach the page any more */
+/* After UNMAP the device can't reach the page */
 TEST_F(dma, unmapped_page_is_out_of_reach)
 {
 	char *buf = map_anon(2 * PAGE);
@@ -351,7 +352,10 @@ TEST_F(dma, unmapped_page_is_out_of_reach)
 	EXPECT_TRUE(is_byte(buf + PAGE, PAGE, 0x11));
 }
 
-/* Other memory at the same address: the IOMMU has forgotten the old one */
+/*
+ * After other memory is mapped at the IOVA, the IOMMU does not use the old
+ * entry
+ */
 TEST_F(dma, iova_can_be_used_again)
 {
 	char *buf = map_anon(3 * PAGE);
@@ -368,7 +372,7 @@ TEST_F(dma, iova_can_be_used_again)
 	EXPECT_TRUE(is_pattern(buf + 2 * PAGE, EDU_MAX, 6));
 }
 
-/* Mapped for reading: the device reads, and can't write */
+/* Mapped read-only: the device can read and not write */
 TEST_F(dma, read_only_mapping_is_not_written)
 {
 	char *buf = map_anon(2 * PAGE);
@@ -384,7 +388,9 @@ TEST_F(dma, read_only_mapping_is_not_written)
 	EXPECT_TRUE(is_byte(buf, EDU_MAX, 0x22));
 }
 
-/* The memory is the process's own page, also after fork and copy on write */
+/*
+ * The device sees the process's own page, also after fork() and copy-on-write
+ */
 TEST_F(dma, device_sees_writes_after_fork)
 {
 	char *buf = map_anon(2 * PAGE);
@@ -397,7 +403,7 @@ TEST_F(dma, device_sees_writes_after_fork)
 	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
 	if (!pid) {
-		/* Stay, so that pages are shared, until the parent is done */
+		/* Share the pages until the parent is done */
 		close(pipes[1]);
 		_exit(read(pipes[0], &byte, 1) ? 1 : 0);
 	}
@@ -409,7 +415,7 @@ TEST_F(dma, device_sees_writes_after_fork)
 	waitpid(pid, NULL, 0);
 }
 
-/* An interrupt comes as an event */
+/* An interrupt signals the eventfd */
 TEST_F(dma, msi_arrives_through_an_eventfd)
 {
 	struct pollfd pfd = { .events = POLLIN };
@@ -425,7 +431,7 @@ TEST_F(dma, msi_arrives_through_an_eventfd)
 	EXPECT_EQ(1, count);
 	edu_write(&self->edu, 0x64, 1);
 
-	/* At the end of a transfer, if it is asked for */
+	/* At the end of a transfer, if requested */
 	ASSERT_EQ(0, MAP_DMA(buf, PAGE, IOVA, true));
 	ASSERT_EQ(0, edu_dma_to_ram(&self->edu, IOVA, 100));
 	EXPECT_EQ(-1, read(pfd.fd, &count, sizeof(count)));
@@ -436,9 +442,7 @@ TEST_F(dma, msi_arrives_through_an_eventfd)
 	close(pfd.fd);
 }
 
-/*
- * What only the node can do
- */
+/* Only with the cdev */
 FIXTURE(move)
 {
 	struct pci_dev dev;
@@ -478,7 +482,7 @@ FIXTURE_TEARDOWN(move)
 	close(self->iommufd);
 }
 
-/* What was mapped before the attach is there after it */
+/* What was mapped before the attach works after it */
 TEST_F(move, mapping_before_attach_works)
 {
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
@@ -487,7 +491,7 @@ TEST_F(move, mapping_before_attach_works)
 	EXPECT_TRUE(is_pattern(self->buf + 1000, 100, 1));
 }
 
-/* After a move DMA reaches the new memory and not the old */
+/* After a move DMA reaches the new memory, not the old */
 TEST_F(move, dma_follows_the_device)
 {
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
@@ -499,7 +503,7 @@ TEST_F(move, dma_follows_the_device)
 	EXPECT_TRUE(is_pattern(self->buf + PAGE, EDU_MAX, 2));
 }
 
-/* After a move that failed DMA still reaches the old memory (trap C3) */
+/* After a failed move DMA still reaches the old memory (trap C3) */
 TEST_F(move, dma_survives_a_failed_move)
 {
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->other, self->buf, PAGE,
@@ -516,7 +520,7 @@ TEST_F(move, dma_survives_a_failed_move)
 	EXPECT_TRUE(is_byte(self->buf + PAGE, PAGE, 0x44));
 }
 
-/* The IOVA that the kernel chose is where the memory is */
+/* The memory is at the IOVA that the kernel chose */
 TEST_F(move, chosen_iova_works)
 {
 	__u64 iova = 0;
@@ -531,7 +535,8 @@ TEST_F(move, chosen_iova_works)
 }
 
 /*
- * A device that reaches all of memory as long as the kernel has it
+ * A device whose default domain is identity: the kernel's DMA reaches all
+ * memory
  */
 FIXTURE(identity)
 {
@@ -578,7 +583,10 @@ FIXTURE_TEARDOWN(identity)
 	set_default_domain(&self->dev, "DMA");
 }
 
-/* Does DMA to the page's physical address go nowhere, and is it reported, if any is? */
+/*
+ * Is DMA to the page's physical address blocked, and logged if the IOMMU does
+ * that?
+ */
 static bool is_blocked(struct _test_data_identity *self)
 {
 	int tries;
@@ -594,7 +602,7 @@ static bool is_blocked(struct _test_data_identity *self)
 	return false;
 }
 
-/* Bound and not attached, not any more, or not because it failed: no DMA */
+/* Bound and not attached, detached, or after a failed attach: DMA is blocked */
 TEST_F(identity, dma_without_attach_is_blocked)
 {
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
@@ -612,9 +620,7 @@ TEST_F(identity, dma_without_attach_is_blocked)
 	EXPECT_TRUE(is_blocked(self));
 }
 
-/*
- * Two devices that share a group: what one does, the other has to live with
- */
+/* Two devices that share a group */
 FIXTURE(shared)
 {
 	struct pci_dev a, b;
@@ -662,7 +668,7 @@ FIXTURE_TEARDOWN(shared)
 	close(self->iommufd);
 }
 
-/* The device copies the start of a page to its middle; did it? */
+/* The device copies the start of a page to its middle. Does that work? */
 static bool copies(struct edu *edu, char *page, unsigned int seed)
 {
 	memset(page, 0, PAGE);
@@ -671,7 +677,7 @@ static bool copies(struct edu *edu, char *page, unsigned int seed)
 	       is_pattern(page + 2048, 100, seed);
 }
 
-/* One is detached, or closed: the other goes on */
+/* After one is detached or closed, DMA of the other works */
 TEST_F(shared, dma_goes_on_without_the_other)
 {
 	EXPECT_TRUE(copies(&self->edu_a, self->buf, 1));
@@ -682,7 +688,7 @@ TEST_F(shared, dma_goes_on_without_the_other)
 	close(self->dev_a);
 	EXPECT_TRUE(copies(&self->edu_b, self->buf, 4));
 
-	/* With the last one DMA is blocked */
+	/* After the last is detached, DMA is blocked */
 	ASSERT_EQ(0, detach_pt(self->dev_b));
 	EXPECT_FALSE(copies(&self->edu_b, self->buf, 5));
 	ASSERT_EQ(0, attach_pt(self->dev_b, self->ioas, NULL));
@@ -692,7 +698,7 @@ TEST_F(shared, dma_goes_on_without_the_other)
 	ASSERT_EQ(0, edu_open(&self->edu_a, self->dev_a));
 }
 
-/* One is moved: the DMA of both goes to the new memory and not to the old */
+/* Moving one moves the DMA of both to the new memory */
 TEST_F(shared, dma_of_both_moves)
 {
 	ASSERT_EQ(0, attach_pt(self->dev_b, self->other, NULL));

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every request of /dev/iommu with everything that can be wrong with it, and what
- * is answered when several things are.
+ * Every ioctl of /dev/iommu with everything that can be wrong with it, and
+ * which error it returns if several things are wrong.
  *
- * A row is one thing that is wrong with a request that else is good. The number
- * in its name says in which order errors are found: each row is sent alone, and
- * then together with each later row that it can be together with, and all of it
- * gives the error of the first. After that the good request still works.
+ * A row is one thing that is wrong with a request that is otherwise good. The
+ * number in its name is its place in the order of checks. Each row is sent
+ * alone, then together with each later row that it can be combined with; the
+ * error must be that of the first. After that the good request must still work.
  *
- * Memory, files and ids are at fixed places, so that a row is constant.
+ * Memory, fds and ids have fixed values, so that a row is constant.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Its tables are of pages of this size */
+/* PAGE has to be a constant in the rows */
 #define PAGE 0x1000ULL
 
 #include "../iommu/container_util.h"
@@ -34,17 +34,15 @@
 #define WRITE IOMMU_IOAS_MAP_WRITEABLE
 #define APERTURE 0x1000000000000ULL
 
-/*
- * Memory
- */
-#define BUF 0x20000000ULL	/* to be mapped */
-#define CONSTANT 0x21000000ULL	/* that can only be read */
-#define HOLE 0x22000000ULL	/* nothing is there */
-#define REGS 0x23000000ULL	/* registers of the device, with memory around */
-#define CMD 0x24000000ULL	/* the request; behind these two pages is nothing */
+/* Memory, by address */
+#define BUF 0x20000000ULL	/* can be mapped */
+#define CONSTANT 0x21000000ULL	/* read-only */
+#define HOLE 0x22000000ULL	/* nothing is mapped here */
+#define REGS 0x23000000ULL	/* registers of the device, between pages of memory */
+#define CMD 0x24000000ULL	/* the request; no memory after these two pages */
 #define LISTS 0x25000000ULL	/* arrays of ranges */
 
-/* Arrays, of 16 ranges each */
+/* Arrays of 16 ranges each */
 enum list {
 	LIST_GOOD,
 	LIST_ONE_BYTE,
@@ -56,37 +54,35 @@ enum list {
 
 #define LIST(_list) (LISTS + (_list) * 16 * sizeof(struct iommu_iova_range))
 
-/*
- * Ids of the file that most requests go to, in the order in which they are made
- */
+/* Ids of FILE_DEVICE, in the order of allocation */
 enum id {
-	IOAS = 1,	/* the device is attached here */
+	IOAS = 1,	/* the device is attached to it */
 	DEVICE,
 	HWPT,
-	SOURCES,	/* to copy from */
+	SOURCES,	/* source of copies */
 	EMPTY,		/* nothing is mapped */
-	HIGH,		/* a mapping that is out of the device's reach */
-	UNALIGNED,	/* mappings that are not aligned to pages */
-	MISSING,	/* a mapping of no memory */
+	HIGH,		/* has a mapping beyond the reach of the device */
+	UNALIGNED,	/* has a mapping that is not page aligned */
+	MISSING,	/* has a mapping without memory */
 	GONE,		/* was destroyed */
 	NO_ID = 99,
 };
 
-/* In IOAS; another mapping is in the page below the window of interrupts */
+/* IOVAs in IOAS. The page below the MSI range is also mapped. */
 #define IOVA 0x1000000ULL	/* free */
 #define USED 0x2000000ULL
 #define BELOW_MSI (MSI_START - PAGE)
 
-/* In SOURCES */
+/* IOVAs in SOURCES */
 #define SRC 0x1000000ULL	/* two areas */
-#define SRC_CONSTANT 0x2000000ULL	/* read only; nor is there memory or a page */
+#define SRC_CONSTANT 0x2000000ULL	/* read-only, no memory, not aligned */
 #define SRC_HOLE 0x3000000ULL	/* no memory */
-#define SRC_ODD 0x4000000ULL	/* begins in the middle of a page */
+#define SRC_ODD 0x4000000ULL	/* memory begins in the middle of a page */
 #define SRC_GAP 0x5000000ULL	/* one page of four is not mapped */
 #define SRC_SHORT 0x6000000ULL	/* the last of four pages is not mapped */
-#define SRC_HUGE 0x4000000000000000ULL	/* half of all there is */
+#define SRC_HUGE 0x4000000000000000ULL	/* half of the IOVA space */
 
-/* Open files of memory, and not of memory */
+/* fds of memory files and of other files */
 enum fd {
 	FD_MEMORY = 100,
 	FD_CONSTANT,
@@ -96,20 +92,20 @@ enum fd {
 	FD_CLOSED,
 };
 
-/* Which open /dev/iommu a request goes to */
+/* The open /dev/iommu that a request is sent to */
 enum file {
-	FILE_DEVICE,	/* with all of the above */
-	FILE_NEW,	/* without an object */
-	FILE_MEMORY,	/* with mappings of FD_MEMORY */
+	FILE_DEVICE,	/* has all of the above */
+	FILE_NEW,	/* has no objects */
+	FILE_MEMORY,	/* has mappings of FD_MEMORY */
 	NR_FILES,
 };
 
 /*
- * struct attempt - a request and the circumstances in which it is sent
- * @file: where to
- * @no_answer: the structure is where it can't be written
+ * struct attempt - a request and the conditions under which it is sent
+ * @file: the open /dev/iommu
+ * @no_answer: the structure is in read-only memory
  * @memlock: RLIMIT_MEMLOCK in bytes; 0 for no limit
- * @no_resource: without CAP_SYS_RESOURCE
+ * @no_resource: the caller has no CAP_SYS_RESOURCE
  */
 struct attempt {
 	__u32 file;
@@ -134,7 +130,10 @@ struct attempt {
 	};
 };
 
-/* What a row changes: bits of a field of the attempt, to those of the value */
+/*
+ * A change that a row makes: set these bits of a field of the attempt to those
+ * of the value
+ */
 struct change {
 	__u16 at;
 	__u16 size;
@@ -150,13 +149,13 @@ struct change {
 #define OFF(_field, _bits) CHANGE(FIELD(_field), _bits, 0)
 
 /*
- * struct row - something that is wrong
+ * struct row - one thing that is wrong
  * @name: request, place in the order, and rule
- * @error: what the request gives
- * @changes: what to change in the good request
- * @alone: not to be combined with others: the change takes all the room there
- *         is, or the order is nowhere said
- * @then: what the good request gives after this one
+ * @error: errno of the request
+ * @changes: changes to the good request
+ * @alone: not combined with other rows: the change leaves no room for them, or
+ *         the order is not documented
+ * @then: errno of the good request after this one
  */
 struct row {
 	const char *name;
@@ -216,7 +215,7 @@ static const struct row allow_rows[] = {
 	{ "allow_3_no_array_is_EFAULT", EFAULT, { SET(allow.allowed_iovas, HOLE) } },
 	{ "allow_3_half_an_array_is_EFAULT", EFAULT,
 	  { SET(allow.allowed_iovas, HOLE - 16), SET(allow.num_iovas, 2) } },
-	/* Each of these arrays has a range in it that is reserved */
+	/* Each of these arrays also contains a reserved range */
 	{ "allow_4_one_byte_is_EINVAL", EINVAL,
 	  { SET(allow.allowed_iovas, LIST(LIST_ONE_BYTE)),
 	    SET(allow.num_iovas, 2) } },
@@ -257,17 +256,17 @@ static const struct row map_rows[] = {
 	  { SET(map.user_va, -LENGTH) }, .alone = true },
 	{ "map_7_length_not_of_pages_is_EINVAL", EINVAL,
 	  { SET(map.length, LENGTH - 1) } },
-	/* Not only misaligned, but reserved and mapped as well */
+	/* Also reserved, or also mapped */
 	{ "map_8_iova_not_of_pages_is_EINVAL", EINVAL,
 	  { ON(map.flags, FIXED), SET(map.iova, BELOW_MSI + 1) } },
 	{ "map_8_iova_that_also_wraps_is_EINVAL", EINVAL,
 	  { ON(map.flags, FIXED), SET(map.iova, -PAGE + 1) } },
 	{ "map_8_iova_that_is_also_mapped_is_EINVAL", EINVAL,
 	  { ON(map.flags, FIXED), SET(map.iova, USED + 1) } },
-	/* Reserved as well */
+	/* Also reserved */
 	{ "map_9_iova_that_wraps_is_EOVERFLOW", EOVERFLOW,
 	  { ON(map.flags, FIXED), SET(map.iova, -PAGE) } },
-	/* Mapped as well */
+	/* Also mapped */
 	{ "map_10_interrupts_are_EINVAL", EINVAL,
 	  { ON(map.flags, FIXED), SET(map.iova, BELOW_MSI) } },
 	{ "map_10_end_of_interrupts_is_EINVAL", EINVAL,
@@ -285,7 +284,7 @@ static const struct row map_rows[] = {
 	  { OFF(map.flags, FIXED), SET(map.length, 1ULL << 63) } },
 	{ "map_13_memory_not_of_pages_is_EINVAL", EINVAL,
 	  { OFF(map.flags, FIXED), SET(map.user_va, HOLE + 16) } },
-	/* Not even without anything mapped */
+	/* Too long even for an empty IOAS */
 	{ "map_13_no_room_is_ENOSPC", ENOSPC,
 	  { OFF(map.flags, FIXED), SET(map.length, APERTURE) } },
 	{ "map_14_memory_not_of_pages_is_EINVAL", EINVAL,
@@ -344,14 +343,14 @@ static const struct row map_file_rows[] = {
 	  { SET(map_file.fd, FD_SHORT) } },
 	{ "map_file_15_range_behind_the_file_is_EINVAL", EINVAL,
 	  { SET(map_file.start, LENGTH) } },
-	/* No file can be so large */
+	/* No file can be that large */
 	{ "map_file_15_range_behind_any_file_is_EINVAL", EINVAL,
 	  { SET(map_file.start, 1ULL << 63) }, .alone = true },
 	{ "map_file_16_memlock_limit_is_ENOMEM", ENOMEM,
 	  { SET(memlock, LENGTH - PAGE) } },
 	{ "map_file_18_unwritable_answer_is_EFAULT", EFAULT, { ON(no_answer, 1) },
 	  .then = EEXIST },
-	/* At which place these are found is not said */
+	/* The place of these errors in the order is not documented */
 	{ "map_file_closed_file_is_EBADF", EBADF,
 	  { SET(map_file.fd, FD_CLOSED) }, .alone = true },
 	{ "map_file_negative_file_is_EBADF", EBADF,
@@ -438,7 +437,7 @@ static const struct row unmap_rows[] = {
 	{ "unmap_6_end_in_an_area_is_ENOENT", ENOENT,
 	  { SET(unmap.length, LENGTH - PAGE) } },
 	{ "unmap_9_nothing_is_ENOENT", ENOENT, { SET(unmap.iova, IOVA) } },
-	/* Written late: what was mapped is gone */
+	/* The answer is written last, so the area is unmapped */
 	{ "unmap_10_unwritable_answer_is_EFAULT", EFAULT, { ON(no_answer, 1) },
 	  .then = ENOENT },
 	{}
@@ -498,7 +497,7 @@ static const struct row vfio_ioas_set_rows[] = {
 	  { SET(vfio_ioas.ioas_id, HWPT) } },
 	{ "vfio_ioas_set_3_id_that_is_gone_is_ENOENT", ENOENT,
 	  { SET(vfio_ioas.ioas_id, GONE) } },
-	/* Only SET looks at the id */
+	/* Only SET reads the id */
 	{ "vfio_ioas_set_5_unknown_op_is_EOPNOTSUPP", EOPNOTSUPP,
 	  { SET(vfio_ioas.op, 3), SET(vfio_ioas.ioas_id, NO_ID) },
 	  .alone = true },
@@ -543,7 +542,7 @@ static const struct row hwpt_alloc_rows[] = {
 	  { SET(hwpt_alloc.pt_id, HWPT) } },
 	{ "hwpt_alloc_4_parent_that_is_device_is_EINVAL", EINVAL,
 	  { SET(hwpt_alloc.pt_id, DEVICE) } },
-	/* As if the IOMMU's driver said it */
+	/* The errno that the IOMMU driver would return */
 	{ "hwpt_alloc_5_data_is_EOPNOTSUPP", EOPNOTSUPP,
 	  { SET(hwpt_alloc.data_type, 1), SET(hwpt_alloc.data_len, 8) } },
 	{ "hwpt_alloc_7_mapping_out_of_reach_is_EADDRINUSE", EADDRINUSE,
@@ -567,7 +566,7 @@ static const struct row hw_info_rows[] = {
 	  { SET(hw_info.dev_id, IOAS) } },
 	{ "hw_info_5_unwritable_buffer_is_EFAULT", EFAULT,
 	  { SET(hw_info.data_uptr, CONSTANT) } },
-	/* The tail, which is to be zeroed */
+	/* The end of the buffer, which the kernel zeroes */
 	{ "hw_info_5_unwritable_end_of_buffer_is_EFAULT", EFAULT,
 	  { SET(hw_info.data_uptr, HOLE - 64), SET(hw_info.data_len, 65) } },
 	{ "hw_info_6_unwritable_answer_is_EFAULT", EFAULT, { ON(no_answer, 1) } },
@@ -582,13 +581,12 @@ static const struct row change_rows[] = {
 	{}
 };
 
-/* In loops, where one is enough */
 /*
  * struct request - a good request
- * @min_size: that of its first version
- * @size: that of the structure
- * @answers: the structure is written back
- * @rows: what can be wrong; the last one has no name
+ * @min_size: size of the first version of the structure
+ * @size: size of the structure
+ * @answers: the kernel writes to the structure
+ * @rows: what can be wrong; the last row has no name
  */
 static const struct request {
 	const char *name;
@@ -714,9 +712,7 @@ static const struct request {
 	},
 };
 
-/*
- * The world that requests are sent to
- */
+/* The objects that requests are sent to */
 struct world {
 	struct pci_dev dev;
 	int device;
@@ -737,7 +733,7 @@ static int place(__u64 address, size_t length, int prot)
 	return p == at(address) ? 0 : -1;
 }
 
-/* A file of memory, with this number */
+/* Create a memory file with this fd */
 static int place_file(int fd, size_t length, int seals)
 {
 	int memory = memfd_create("errno", MFD_ALLOW_SEALING | MFD_CLOEXEC);
@@ -783,7 +779,7 @@ static void make_lists(void)
 	};
 
 	memcpy(at(LISTS), lists, sizeof(lists));
-	/* And one range where memory ends */
+	/* And one range at the end of mapped memory */
 	memcpy(at(HOLE - 16), lists[LIST_GOOD], 16);
 }
 
@@ -913,7 +909,9 @@ static void spoil(struct attempt *attempt, const struct row *row)
 		apply(attempt, &row->changes[i]);
 }
 
-/* Can both be wrong at once? Not if they want different values in one place */
+/*
+ * Can two rows be combined? Not if they set the same bits to different values.
+ */
 static bool combine(const struct row *a, const struct row *b)
 {
 	int i, j;
@@ -936,7 +934,7 @@ static int order(const struct row *row)
 	return atoi(row->name + strcspn(row->name, "0123456789"));
 }
 
-/* The request is at CMD: what it gives is the errno, or 0 */
+/* Send the request that is at CMD; return its errno, or 0 */
 static int send(const struct world *w, const struct request *request,
 		const struct attempt *attempt)
 {
@@ -952,14 +950,17 @@ static int send(const struct world *w, const struct request *request,
 	errno = 0;
 	if (ioctl(w->files[attempt->file], request->word, cmd))
 		ret = errno;
-	/* A request that fails says nothing, but for the number of ranges */
+	/*
+	 * A failed request must not write to the structure, except EMSGSIZE,
+	 * which returns the number of ranges
+	 */
 	if (ret && ret != EMSGSIZE &&
 	    memcmp(cmd, &attempt->size, attempt->size))
 		return -1;
 	return ret;
 }
 
-/* In a process of its own, which limits do not outlive */
+/* In a child, since limits and capabilities can't be restored */
 static int try(const struct world *w, const struct request *request,
 	       struct attempt attempt)
 {
@@ -976,7 +977,10 @@ static int try(const struct world *w, const struct request *request,
 	return WEXITSTATUS(status);
 }
 
-/* The world's device is attached. If its IOMMU lets no table be made meanwhile, detach it */
+/*
+ * The device is attached. If its IOMMU can't allocate a page table meanwhile,
+ * detach it.
+ */
 static int prepare_hwpt_alloc(const struct world *w)
 {
 	return iommu_of(&w->dev)->reach_is_late ? detach_pt(w->device) : 0;
@@ -984,9 +988,7 @@ static int prepare_hwpt_alloc(const struct world *w)
 
 #define NO_TABLE "a table is made only while the device is not attached"
 
-/*
- * Each row
- */
+/* One variant for each row */
 FIXTURE(rule)
 {
 	struct world world;
@@ -1046,9 +1048,7 @@ TEST_F(rule, holds)
 	}
 }
 
-/*
- * Rules that all requests have in common: section "common", in its order
- */
+/* Rules for all requests; the number in the name is the place in the order */
 FIXTURE(common)
 {
 	struct world world;
@@ -1069,7 +1069,9 @@ FIXTURE_SETUP(common)
 	if (variant->request->word == IOMMU_HWPT_ALLOC)
 		ASSERT_EQ(0, prepare_hwpt_alloc(&self->world));
 	self->file = self->world.files[good->file];
-	/* At the end of what can be read and written */
+	/*
+	 * The structure at the start of two accessible pages, followed by none
+	 */
 	self->cmd = at(CMD);
 	memcpy(self->cmd, &good->size, variant->request->size);
 	self->cmd[0] = variant->request->size;
@@ -1085,7 +1087,7 @@ static void set_size(void *cmd, __u32 size)
 	memcpy(cmd, &size, sizeof(size));
 }
 
-/* What else a number could be: the type, and bits that other numbers use */
+/* Flip each bit of the ioctl number above the command: type, size, direction */
 TEST_F(common, rule_3_other_word_is_ENOTTY)
 {
 	unsigned int word = variant->request->word;
@@ -1094,7 +1096,9 @@ TEST_F(common, rule_3_other_word_is_ENOTTY)
 	for (i = 8; i < 32; i++) {
 		ASSERT_ERRNO(ENOTTY, ioctl(self->file, word ^ 1U << i,
 					   self->cmd));
-		/* Found before a size that is wrong, and after one that is not */
+		/*
+		 * ENOTTY ranks before a wrong size and after an unreadable one
+		 */
 		set_size(self->cmd, 0);
 		ASSERT_ERRNO(ENOTTY, ioctl(self->file, word ^ 1U << i,
 					   self->cmd));
@@ -1114,7 +1118,7 @@ TEST_F(common, rule_2_size_that_cannot_be_read_is_EFAULT)
 	EXPECT_ERRNO(EFAULT, ioctl(self->file, word, -1UL));
 }
 
-/* Whatever else is wrong, and also when there is no more than the size */
+/* Whatever the other fields are, even if memory ends after the size */
 TEST_F(common, rule_4_short_structure_is_EINVAL)
 {
 	void *end = at(HOLE - 4);
@@ -1131,7 +1135,7 @@ TEST_F(common, rule_4_short_structure_is_EINVAL)
 	}
 }
 
-/* Whatever else is wrong, wherever the byte is that is not zero */
+/* Whatever the other fields are, for any nonzero byte of the tail */
 TEST_F(common, rule_5_unknown_tail_is_E2BIG)
 {
 	size_t size = variant->request->size, i;
@@ -1143,7 +1147,7 @@ TEST_F(common, rule_5_unknown_tail_is_E2BIG)
 					  self->cmd));
 		self->cmd[size + i] = 0;
 	}
-	/* What is reserved is found later (rule 9) */
+	/* Reserved fields are checked later (rule 9) */
 	memset(self->cmd + 4, 0xff, size - 4);
 	self->cmd[PAGE - 1] = 1;
 	set_size(self->cmd, PAGE);
@@ -1151,7 +1155,10 @@ TEST_F(common, rule_5_unknown_tail_is_E2BIG)
 		     ioctl(self->file, variant->request->word, self->cmd));
 }
 
-/* A whole page is understood, and nothing is written behind the structure */
+/*
+ * A structure of up to a page is accepted; nothing is written after its known
+ * part
+ */
 TEST_F(common, rule_5_zero_tail_is_accepted)
 {
 	size_t size = variant->request->size, i;
@@ -1164,7 +1171,7 @@ TEST_F(common, rule_5_zero_tail_is_accepted)
 	EXPECT_TRUE(is_byte(self->cmd + PAGE, PAGE, 0x5a));
 }
 
-/* More than a page is not even looked at (trap A18) */
+/* A structure of more than a page is not read at all (trap A18) */
 TEST_F(common, rule_5_more_than_a_page_is_E2BIG)
 {
 	void *end = at(HOLE - 4);
@@ -1183,7 +1190,7 @@ TEST_F(common, rule_6_structure_that_cannot_be_read_is_EFAULT)
 	size_t size = variant->request->size, have;
 	void *last = at(HOLE - size);
 
-	/* All but the last bytes of it, and of a tail */
+	/* Only the last bytes of the structure, or of its tail, are missing */
 	for (have = 4; have < size; have++) {
 		void *cmd = at(HOLE - have);
 
@@ -1194,12 +1201,12 @@ TEST_F(common, rule_6_structure_that_cannot_be_read_is_EFAULT)
 	memcpy(last, self->cmd, size);
 	set_size(last, size + 1);
 	EXPECT_ERRNO(EFAULT, ioctl(self->file, variant->request->word, last));
-	/* It ends where memory does, and is good */
+	/* A good structure at the end of memory */
 	set_size(last, size);
 	EXPECT_EQ(0, ioctl(self->file, variant->request->word, last));
 }
 
-/* What the program did not say is zero, whatever is behind its structure */
+/* Missing fields are zero, whatever follows the structure in memory */
 TEST_F(common, rule_7_older_structure_is_accepted)
 {
 	size_t size = variant->request->size, have;
@@ -1215,7 +1222,7 @@ TEST_F(common, rule_7_older_structure_is_accepted)
 		if (!pid) {
 			if (ioctl(self->file, variant->request->word, self->cmd))
 				_exit(errno);
-			/* Rule 8: as much is written as was read */
+			/* Rule 8: the kernel writes no more than it has read */
 			_exit(is_byte(self->cmd + have, size + 8 - have, 0x5a) ?
 			      0 : 255);
 		}
@@ -1226,7 +1233,7 @@ TEST_F(common, rule_7_older_structure_is_accepted)
 	}
 }
 
-/* A request without an answer writes none */
+/* A request without an answer does not write to the structure */
 TEST_F(common, rule_8_unwritable_structure_is_EFAULT_if_there_is_an_answer)
 {
 	ASSERT_EQ(0, mprotect(self->cmd, PAGE, PROT_READ));
@@ -1270,9 +1277,7 @@ static void __attribute__((constructor)) add_variants(void)
 	}
 }
 
-/*
- * What is no error
- */
+/* Answers of requests, and what they change */
 FIXTURE(answer)
 {
 	struct world world;
@@ -1290,7 +1295,10 @@ FIXTURE_TEARDOWN(answer)
 	end_world(&self->world);
 }
 
-/* Numbers of vfio but for containers, and those that no kernel has. Nothing is read */
+/*
+ * Ioctls of VFIO devices and groups, and numbers that nobody uses: ENOTTY, and
+ * the argument is not read
+ */
 TEST_F(answer, common_1_numbers_outside_are_ENOTTY)
 {
 	static const int numbers[] = { 0x00, 0x67, 0x6f, 0x73, 0x74, 0x76,
@@ -1306,7 +1314,7 @@ TEST_F(answer, common_1_numbers_outside_are_ENOTTY)
 	}
 }
 
-/* Programs find out what a kernel has by this, so a hole is nothing but a hole */
+/* Programs detect ioctls by ENOTTY, so a hole returns it for any structure */
 TEST_F(answer, common_3_holes_are_ENOTTY)
 {
 	static const int holes[] = { 0x8b, 0x8c, 0x8d, 0x8e, 0x90, 0x91 };
@@ -1326,7 +1334,7 @@ TEST_F(answer, common_3_holes_are_ENOTTY)
 		EXPECT_ERRNO(ENOTTY, ioctl(self->file, 0x3b00 | above[i], cmd));
 }
 
-/* The lowest id that is free is given, so it is free */
+/* The kernel allocates the lowest free id, so that of EMPTY is next */
 TEST_F(answer, destroy_3_id_is_given_again)
 {
 	EXPECT_EQ(0, destroy(self->file, EMPTY));
@@ -1334,7 +1342,7 @@ TEST_F(answer, destroy_3_id_is_given_again)
 	expect_id(_metadata, self->file, EMPTY);
 }
 
-/* Without its table an IOAS can go, mappings or not (trap B9) */
+/* Without a page table an IOAS can be destroyed, mapped or not (trap B9) */
 TEST_F(answer, destroy_3_after_the_user_is_gone)
 {
 	ASSERT_EQ(0, detach_pt(self->world.device));
@@ -1344,7 +1352,7 @@ TEST_F(answer, destroy_3_after_the_user_is_gone)
 	EXPECT_ERRNO(EBUSY, destroy(self->file, DEVICE));
 }
 
-/* The id is not taken, and names nothing (traps A14, B7) */
+/* No id is taken, and no object exists (traps A14, B7) */
 TEST_F(answer, ioas_alloc_3_is_undone)
 {
 	struct iommu_ioas_alloc *alloc = at(CMD);
@@ -1400,7 +1408,7 @@ TEST_F(answer, iova_ranges_without_device_are_all)
 	EXPECT_EQ(MAX, list.last);
 }
 
-/* Where does the kernel map a page? 0 for nowhere */
+/* Return the IOVA that the kernel chooses; 0 if the map fails */
 static __u64 choose(int file, __u32 ioas, __u64 length)
 {
 	__u64 iova = 0;
@@ -1408,7 +1416,7 @@ static __u64 choose(int file, __u32 ioas, __u64 length)
 	return map(file, ioas, MAP_RW, BUF, length, &iova) ? 0 : iova;
 }
 
-/* Only in the list, until the list is empty */
+/* The kernel chooses only in allowed ranges, until the list is empty */
 TEST_F(answer, allow_limits_what_the_kernel_chooses)
 {
 	static const struct iommu_iova_range list[] = {
@@ -1422,20 +1430,20 @@ TEST_F(answer, allow_limits_what_the_kernel_chooses)
 	EXPECT_EQ(0x8000, choose(self->file, IOAS, PAGE));
 	EXPECT_EQ(0, choose(self->file, IOAS, PAGE));
 	EXPECT_EQ(ENOSPC, errno);
-	/* What the program chooses is not limited, and what was there stays */
+	/* The list limits neither IOVAs of the program nor existing mappings */
 	EXPECT_EQ(0, map_at(self->file, IOAS, BUF, PAGE, IOVA));
 	EXPECT_EQ(0, unmap(self->file, IOAS, USED, LENGTH, NULL));
-	/* The ranges that there are do not change */
+	/* IOVA_RANGES is not affected */
 	EXPECT_TRUE(is_usable(self->file, IOAS, 0, MSI_START - 1));
 
 	ASSERT_EQ(0, allow_iovas(self->file, IOAS, NULL, 0));
 	EXPECT_EQ(0x1000, choose(self->file, IOAS, PAGE));
-	/* Such a device can be attached */
+	/* A device can be attached to an IOAS with such a list */
 	ASSERT_EQ(0, allow_iovas(self->file, EMPTY, list, 2));
 	EXPECT_EQ(0, attach_pt(self->world.device, EMPTY, &hwpt));
 }
 
-/* Parts of the list that overlap or touch what is mapped or reserved (trap A7) */
+/* Allowed ranges that overlap or adjoin what is mapped or reserved (trap A7) */
 TEST_F(answer, allow_goes_together_with_what_is_mapped)
 {
 	static const struct iommu_iova_range all = { 0, MAX };
@@ -1459,7 +1467,10 @@ TEST_F(answer, allow_goes_together_with_what_is_mapped)
 	EXPECT_EQ(0, choose(self->file, EMPTY, PAGE));
 	EXPECT_EQ(ENOSPC, errno);
 
-	/* All is allowed, so no device can be attached that reserves something */
+	/*
+	 * All is allowed, so a device that needs a reserved range can't be
+	 * attached
+	 */
 	ASSERT_EQ(0, unmap(self->file, EMPTY, 0, MAX, NULL));
 	ASSERT_EQ(0, allow_iovas(self->file, EMPTY, &all, 1));
 	EXPECT_EQ(PAGE, choose(self->file, EMPTY, PAGE));
@@ -1468,7 +1479,7 @@ TEST_F(answer, allow_goes_together_with_what_is_mapped)
 	EXPECT_EQ(0, attach_pt(self->world.device, EMPTY, NULL));
 }
 
-/* All or nothing, wherever in the array the error is (trap A17) */
+/* All or nothing, wherever in the array the bad range is (trap A17) */
 TEST_F(answer, allow_that_fails_keeps_the_list)
 {
 	enum { NR = 5000 };
@@ -1476,7 +1487,7 @@ TEST_F(answer, allow_that_fails_keeps_the_list)
 	size_t size = NR * sizeof(*list);
 	int i;
 
-	/* It ends where memory does */
+	/* The array ends where memory does */
 	list = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_TRUE(list != MAP_FAILED);
@@ -1507,7 +1518,7 @@ TEST_F(answer, allow_that_fails_keeps_the_list)
 	EXPECT_EQ(0x8000, choose(self->file, IOAS, PAGE));
 }
 
-/* A bad address is found when there is a table */
+/* A bad address is detected only when there is a page table */
 TEST_F(answer, map_without_table_does_not_touch_memory)
 {
 	__u32 hwpt;
@@ -1518,7 +1529,7 @@ TEST_F(answer, map_without_table_does_not_touch_memory)
 	EXPECT_EQ(0, attach_pt(self->world.device, EMPTY, &hwpt));
 }
 
-/* From an IOAS to itself, and from a copy (trap A12) */
+/* A copy within an IOAS, and a copy of the copy (trap A12) */
 TEST_F(answer, copy_inside_an_ioas)
 {
 	EXPECT_EQ(0, copy_at(self->file, IOAS, IOAS, MAP_RW, LENGTH, IOVA,
@@ -1526,7 +1537,7 @@ TEST_F(answer, copy_inside_an_ioas)
 	EXPECT_EQ(0, unmap(self->file, IOAS, USED, LENGTH, NULL));
 	EXPECT_EQ(0, copy_at(self->file, IOAS, IOAS, MAP_RW, LENGTH, USED,
 			     IOVA));
-	/* Onto itself, and partly */
+	/* To its own IOVA, and to an IOVA that overlaps it */
 	EXPECT_ERRNO(EEXIST, copy_at(self->file, IOAS, IOAS, MAP_RW, LENGTH,
 				     USED, USED));
 	EXPECT_ERRNO(EEXIST, copy_at(self->file, IOAS, IOAS, MAP_RW, LENGTH,
@@ -1535,7 +1546,10 @@ TEST_F(answer, copy_inside_an_ioas)
 			     USED + LENGTH, USED));
 }
 
-/* Part of an area, and several: each part is an area (trap A12) */
+/*
+ * Copies of a part of an area and of several; each part becomes an area (trap
+ * A12)
+ */
 TEST_F(answer, copy_makes_an_area_for_each)
 {
 	EXPECT_EQ(0, copy_at(self->file, IOAS, SOURCES, MAP_RW, 2 * PAGE, IOVA,
@@ -1547,13 +1561,13 @@ TEST_F(answer, copy_makes_an_area_for_each)
 	EXPECT_ERRNO(ENOENT, unmap(self->file, IOAS, IOVA, PAGE, NULL));
 	EXPECT_EQ(0, unmap(self->file, IOAS, IOVA, 2 * PAGE, NULL));
 	EXPECT_EQ(0, unmap(self->file, IOAS, IOVA + 2 * PAGE, 2 * PAGE, NULL));
-	/* The source is whole */
+	/* The source is unchanged */
 	EXPECT_EQ(0, unmap(self->file, SOURCES, SRC, 2 * PAGE, NULL));
 	EXPECT_EQ(0, unmap(self->file, SOURCES, SRC + 2 * PAGE, 2 * PAGE,
 			   NULL));
 }
 
-/* To read what can't be written is fine */
+/* Read-only memory can be copied for reading */
 TEST_F(answer, copy_9_of_constant_memory_to_read)
 {
 	map_memory(_metadata, self->file, EMPTY, IOVA, CONSTANT, LENGTH,
@@ -1562,17 +1576,20 @@ TEST_F(answer, copy_9_of_constant_memory_to_read)
 				    IOVA, IOVA));
 	EXPECT_EQ(0, copy_at(self->file, IOAS, EMPTY, IOMMU_IOAS_MAP_READABLE,
 			     LENGTH, IOVA, IOVA));
-	/* Nor can a copy of the copy be written */
+	/* Nor can a copy of the copy be writable */
 	EXPECT_ERRNO(EPERM, copy_at(self->file, EMPTY, IOAS, WRITE, LENGTH, 0,
 				    IOVA));
-	/* Mapped to be written, copied to be read, it still could be written */
+	/*
+	 * Memory mapped writable, copied read-only, can be copied writable
+	 * again
+	 */
 	ASSERT_EQ(0, copy_at(self->file, EMPTY, IOAS, IOMMU_IOAS_MAP_READABLE,
 			     LENGTH, 0, USED));
 	EXPECT_EQ(0, copy_at(self->file, EMPTY, EMPTY, WRITE, LENGTH, LENGTH,
 			     0));
 }
 
-/* Everything, and again, when there is nothing */
+/* Unmap everything, and again when nothing is mapped */
 TEST_F(answer, unmap_2_everything_is_never_an_error)
 {
 	__u64 unmapped;
@@ -1583,11 +1600,11 @@ TEST_F(answer, unmap_2_everything_is_never_an_error)
 	EXPECT_EQ(0, unmapped);
 	EXPECT_ERRNO(ENOENT, unmap(self->file, IOAS, 0, MAX - 1, &unmapped));
 	EXPECT_ERRNO(EOVERFLOW, unmap(self->file, IOAS, 1, MAX, &unmapped));
-	/* The id comes first */
+	/* The id is checked first */
 	EXPECT_ERRNO(ENOENT, unmap(self->file, NO_ID, 0, MAX, &unmapped));
 }
 
-/* What is in front of an area that is cut is gone, and no more */
+/* The areas before the one that the range cuts are unmapped, and no others */
 TEST_F(answer, unmap_6_areas_in_front_are_gone)
 {
 	__u64 unmapped;
@@ -1607,7 +1624,7 @@ TEST_F(answer, unmap_6_areas_in_front_are_gone)
 	EXPECT_EQ(LENGTH, unmapped);
 }
 
-/* Areas and gaps, and the end of the range in a gap */
+/* Several areas and gaps; the range ends in a gap */
 TEST_F(answer, unmap_tells_how_much_it_was)
 {
 	__u64 unmapped;
@@ -1619,7 +1636,7 @@ TEST_F(answer, unmap_tells_how_much_it_was)
 	EXPECT_EQ(3 * PAGE, unmapped);
 }
 
-/* The value of an option; MAX if that is an error */
+/* Value of an option; MAX for an error */
 static __u64 get_option(int file, __u32 option_id, __u32 id)
 {
 	__u64 value = 0x5555;
@@ -1631,7 +1648,7 @@ static __u64 get_option(int file, __u32 option_id, __u32 id)
 #define GET_HUGE(_file, _ioas)                                                 \
 	get_option(_file, IOMMU_OPTION_HUGE_PAGES, _ioas)
 
-/* Anyone may ask, whatever is in the field for the value */
+/* GET needs no capability, and ignores the value */
 TEST_F(answer, option_rlimit_4_get_needs_no_privilege)
 {
 	int new = self->world.files[FILE_NEW];
@@ -1644,7 +1661,7 @@ TEST_F(answer, option_rlimit_4_get_needs_no_privilege)
 	EXPECT_ERRNO(EPERM, set_option(new, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
 }
 
-/* Any object that was made, until it is gone (trap J6) */
+/* SET fails while any object exists (trap J6) */
 TEST_F(answer, option_rlimit_6_set_when_all_objects_are_gone)
 {
 	int new = self->world.files[FILE_NEW];
@@ -1656,7 +1673,7 @@ TEST_F(answer, option_rlimit_6_set_when_all_objects_are_gone)
 	EXPECT_EQ(0, set_option(new, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
 }
 
-/* SET has done what it should, and nothing but the value is written */
+/* SET takes effect before the answer is written, which is only the value */
 TEST_F(answer, option_11_only_the_value_is_answered)
 {
 	void *page = at(CMD);
@@ -1678,7 +1695,10 @@ TEST_F(answer, option_11_only_the_value_is_answered)
 	EXPECT_EQ(1, GET_HUGE(self->file, EMPTY));
 }
 
-/* Off, mappings are of whole pages, with a device or without (trap A13) */
+/*
+ * Without huge pages, mappings consist of whole pages, even if no device is
+ * attached (trap A13)
+ */
 TEST_F(answer, option_huge_off_raises_the_alignment)
 {
 	struct iommu_ioas_iova_ranges ranges = {
@@ -1698,14 +1718,17 @@ TEST_F(answer, option_huge_off_raises_the_alignment)
 				     &ranges));
 	EXPECT_EQ(1, ranges.out_iova_alignment);
 	EXPECT_EQ(0, map_at(self->file, EMPTY, BUF, 16, IOVA));
-	/* Now it can't be switched off, until that is gone */
+	/* This mapping keeps huge pages on until it is unmapped */
 	EXPECT_ERRNO(EADDRINUSE,
 		     set_option(self->file, IOMMU_OPTION_HUGE_PAGES, EMPTY, 0));
 	ASSERT_EQ(0, unmap(self->file, EMPTY, IOVA, 16, NULL));
 	EXPECT_EQ(0, set_option(self->file, IOMMU_OPTION_HUGE_PAGES, EMPTY, 0));
 }
 
-/* It takes a table and a mapping to refuse; to switch on is always possible */
+/*
+ * Huge pages can't be disabled if there are a page table and a mapping; they
+ * can always be enabled
+ */
 TEST_F(answer, option_huge_9_one_alone_is_fine)
 {
 	EXPECT_ERRNO(EINVAL,
@@ -1720,13 +1743,16 @@ TEST_F(answer, option_huge_9_one_alone_is_fine)
 	EXPECT_EQ(0, attach_pt(self->world.device, IOAS, NULL));
 }
 
-/* The id is not taken, and the IOAS is not used (traps A14, B7) */
+/* No id is taken, and the IOAS is not used (traps A14, B7) */
 TEST_F(answer, hwpt_alloc_8_is_undone)
 {
 	struct iommu_hwpt_alloc *alloc = at(CMD);
 	__u32 id, next;
 
-	/* The lowest that is free: of the device's own table, if that went */
+	/*
+	 * The lowest free id: HWPT, if detaching the device destroyed that page
+	 * table
+	 */
 	next = iommu_of(&self->world.dev)->reach_is_late ? HWPT : GONE;
 	ASSERT_EQ(0, prepare_hwpt_alloc(&self->world));
 
@@ -1745,7 +1771,10 @@ TEST_F(answer, hwpt_alloc_8_is_undone)
 	EXPECT_EQ(0, destroy(self->file, EMPTY));
 }
 
-/* A table of the program's own, with the group attached and not (trap B9) */
+/*
+ * A page table made by the program, with the group attached and detached (trap
+ * B9)
+ */
 TEST_F(answer, hwpt_alloc_lasts_until_it_is_destroyed)
 {
 	__u32 id, now;
@@ -1785,7 +1814,7 @@ static int get_hw_info(int file, void *data, __u32 *length, __u32 *type)
 	return info.out_capabilities ? -2 : ret;
 }
 
-/* Any length of the buffer, also none; what is behind it stays */
+/* Any size of the buffer, including 0; bytes after it are unchanged */
 TEST_F(answer, hw_info_fills_the_buffer)
 {
 	__u8 whole[100], part[100];
@@ -1802,7 +1831,7 @@ TEST_F(answer, hw_info_fills_the_buffer)
 	memcpy(&vtd, whole, sizeof(vtd));
 	EXPECT_EQ(0, vtd.flags);
 	EXPECT_EQ(0, vtd.__reserved);
-	/* Addresses have 48 bits */
+	/* MGAW: addresses of 48 bits */
 	EXPECT_EQ(47, vtd.cap_reg >> 16 & 0x3f);
 	EXPECT_NE(0, vtd.ecap_reg);
 	EXPECT_TRUE(is_byte(whole + 24, sizeof(whole) - 24, 0));
@@ -1821,7 +1850,9 @@ TEST_F(answer, hw_info_fills_the_buffer)
 	EXPECT_EQ(24, length);
 }
 
-/* Kinds of files that hold no memory: found when there is a table */
+/*
+ * Whether the file has such memory is checked only when there is a page table
+ */
 TEST_F(answer, map_file_without_table_does_not_look_at_the_file)
 {
 	ASSERT_EQ(0, map_file_at(self->file, EMPTY, MAP_RW, FD_EVENT, 0, LENGTH,
@@ -1835,7 +1866,7 @@ TEST_F(answer, map_file_without_table_does_not_look_at_the_file)
 	EXPECT_EQ(0, attach_pt(self->world.device, EMPTY, NULL));
 }
 
-/* Without mappings there is nothing to be charged for */
+/* Without mappings there is nothing to charge */
 TEST_F(answer, change_of_nothing_succeeds)
 {
 	EXPECT_ERRNO(EINVAL, change_process(self->file));
@@ -1844,7 +1875,7 @@ TEST_F(answer, change_of_nothing_succeeds)
 	EXPECT_EQ(0, change_process(self->world.files[FILE_NEW]));
 }
 
-/* Numbers and layouts that programs were compiled with */
+/* Numbers and layouts are those that programs were compiled with */
 TEST(layout_is_that_of_later_kernels)
 {
 	EXPECT_EQ(0x3b80, IOMMU_DESTROY);

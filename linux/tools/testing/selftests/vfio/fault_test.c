@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Each allocation, and each access to user memory, of a request fails in turn. The
- * request then fails as a whole: nothing is pinned or taken that was not before, and
- * the same request succeeds when it is made again. Needs a kernel with failslab,
+ * Each allocation, and each access to user memory, of a request fails in turn.
+ * The request then fails as a whole: nothing more is pinned or reserved than
+ * before, and the same request succeeds later. The kernel must have failslab,
  * fail_page_alloc and fail_usercopy.
  *
- * Left out is what the IOMMU core of this kernel can't undo: taking a domain from a
- * device, so detach and move, and a page table for a device that is not attached.
+ * Left out is what the IOMMU core of this kernel can't undo: detaching a domain
+ * from a device, so detach and move, and a page table for a device that is not
+ * attached.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -56,7 +57,7 @@ FIXTURE_SETUP(fault)
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
-	/* Two chunks of small pages, for the store to have tables */
+	/* Two batches of small pages, so that the store has tables */
 	self->length = 2 * SZ_2M;
 	self->buf = map_anon(self->length);
 	madvise(self->buf, self->length, MADV_NOHUGEPAGE);
@@ -191,7 +192,7 @@ static int stays_attached(void *arg)
 
 static const struct request hwpt = { make_hwpt, undo_hwpt, stays_attached };
 
-/* Keeps errno */
+/* Keep errno */
 static void close_quietly(int fd)
 {
 	int err = errno;
@@ -230,7 +231,7 @@ static int undo_open(void *arg)
 	return ret;
 }
 
-/* The node can be bound, and the memory is as it was */
+/* The cdev can be bound, and no more memory is pinned */
 static int node_binds(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -243,7 +244,7 @@ static int node_binds(void *arg)
 
 static const struct request open_ = { make_open, undo_open, node_binds };
 
-/* What changes nothing that could be undone */
+/* For requests that change nothing */
 static int undo_nothing(void *arg)
 {
 	return 0;
@@ -285,7 +286,7 @@ TEST_F(fault, open_by_group)
 	self->device = -1;
 }
 
-/* Two devices that are reset together, in one group */
+/* Two devices of one group, which are reset together */
 static int take_pair(struct _test_data_fault *self)
 {
 	struct pci_dev other;
@@ -313,14 +314,14 @@ TEST_F(fault, hot_reset_by_group)
 	self->device = -1;
 }
 
-/* Ids of what failed are free again */
+/* Ids of failed requests are free again */
 TEST_F(fault, ioas_alloc)
 {
 	EXPECT_LT(0, sweep(self, &alloc));
 	EXPECT_EQ(2, self->other);
 }
 
-/* The group opens after each failure (traps E2, E11, G3) */
+/* The group can be opened after each failure (traps E2, E11, G3) */
 TEST_F(fault, bind)
 {
 	EXPECT_LT(5, sweep(self, &bind_));
@@ -341,7 +342,7 @@ static int undo_add(void *arg)
 	return del_file(self->vfio, self->device);
 }
 
-/* Who holds a virtual machine also holds KVM's module */
+/* A reference to a VM also holds KVM's module */
 static int no_machine_is_held(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -353,7 +354,7 @@ static const struct request add = { make_add, undo_add, no_machine_is_held };
 
 static int undo_bind_and_add(void *arg)
 {
-	/* KVM has the file, and with it the device */
+	/* KVM has the fd, and so the device */
 	return undo_add(arg) || undo_bind(arg) || make_add(arg);
 }
 
@@ -361,7 +362,7 @@ static const struct request bind_for_machine = {
 	make_bind, undo_bind_and_add, no_machine_is_held,
 };
 
-/* KVM is given the file, and then the driver fails to open too (trap H4) */
+/* KVM has the fd, and opening the device fails (trap H4) */
 TEST_F(fault, bind_for_a_machine)
 {
 	int vm;
@@ -383,7 +384,7 @@ TEST_F(fault, bind_for_a_machine)
 	EXPECT_EQ(self->kvm_users, module_users("kvm"));
 }
 
-/* Without a device a mapping is a note */
+/* Without a device a mapping is only recorded */
 TEST_F(fault, map_without_device)
 {
 	EXPECT_LT(0, sweep(self, &map_));
@@ -402,7 +403,7 @@ TEST_F(fault, map_with_device)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* After a map that failed other memory can have the place, and is found there */
+/* After a failed map other memory can be mapped there, and DMA reaches it */
 TEST_F(fault, failed_map_leaves_nothing_mapped)
 {
 	char *other = map_anon(self->length);
@@ -429,7 +430,7 @@ TEST_F(fault, failed_map_leaves_nothing_mapped)
 	edu_close(&edu);
 }
 
-/* An attach pins and maps what is there already (trap C3) */
+/* An attach pins and maps what is in the IOAS (trap C3) */
 TEST_F(fault, attach)
 {
 	ASSERT_EQ(0, make_map(self));
@@ -441,7 +442,7 @@ TEST_F(fault, attach)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* A page table that is made while the device is attached to another one */
+/* A page table that is allocated while the device is attached to another one */
 TEST_F(fault, hwpt_alloc)
 {
 	ASSERT_EQ(0, make_map(self));
@@ -453,9 +454,7 @@ TEST_F(fault, hwpt_alloc)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/*
- * The registers of a device, mapped for another one: one of the pair, and the one alone
- */
+/* The BAR of a device of the pair, mapped for the device that is alone */
 #define REGISTERS 0x100000UL
 
 static int open_registers(struct _test_data_fault *self)
@@ -496,7 +495,7 @@ static int undo_dma_buf(void *arg)
 	return close(self->dma_buf);
 }
 
-/* The lowest number is free, so no file was left open */
+/* The lowest fd number is free, so no file was left open */
 static int no_file_is_left(void *arg)
 {
 	struct _test_data_fault *self = arg;
@@ -534,7 +533,7 @@ static int undo_copy_registers(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
-	/* All but the answer may have been done, or not even that */
+	/* EFAULT may leave the copy mapped, or not */
 	return ioas_unmap(self->iommufd, self->ioas, SZ_1G, REGISTERS) &&
 	       errno != ENOENT;
 }
@@ -543,7 +542,7 @@ static const struct request copy_registers = {
 	make_copy_registers, undo_copy_registers, is_as_before, true,
 };
 
-/* By both doors, and a copy of it; nothing is ever pinned */
+/* By address, by dma-buf, and a copy; nothing is ever pinned */
 TEST_F(fault, map_registers)
 {
 	ASSERT_EQ(0, open_registers(self));
@@ -553,7 +552,7 @@ TEST_F(fault, map_registers)
 	EXPECT_LT(1, sweep(self, &copy_registers));
 	EXPECT_EQ(0, undo_map(self));
 
-	/* What a file that is left open would have */
+	/* The number that a file left open would have */
 	self->group = dup(self->iommufd);
 	close(self->group);
 	EXPECT_LT(5, sweep(self, &dma_buf));
@@ -563,7 +562,7 @@ TEST_F(fault, map_registers)
 	target_close(&self->target);
 }
 
-/* An attach finds the registers and maps them, beside memory */
+/* An attach finds the registers and maps them, besides memory */
 TEST_F(fault, attach_with_registers)
 {
 	ASSERT_EQ(0, open_registers(self));
@@ -582,8 +581,9 @@ TEST_F(fault, attach_with_registers)
 }
 
 /*
- * Who switches decoding on does not fail for what others have mapped. That can be missing
- * then, the kernel says so, and it is there when decoding was off and on once more
+ * Enabling decoding does not fail because of mappings of others. A mapping can
+ * then be missing, which the kernel logs; it returns when decoding is disabled
+ * and enabled again.
  */
 TEST_F(fault, registers_come_back)
 {
@@ -602,7 +602,7 @@ TEST_F(fault, registers_come_back)
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, ram, PAGE, RAM, MAP_RW));
 
 	for (n = 1; n < MANY; n++) {
-		/* Where no page table is yet */
+		/* Where there is no page table yet */
 		__u64 iova = (4 + n) * SZ_1G;
 		bool failed, is_on;
 		int kmsg = kmsg_open();

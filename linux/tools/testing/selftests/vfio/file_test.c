@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Memory of files, mapped with IOMMU_IOAS_MAP_FILE and reached with real DMA.
- */
+/* Memory of files, mapped with IOMMU_IOAS_MAP_FILE, with real DMA */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +18,7 @@
 #include "vfio_util.h"
 
 #define IOVA 0x40000000ULL
-/* The device's own page, through which data comes and goes */
+/* A page for data that goes to and from the device */
 #define OWN (IOVA - PAGE)
 #define READ_ONLY IOMMU_IOAS_MAP_READABLE
 
@@ -62,7 +60,7 @@ FIXTURE_TEARDOWN(file)
 	close(self->iommufd);
 }
 
-/* A file of memory that is as long as this */
+/* Create a memory file of this length */
 static int memory_file(off_t length, unsigned int flags)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC | flags);
@@ -77,7 +75,7 @@ static int seal(int fd, int seals)
 	return fcntl(fd, F_ADD_SEALS, seals);
 }
 
-/* The same file again, opened with these flags */
+/* Open the same file again, with these flags */
 static int reopen(int fd, int flags)
 {
 	char path[64];
@@ -92,7 +90,7 @@ static int reopen(int fd, int flags)
 #define UNMAP(_iova, _length)                                                  \
 	unmap(self->iommufd, self->ioas, _iova, _length, NULL)
 
-/* The device writes a pattern there */
+/* Let the device write a pattern */
 static int write_pattern(struct _test_data_file *self, __u64 iova, size_t length,
 			 unsigned int seed)
 {
@@ -101,7 +99,7 @@ static int write_pattern(struct _test_data_file *self, __u64 iova, size_t length
 	       edu_dma_to_ram(&self->edu, iova, length);
 }
 
-/* The device reads that pattern there */
+/* Does the device read this pattern? */
 static bool reads_pattern(struct _test_data_file *self, __u64 iova,
 			  size_t length, unsigned int seed)
 {
@@ -126,7 +124,7 @@ static void expect_both_ways(struct __test_metadata *_metadata,
 	EXPECT_TRUE(reads_pattern(self, iova, EDU_MAX, seed + 1));
 }
 
-/* Pages that the file had and that it had not, at a start inside it */
+/* Pages that exist in the file and holes, from an offset inside it */
 TEST_F(file, dma_goes_both_ways)
 {
 	int fd = memory_file(8 * PAGE, 0);
@@ -140,14 +138,14 @@ TEST_F(file, dma_goes_both_ways)
 	expect_both_ways(_metadata, self, fd, 3 * PAGE, IOVA + PAGE, 2);
 	expect_both_ways(_metadata, self, fd, 5 * PAGE, IOVA + 3 * PAGE, 3);
 
-	/* All the same in a mapping of the file */
+	/* A mapping of the file shows the same */
 	view = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, view);
 	ASSERT_EQ(0, write_pattern(self, IOVA + 2 * PAGE, EDU_MAX, 4));
 	EXPECT_TRUE(is_pattern(view + 4 * PAGE, EDU_MAX, 4));
 	fill_pattern(view + 4 * PAGE, EDU_MAX, 5);
 	EXPECT_TRUE(reads_pattern(self, IOVA + 2 * PAGE, EDU_MAX, 5));
-	/* And nothing around it */
+	/* Nothing around the range is written */
 	EXPECT_TRUE(is_byte(view, 2 * PAGE, 0));
 	EXPECT_TRUE(is_byte(view + 6 * PAGE, 2 * PAGE, 0));
 
@@ -157,7 +155,7 @@ TEST_F(file, dma_goes_both_ways)
 	close(fd);
 }
 
-/* Many more pages than are pinned at once */
+/* More pages than one batch of pins */
 TEST_F(file, long_file)
 {
 	enum { NR = 1300 };
@@ -175,7 +173,7 @@ TEST_F(file, long_file)
 	close(fd);
 }
 
-/* A file with a name, on tmpfs; its name can go, too */
+/* A file on tmpfs with a name, which can be unlinked */
 TEST_F(file, file_on_tmpfs)
 {
 	int fd = open("/tmp/file_test", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -191,7 +189,7 @@ TEST_F(file, file_on_tmpfs)
 	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
 }
 
-/* Huge pages of a file, whole and a part from inside one */
+/* Huge pages of a file, all of them and a range inside */
 TEST_F(file, huge_pages)
 {
 	int fd = memory_file(2 * SZ_2M, MFD_HUGETLB);
@@ -204,7 +202,7 @@ TEST_F(file, huge_pages)
 	ASSERT_EQ(0, MAP_AT(fd, at, 5 * PAGE, 2 * IOVA, MAP_RW));
 	EXPECT_EQ(self->pinned + 4096 + PAGES_KB(5), status_kb("VmPin"));
 
-	/* A file of huge pages can be read, but not written */
+	/* hugetlbfs has no write(), so use a mapping */
 	view = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, view);
 	ASSERT_EQ(0, write_pattern(self, IOVA + SZ_2M, EDU_MAX, 1));
@@ -237,7 +235,7 @@ static int free_huge_pages(void)
 	return free;
 }
 
-/* More than there are: refused, and not one of them is lost */
+/* More than are free: fails, and none is lost */
 TEST_F(file, too_many_huge_pages)
 {
 	int free = free_huge_pages(), fd;
@@ -259,7 +257,9 @@ TEST_F(file, too_many_huge_pages)
 	EXPECT_EQ(free, free_huge_pages());
 }
 
-/* For reading a file that is open for reading is enough, and nothing is written */
+/*
+ * To map a file for reading, an fd for reading is enough; devices can't write
+ */
 TEST_F(file, read_only)
 {
 	int fd = memory_file(2 * PAGE, 0), ro;
@@ -278,7 +278,7 @@ TEST_F(file, read_only)
 	ASSERT_EQ(0, write_pattern(self, IOVA + PAGE, EDU_MAX, 2));
 	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, PAGE));
 	EXPECT_TRUE(is_pattern(buf, EDU_MAX, 1));
-	/* Nor can it be had by way of a copy */
+	/* Nor with a copy */
 	EXPECT_ERRNO(EPERM, copy_at(self->iommufd, self->ioas, self->ioas,
 				    MAP_RW,
 				    PAGE, 2 * IOVA, IOVA));
@@ -286,7 +286,7 @@ TEST_F(file, read_only)
 	close(fd);
 }
 
-/* It has to be open for reading in any case, as for mmap() */
+/* The fd must be open for reading in any case, as for mmap() */
 TEST_F(file, write_only)
 {
 	int fd = memory_file(PAGE, 0), wo;
@@ -301,7 +301,7 @@ TEST_F(file, write_only)
 	close(fd);
 }
 
-/* Sealed against writing: what is sealed stays as it is */
+/* A file that is sealed against writing can be mapped for reading only */
 TEST_F(file, seals_against_writing)
 {
 	static const int seals[] = { F_SEAL_WRITE, F_SEAL_FUTURE_WRITE };
@@ -319,7 +319,7 @@ TEST_F(file, seals_against_writing)
 	}
 }
 
-/* A seal is refused as long as a device can write, wherever the device is */
+/* Sealing fails as long as a device could write, in any IOAS */
 TEST_F(file, seal_while_mapped_is_EBUSY)
 {
 	int fd = memory_file(2 * PAGE, MFD_ALLOW_SEALING);
@@ -333,7 +333,7 @@ TEST_F(file, seal_while_mapped_is_EBUSY)
 			     IOVA,
 			     IOVA));
 	EXPECT_ERRNO(EBUSY, seal(fd, F_SEAL_WRITE));
-	/* Not pinned, it still is promised */
+	/* Also while it is not pinned */
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_ERRNO(EBUSY, seal(fd, F_SEAL_WRITE));
 	ASSERT_EQ(0, UNMAP(IOVA, PAGE));
@@ -344,7 +344,7 @@ TEST_F(file, seal_while_mapped_is_EBUSY)
 	close(fd);
 }
 
-/* Pages that a failed MAP has looked at are free to be sealed */
+/* After a failed MAP the file can be sealed */
 TEST_F(file, failed_map_does_not_prevent_a_seal)
 {
 	int fd = memory_file(2 * PAGE, MFD_ALLOW_SEALING);
@@ -356,7 +356,7 @@ TEST_F(file, failed_map_does_not_prevent_a_seal)
 	close(fd);
 }
 
-/* Cut off before it is pinned: the range is not in the file any more */
+/* Truncated before it is pinned: the range is not inside the file any more */
 TEST_F(file, truncate_before_attach)
 {
 	int fd = memory_file(2 * PAGE, 0);
@@ -375,7 +375,7 @@ TEST_F(file, truncate_before_attach)
 	close(fd);
 }
 
-/* Cut off afterwards: the device has the old pages, and the file new ones */
+/* Truncated afterwards: the device has the old pages, the file new ones */
 TEST_F(file, truncate_after_map)
 {
 	int fd = memory_file(2 * PAGE, 0);
@@ -391,14 +391,14 @@ TEST_F(file, truncate_after_map)
 	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE));
 	ASSERT_EQ(EDU_MAX, pread(fd, buf, EDU_MAX, PAGE));
 	EXPECT_TRUE(is_byte(buf, EDU_MAX, 0));
-	/* The page that was not cut off is the file's */
+	/* The other page still belongs to the file */
 	expect_both_ways(_metadata, self, fd, 0, IOVA, 3);
 	EXPECT_EQ(0, UNMAP(IOVA, 2 * PAGE));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(fd);
 }
 
-/* A file that ends in the middle of its last page, and where that may be mapped */
+/* A file that ends inside its last page */
 TEST_F(file, range_has_to_be_in_the_file)
 {
 	int fd = memory_file(2 * PAGE - 1, 0);
@@ -414,7 +414,10 @@ TEST_F(file, range_has_to_be_in_the_file)
 	close(fd);
 }
 
-/* A start inside a page: not with a device, and not attached then (trap A13) */
+/*
+ * An offset inside a page fails with a device, and prevents an attach (trap
+ * A13)
+ */
 TEST_F(file, start_inside_a_page)
 {
 	int fd = memory_file(2 * PAGE, 0);
@@ -426,7 +429,7 @@ TEST_F(file, start_inside_a_page)
 	ASSERT_EQ(0, MAP_AT(fd, 16, 100, IOVA + 16, MAP_RW));
 	EXPECT_ERRNO(EADDRINUSE, attach_pt(self->device, self->ioas, NULL));
 	ASSERT_EQ(0, UNMAP(IOVA + 16, 100));
-	/* The kernel keeps the offset */
+	/* The kernel's IOVA has the same offset in the page */
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, MAP_RW, fd,
 			      PAGE + 0x123,
 			      100, &iova));
@@ -436,7 +439,7 @@ TEST_F(file, start_inside_a_page)
 	close(fd);
 }
 
-/* A file is not kept open by a MAP that failed; see what has the last reference */
+/* A failed MAP does not keep the file open: see when the last reference goes */
 TEST_F(file, other_files_are_EINVAL)
 {
 	int pipes[2], i;
@@ -452,14 +455,14 @@ TEST_F(file, other_files_are_EINVAL)
 		ASSERT_LE(0, fds[i]);
 		EXPECT_ERRNO(EINVAL, MAP_AT(fds[i], 0, PAGE, IOVA, READ_ONLY));
 	}
-	/* The writer is told that there is no reader */
+	/* The writer gets an error because there is no reader */
 	signal(SIGPIPE, SIG_IGN);
 	close(pipes[0]);
 	EXPECT_ERRNO(EPIPE, write(pipes[1], "", 1));
 	close(pipes[1]);
 }
 
-/* Not open, or only to be named */
+/* Not open, or O_PATH */
 TEST_F(file, no_file_is_EBADF)
 {
 	int fd = memory_file(PAGE, 0), path;
@@ -474,7 +477,7 @@ TEST_F(file, no_file_is_EBADF)
 	close(path);
 }
 
-/* Mapped by a process that has no memory of it, and is gone */
+/* Mapped by a process that has not mapped the file, and has exited */
 TEST_F(file, mapping_needs_no_process)
 {
 	int fd = memory_file(2 * PAGE, 0), status;
@@ -488,7 +491,7 @@ TEST_F(file, mapping_needs_no_process)
 		_exit(MAP_AT(fd, 0, PAGE, IOVA, MAP_RW) ? 1 : 0);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_EQ(0, status);
-	/* Pinned when the process is no more, and again */
+	/* Pinned after the process has exited, twice */
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	ASSERT_EQ(0, detach_pt(self->device));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
@@ -500,7 +503,7 @@ TEST_F(file, mapping_needs_no_process)
 	close(fd);
 }
 
-/* Without any file descriptor or memory map of it the file lives on */
+/* Without any fd or VMA the file still exists */
 TEST_F(file, mapping_keeps_the_file)
 {
 	int fd = memory_file(PAGE, 0);
@@ -514,13 +517,13 @@ TEST_F(file, mapping_keeps_the_file)
 	munmap(view, PAGE);
 	close(fd);
 	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
-	/* Its pages are let go and found again */
+	/* Its pages are unpinned and pinned again */
 	ASSERT_EQ(0, detach_pt(self->device));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	EXPECT_TRUE(reads_pattern(self, IOVA, EDU_MAX, 1));
 }
 
-/* A part of it, in another IOAS, after the original is gone */
+/* A part, in another IOAS, after the original was unmapped */
 TEST_F(file, copy_of_a_part)
 {
 	int fd = memory_file(4 * PAGE, 0);
@@ -541,8 +544,8 @@ TEST_F(file, copy_of_a_part)
 }
 
 /*
- * A mapping keeps its file open, but not one that keeps the mapping: closing both
- * ends them, and the group is free
+ * A mapping keeps a reference to its file, but not if the file would keep the
+ * mapping: closing both fds releases everything, and the group is free
  */
 TEST_F(file, own_files_are_not_kept)
 {
@@ -562,7 +565,7 @@ TEST_F(file, own_files_are_not_kept)
 	close(group);
 }
 
-/* The same, where they are on a file system of huge pages */
+/* The same with a cdev on hugetlbfs */
 TEST_F(file, own_files_on_hugetlbfs_are_not_kept)
 {
 	char path[256];
@@ -594,7 +597,10 @@ TEST_F(file, own_files_on_hugetlbfs_are_not_kept)
 	self->iommufd = -1;
 }
 
-/* Memory that is shared is the device's as it is, whoever writes to it later (trap M16) */
+/*
+ * Shared memory is mapped for reading as it is, and shows later writes (trap
+ * M16)
+ */
 TEST_F(file, shared_memory_for_reading_stays_clean)
 {
 	int fd = memory_file(2 * PAGE, 0);
@@ -619,7 +625,10 @@ TEST_F(file, shared_memory_for_reading_stays_clean)
 	close(fd);
 }
 
-/* Private memory in front of shared, in one map: the one is made the process's own */
+/*
+ * One mapping of private and shared memory: the private page is made the
+ * process's own
+ */
 TEST_F(file, private_memory_for_reading_becomes_own)
 {
 	int fd = memory_file(PAGE, 0);

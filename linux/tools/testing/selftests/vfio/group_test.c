@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The old way to a device, by its group and a container. It must be the same with
- * the device nodes, without them, and before there were any; and whether the
- * container is VFIO's or an iommufd.
+ * The device through its group and a container. It must work the same with
+ * cdevs, without them, and in the base; with VFIO's container and with an
+ * iommufd.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ FIXTURE(group)
 	int container;
 };
 
-/* @path: node of the container */
+/* @path: path of the container */
 FIXTURE_VARIANT(group)
 {
 	const char *path;
@@ -77,7 +77,7 @@ static int set_container(int group, int *container)
 	return ioctl(*container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
 }
 
-/* One open file for each group */
+/* A group can be open once */
 TEST_F(group, second_open_is_EBUSY)
 {
 	EXPECT_ERRNO(EBUSY, open_group(&self->a));
@@ -86,7 +86,7 @@ TEST_F(group, second_open_is_EBUSY)
 	EXPECT_LE(0, self->group);
 }
 
-/* Viable from the start, and with a container only once it is set */
+/* Viable from the start, and with the container flag only while one is set */
 TEST_F(group, status_follows_the_container)
 {
 	EXPECT_EQ(VFIO_GROUP_FLAGS_VIABLE, status_of(self->group));
@@ -99,7 +99,7 @@ TEST_F(group, status_follows_the_container)
 	EXPECT_EQ(VFIO_GROUP_FLAGS_VIABLE, status_of(self->group));
 }
 
-/* Files that are no container, and no file */
+/* fds that are no container, and no fd */
 TEST_F(group, container_of_wrong_kind_fails)
 {
 	int fd = self->group;
@@ -111,8 +111,8 @@ TEST_F(group, container_of_wrong_kind_fails)
 }
 
 /*
- * No device without a container, and if that is VFIO's without an IOMMU; an iommufd
- * has that from the start
+ * A device needs a container, and VFIO's container needs an IOMMU. An iommufd
+ * has one from the start.
  */
 TEST_F(group, device_needs_a_container)
 {
@@ -132,7 +132,7 @@ TEST_F(group, device_needs_a_container)
 	}
 }
 
-/* All devices of the group, by name, and as often as one likes */
+/* All devices of the group can be opened by name, any number of times */
 TEST_F(group, devices_are_opened_by_name)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -152,14 +152,14 @@ TEST_F(group, devices_are_opened_by_name)
 	EXPECT_EQ(0, ioctl(b, VFIO_DEVICE_GET_INFO, &info));
 	EXPECT_ERRNO(ENODEV, ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
 				   "0000:ff:1f.7"));
-	/* An open device keeps the container */
+	/* An open device keeps the container set */
 	EXPECT_ERRNO(EBUSY, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
 	close(again);
 	close(b);
 	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
 }
 
-/* What a device file does not know is the driver's to refuse */
+/* The driver refuses ioctls that VFIO does not know */
 TEST_F(group, unknown_device_ioctl_is_ENOTTY)
 {
 	int device;
@@ -171,7 +171,7 @@ TEST_F(group, unknown_device_ioctl_is_ENOTTY)
 	close(device);
 }
 
-/* Hot reset speaks of the group of each device that it would hit */
+/* Hot reset reports the group of each affected device */
 TEST_F(group, hot_reset_info_names_groups)
 {
 	struct {
@@ -193,8 +193,8 @@ TEST_F(group, hot_reset_info_names_groups)
 }
 
 /*
- * The driver is told to let go: the user is asked to leave, it waits until then,
- * and the device can be used again
+ * The driver is unbound: the user is asked to release the device, the unbind
+ * waits for that, and the device can be used again
  */
 TEST_F(group, removal_waits_for_the_user)
 {
@@ -230,7 +230,7 @@ TEST_F(group, removal_waits_for_the_user)
 	close(pfd.fd);
 }
 
-/* MAP and UNMAP of the container, with its own errors */
+/* MAP and UNMAP of the container, with its errors */
 TEST_F(group, container_maps_and_unmaps)
 {
 	char *buf = map_anon(4 * PAGE);
@@ -246,7 +246,10 @@ TEST_F(group, container_maps_and_unmaps)
 	EXPECT_EQ(0, legacy_unmap(self->container, SZ_2M, 4 * PAGE));
 }
 
-/* The number of a node with this name among the misc devices; -1 if not just one */
+/*
+ * Minor number of the misc device with this name; -1 unless there is exactly
+ * one
+ */
 static int misc_minor(const char *name)
 {
 	FILE *file = fopen("/proc/misc", "r");
@@ -265,8 +268,8 @@ static int misc_minor(const char *name)
 }
 
 /*
- * The container's node has one owner, who the environment can say, and is open to
- * all. Who comes through it is charged as containers do it (trap I8)
+ * The container's node has one owner, which the environment can name, and is
+ * open to all. Its memory is charged as containers do it (trap I8).
  */
 TEST(container_node_has_one_owner)
 {
@@ -298,9 +301,7 @@ TEST(container_node_has_one_owner)
 	close(container);
 }
 
-/*
- * What only an iommufd has: one IOAS of it stands for the container
- */
+/* Only with an iommufd: one IOAS is that of the container */
 FIXTURE(stand_in)
 {
 	struct pci_dev a, b;
@@ -341,7 +342,7 @@ static int get_device(struct _test_data_stand_in *self, struct pci_dev *dev)
 	return ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
 }
 
-/* It is made with the first group, and an object as others are */
+/* The first group makes it; it is an ordinary object */
 TEST_F(stand_in, ioas_is_made_for_the_first_group)
 {
 	__u32 ioas = 0, again = 0;
@@ -366,7 +367,7 @@ TEST_F(stand_in, ioas_is_made_for_the_first_group)
 	EXPECT_EQ(ioas, again);
 }
 
-/* One that was chosen before is used; a device needs one (trap B10) */
+/* An IOAS that was set before is used; opening a device needs one (trap B10) */
 TEST_F(stand_in, chosen_ioas_is_used)
 {
 	__u32 other, ioas;
@@ -384,7 +385,7 @@ TEST_F(stand_in, chosen_ioas_is_used)
 
 	ASSERT_EQ(0, iommufd_destroy(self->iommufd, ioas));
 	EXPECT_ERRNO(ENODEV, get_device(self, &self->a));
-	/* The number is given out again, for another IOAS */
+	/* The id is reused for another IOAS */
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
 	EXPECT_ERRNO(ENODEV, get_device(self, &self->a));
 	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &other));
@@ -393,7 +394,7 @@ TEST_F(stand_in, chosen_ioas_is_used)
 	close(device);
 }
 
-/* To choose another one moves nobody, and its group can't be in two */
+/* Setting another IOAS moves no device, and a group can't be in two */
 TEST_F(stand_in, devices_stay_where_they_are)
 {
 	__u32 ioas, other;
@@ -406,7 +407,7 @@ TEST_F(stand_in, devices_stay_where_they_are)
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
 	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &other));
 	EXPECT_FALSE(is_usable(self->iommufd, ioas, MSI_START, MSI_LAST));
-	/* Nor does to open it once more */
+	/* Nor does opening the device again */
 	b = get_device(self, &self->a);
 	EXPECT_LE(0, b);
 	EXPECT_TRUE(is_usable(self->iommufd, other, 0, ~0UL));
@@ -420,7 +421,10 @@ TEST_F(stand_in, devices_stay_where_they_are)
 	close(a);
 }
 
-/* Memory is pinned from the first open to the last close, and charged as type1 does */
+/*
+ * Memory is pinned from the first open to the last close, and charged as in
+ * type1
+ */
 TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 {
 	char *buf = map_anon(4 * PAGE);
@@ -444,7 +448,10 @@ TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 	EXPECT_EQ(self->locked, status_kb("VmLck"));
 }
 
-/* What is mapped can't be pinned: nothing is open or taken (traps E2, E3) */
+/*
+ * Memory can't be pinned: no device is opened, and nothing is reserved (traps
+ * E2, E3)
+ */
 TEST_F(stand_in, open_that_fails_is_undone)
 {
 	void *hole = mmap(NULL, PAGE, PROT_NONE,
@@ -467,7 +474,7 @@ TEST_F(stand_in, open_that_fails_is_undone)
 	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
 }
 
-/* The group is one user, who has the DMA of all of it from the first open on */
+/* From the first open on, the group owns DMA of all its devices */
 TEST_F(stand_in, node_and_group_exclude_each_other)
 {
 	int device, node, other;
@@ -480,7 +487,7 @@ TEST_F(stand_in, node_and_group_exclude_each_other)
 	ASSERT_LE(0, device);
 	EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->iommufd, NULL));
 	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
-	/* The device file keeps the group's */
+	/* A device fd keeps the group open */
 	close(self->group);
 	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
 	EXPECT_ERRNO(EBUSY, open_group(&self->a));
@@ -493,7 +500,7 @@ TEST_F(stand_in, node_and_group_exclude_each_other)
 	close(other);
 }
 
-/* Closed in any order, with what is mapped (trap B13) */
+/* Close in any order, with memory mapped (trap B13) */
 TEST_F(stand_in, files_can_be_closed_in_any_order)
 {
 	char *buf = map_anon(PAGE);
@@ -521,7 +528,9 @@ TEST_F(stand_in, files_can_be_closed_in_any_order)
 	}
 }
 
-/* A device that was opened by its group is the driver's but for BIND */
+/*
+ * On a device fd from the group BIND fails, and the driver refuses the others
+ */
 TEST_F(stand_in, requests_of_the_node_fail)
 {
 	__u32 id = 1;

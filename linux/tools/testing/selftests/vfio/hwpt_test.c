@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page tables that the program makes itself, and what it is told of the IOMMU, with
- * real devices. DMA shows what is in a table; a device that does DMA while it is
- * moved shows that there is nothing else on the way.
+ * Page tables made by the program, and IOMMU_GET_HW_INFO, with real devices.
+ * DMA shows what is in a page table. A device that does DMA while it is moved
+ * shows that nothing else is attached in between.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -68,14 +68,14 @@ FIXTURE_TEARDOWN(hwpt)
 #define DESTROY(_id) iommufd_destroy(self->iommufd, _id)
 #define USABLE(_start, _last)                                                  \
 	is_usable(self->iommufd, self->ioas, _start, _last)
-/* The last page that the hardware reaches, and what is behind it, 0 for nothing */
+/* The last page that the hardware reaches, and the IOVA after it; 0 for none */
 #define LAST_PAGE (self->last - PAGE + 1)
 #define BEYOND (self->last + 1)
 #define IS_LIMITED() (!BEYOND || !USABLE(BEYOND, BEYOND))
-/* KiB that are pinned since the case began */
+/* KiB pinned since the case began */
 #define PINNED() (status_kb("VmPin") - self->pinned)
 
-/* The device copies the start of a page to its middle; did it? */
+/* The device copies the start of a page to its middle. Does that work? */
 static bool copies(struct edu *edu, char *page, __u64 iova, unsigned int seed)
 {
 	memset(page, 0, PAGE);
@@ -85,7 +85,9 @@ static bool copies(struct edu *edu, char *page, __u64 iova, unsigned int seed)
 	       is_pattern(page + 2048, 100, seed);
 }
 
-/* It has what was mapped before, and what is mapped after, attached or not */
+/*
+ * It has what was mapped before, and gets what is mapped later, attached or not
+ */
 TEST_F(hwpt, has_what_the_address_space_has)
 {
 	__u32 hwpt, now;
@@ -111,7 +113,7 @@ TEST_F(hwpt, has_what_the_address_space_has)
 			   IOVA + 3 * PAGE, 4));
 }
 
-/* A huge page, larger pieces, and the last page in reach */
+/* A huge page, larger ranges, and the last page in reach */
 TEST_F(hwpt, has_pages_of_all_sizes)
 {
 	char *huge = map_huge();
@@ -134,7 +136,7 @@ TEST_F(hwpt, has_pages_of_all_sizes)
 	munmap(huge, SZ_2M);
 }
 
-/* Nothing is reachable before it is attached: neither while it is made nor after */
+/* It is not attached: DMA reaches nothing, while it is allocated or after */
 TEST_F(hwpt, is_not_attached)
 {
 	__u32 hwpt;
@@ -156,7 +158,10 @@ TEST_F(hwpt, is_not_attached)
 	EXPECT_EQ(0, PINNED());
 }
 
-/* It stays until it is destroyed, which waits for the devices (trap B9) */
+/*
+ * It exists until it is destroyed, which fails while a device is attached (trap
+ * B9)
+ */
 TEST_F(hwpt, stays_until_it_is_destroyed)
 {
 	__u32 hwpt;
@@ -179,7 +184,10 @@ TEST_F(hwpt, stays_until_it_is_destroyed)
 	EXPECT_EQ(0, DESTROY(self->ioas));
 }
 
-/* It outlives the device that it was made for, and goes with the file (trap B14) */
+/*
+ * It outlives the device that it was allocated for, and goes with the iommufd
+ * (trap B14)
+ */
 TEST_F(hwpt, outlives_the_device)
 {
 	__u32 hwpt;
@@ -205,7 +213,7 @@ TEST_F(hwpt, outlives_the_device)
 	ASSERT_EQ(0, edu_open(&self->edu, self->device));
 }
 
-/* To attach the address space never picks it, not even to stay on it */
+/* Attaching the IOAS never uses it, even if the device is attached to it */
 TEST_F(hwpt, is_attached_by_its_own_id_only)
 {
 	__u32 hwpt, now, other;
@@ -216,7 +224,10 @@ TEST_F(hwpt, is_attached_by_its_own_id_only)
 	EXPECT_NE(hwpt, now);
 	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 1));
 
-	/* From one table of it to the other and back, without a gap for others */
+	/*
+	 * From one page table of the IOAS to another and back; the MSI range
+	 * stays reserved
+	 */
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_ERRNO(ENOENT, DESTROY(now));
 	EXPECT_FALSE(USABLE(MSI_START, MSI_LAST));
@@ -228,12 +239,12 @@ TEST_F(hwpt, is_attached_by_its_own_id_only)
 	EXPECT_TRUE(copies(&self->edu, self->buf, IOVA, 3));
 	EXPECT_EQ(PAGES_KB(1), PINNED());
 
-	/* Again, the automatic one is as good as any */
+	/* Attaching the IOAS again uses the page table that the kernel made */
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, &other));
 	EXPECT_EQ(now, other);
 }
 
-/* It limits the address space from the start; the interrupt window it doesn't */
+/* It limits the IOAS from the start, but does not reserve the MSI range */
 TEST_F(hwpt, limits_the_address_space)
 {
 	__u32 hwpt, second;
@@ -248,11 +259,11 @@ TEST_F(hwpt, limits_the_address_space)
 		EXPECT_ERRNO(EINVAL, MAP(self->buf, PAGE, BEYOND));
 	EXPECT_ERRNO(EINVAL, MAP(self->buf, 100, IOVA));
 
-	/* The limits are there as long as a table is */
+	/* The limits exist as long as a page table does */
 	ASSERT_EQ(0, ATTACH(hwpt));
 	EXPECT_FALSE(USABLE(MSI_START, MSI_START));
 	ASSERT_EQ(0, detach_pt(self->device));
-	/* It keeps the doorbells that may be mapped in it */
+	/* It keeps the range of doorbells that may be mapped in it */
 	EXPECT_EQ(MAPS_DOORBELLS, !USABLE(MSI_START, MSI_LAST));
 	EXPECT_TRUE(USABLE(MSI_LAST + 1, self->last));
 	ASSERT_EQ(0, HWPT_ALLOC(&second));
@@ -264,7 +275,10 @@ TEST_F(hwpt, limits_the_address_space)
 	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
 }
 
-/* While the device is attached its DMA goes on, and the limits are the same */
+/*
+ * While it is allocated DMA of the attached device goes on, and the limits are
+ * the same
+ */
 TEST_F(hwpt, is_made_while_the_device_works)
 {
 	unsigned int round;
@@ -297,7 +311,7 @@ TEST_F(hwpt, is_made_while_the_device_works)
 	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA + PAGE, 1));
 	EXPECT_TRUE(copies(&self->edu, self->buf, LAST_PAGE, 2));
 
-	/* Of one that was made by the program as well */
+	/* The same if the device is attached to a page table of the program */
 	ASSERT_EQ(0, HWPT_ALLOC(&auto_));
 	ASSERT_EQ(0, ATTACH(auto_));
 	ASSERT_EQ(0, DESTROY(hwpt));
@@ -311,7 +325,10 @@ static int alloc_raw(int iommufd, const struct iommu_hwpt_alloc *alloc)
 	return ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd);
 }
 
-/* What is refused leaves nothing behind: the next one has the next id (trap C11) */
+/*
+ * A request that fails leaves nothing behind: the next id is not skipped (trap
+ * C11)
+ */
 TEST_F(hwpt, bad_arguments_are_refused)
 {
 	struct iommu_hwpt_alloc good = {
@@ -347,13 +364,13 @@ TEST_F(hwpt, bad_arguments_are_refused)
 	EXPECT_REFUSED(EINVAL, pt_id, self->dev_id);
 	EXPECT_REFUSED(EINVAL, pt_id, hwpt);
 #undef EXPECT_REFUSED
-	/* Not looked at */
+	/* Ignored */
 	good.fault_id = 1;
 	good.__reserved2 = 1;
 	good.data_uptr = 1;
 	EXPECT_EQ(0, alloc_raw(self->iommufd, &good));
 	EXPECT_EQ(0, DESTROY(hwpt + 1));
-	/* The structure as it was first */
+	/* The first version of the structure */
 	good.size = 24;
 	EXPECT_EQ(0, alloc_raw(self->iommufd, &good));
 	EXPECT_EQ(0, DESTROY(hwpt + 1));
@@ -361,7 +378,7 @@ TEST_F(hwpt, bad_arguments_are_refused)
 	EXPECT_EQ(hwpt + 1, other);
 }
 
-/* What is mapped doesn't fit: the address space stays as it is */
+/* If a mapping does not suit, the IOAS is unchanged */
 TEST_F(hwpt, unsuitable_mapping_is_refused)
 {
 	__u32 hwpt;
@@ -383,7 +400,7 @@ TEST_F(hwpt, unsuitable_mapping_is_refused)
 	EXPECT_EQ(0, DESTROY(self->ioas));
 }
 
-/* Nobody would know the id: the table is gone again (trap B7) */
+/* If the id can't be written, the page table is destroyed (trap B7) */
 TEST_F(hwpt, unwritable_answer_is_undone)
 {
 	struct iommu_hwpt_alloc *alloc = (void *)self->buf;
@@ -402,8 +419,8 @@ TEST_F(hwpt, unwritable_answer_is_undone)
 }
 
 /*
- * A move that fails between tables of one address space: the old one works, and the
- * interrupt window stays reserved (traps A15, C3)
+ * A failed move between page tables of one IOAS: the old one works, and the MSI
+ * range stays reserved (traps A15, C3)
  */
 TEST_F(hwpt, failed_move_in_one_address_space)
 {
@@ -423,7 +440,7 @@ TEST_F(hwpt, failed_move_in_one_address_space)
 	EXPECT_TRUE(copies(&self->edu, self->buf + PAGE, IOVA, 1));
 	EXPECT_ERRNO(EBUSY, DESTROY(first));
 
-	/* And from the program's own to one that is made for it */
+	/* And from the program's page table to one that the kernel makes */
 	ASSERT_EQ(0, ATTACH(hwpt));
 	ASSERT_EQ(0, mprotect(self->buf, PAGE, PROT_READ | PROT_WRITE));
 	attach->pt_id = self->ioas;
@@ -457,8 +474,8 @@ static int set_parameter(const char *name, const char *value, char *old,
 }
 
 /*
- * What a program fills without limit is not charged: areas count for each table that
- * it has made of their IOAS, and at least once
+ * The memory of page tables is not charged, so areas count once for each page
+ * table that the program has made of their IOAS, and at least once
  */
 TEST_F(hwpt, areas_and_tables_are_limited)
 {
@@ -468,7 +485,7 @@ TEST_F(hwpt, areas_and_tables_are_limited)
 	ASSERT_EQ(0, set_parameter("max_areas", "5", old, sizeof(old)));
 	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA));
 	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + PAGE));
-	/* The first table counts as much as none */
+	/* The first page table adds nothing to the count */
 	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[0]));
 	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 2 * PAGE));
 	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&hwpt[1]));
@@ -476,7 +493,7 @@ TEST_F(hwpt, areas_and_tables_are_limited)
 	EXPECT_EQ(0, HWPT_ALLOC(&hwpt[1]));
 	EXPECT_ERRNO(ENOSPC, MAP(self->buf, PAGE, IOVA));
 
-	/* The areas of another IOAS don't count for them */
+	/* Areas of another IOAS are counted only once */
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &third));
 	EXPECT_EQ(0, ioas_map(self->iommufd, third, self->buf, PAGE, IOVA,
 			      MAP_RW));
@@ -490,7 +507,7 @@ TEST_F(hwpt, areas_and_tables_are_limited)
 	EXPECT_EQ(0, DESTROY(third));
 	EXPECT_EQ(0, DESTROY(hwpt[1]));
 
-	/* The tables that an attach makes are few, and don't count */
+	/* Page tables made by an attach are few, and don't count */
 	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 3 * PAGE));
 	EXPECT_EQ(0, ATTACH(self->ioas));
 	EXPECT_EQ(0, MAP(self->buf, PAGE, IOVA + 4 * PAGE));
@@ -499,8 +516,8 @@ TEST_F(hwpt, areas_and_tables_are_limited)
 }
 
 /*
- * The ids of domains are few in a machine. Those that were made for a device count in
- * whichever context they are, also when it has left that (trap M8)
+ * Domain ids are few. Page tables that were allocated for a device count in all
+ * contexts, even after the device has left them (trap M8).
  */
 TEST_F(hwpt, tables_of_a_device_are_limited)
 {
@@ -514,7 +531,7 @@ TEST_F(hwpt, tables_of_a_device_are_limited)
 	EXPECT_ERRNO(ENOSPC, HWPT_ALLOC(&id));
 	EXPECT_EQ(0, DESTROY(hwpt[0]));
 
-	/* The device goes to the other context */
+	/* The device moves to another context */
 	edu_close(&self->edu);
 	close(self->device);
 	self->device = open_cdev(&self->dev);
@@ -530,9 +547,7 @@ TEST_F(hwpt, tables_of_a_device_are_limited)
 	close(second);
 }
 
-/*
- * Two devices that share a group
- */
+/* Two devices that share a group */
 FIXTURE(shared)
 {
 	struct pci_dev a, b;
@@ -577,7 +592,7 @@ FIXTURE_TEARDOWN(shared)
 	close(self->iommufd);
 }
 
-/* For either of them; and both are attached by its id (trap B11) */
+/* Allocated for either device; both are attached by its id (trap B11) */
 TEST_F(shared, table_serves_the_whole_group)
 {
 	__u32 hwpt, now;
@@ -595,7 +610,7 @@ TEST_F(shared, table_serves_the_whole_group)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
 }
 
-/* The sibling of a device that works has one made, and the work goes on */
+/* Allocated for the other device of an attached group, whose DMA goes on */
 TEST_F(shared, sibling_makes_a_table)
 {
 	bool late = iommu_of(&self->a)->reach_is_late;
@@ -612,7 +627,10 @@ TEST_F(shared, sibling_makes_a_table)
 	}
 	EXPECT_TRUE(copies(&self->edu_a, self->buf, IOVA, 1));
 
-	/* It can't go where the group is not (trap C1) */
+	/*
+	 * A device can't be attached to another page table than its group (trap
+	 * C1)
+	 */
 	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, hwpt, NULL));
 	EXPECT_ERRNO(EINVAL, attach_pt(self->dev_b, other, NULL));
 	ASSERT_EQ(0, attach_pt(self->dev_a, hwpt, NULL));
@@ -620,7 +638,7 @@ TEST_F(shared, sibling_makes_a_table)
 	ASSERT_EQ(0, attach_pt(self->dev_b, hwpt, NULL));
 	EXPECT_TRUE(copies(&self->edu_b, self->buf, IOVA, 2));
 
-	/* Either of them moves both */
+	/* Attaching either one moves both */
 	ASSERT_EQ(0, attach_pt(self->dev_b, other, NULL));
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
 	memset(self->buf, 0x77, PAGE);
@@ -632,9 +650,9 @@ TEST_F(shared, sibling_makes_a_table)
 }
 
 /*
- * A device that is moved while it does DMA, to an address that is mapped in two
- * address spaces, and that is also where memory of the process is in the machine.
- * The kernel's own domain of the device is one in which it would get there.
+ * A device is moved while it does DMA to an IOVA that both IOAS map, and that
+ * is also the physical address of a page of the process. In the default domain
+ * of the device, DMA would reach that page.
  */
 FIXTURE(moved)
 {
@@ -703,7 +721,7 @@ static void *move(void *arg)
 	while (!stop) {
 		int i = rand_r(&seed) % 2;
 
-		/* By the one id or the other, which are different tables */
+		/* By either id, which names different page tables */
 		CHECK(!attach_pt(self->device, rand_r(&seed) % 2 ?
 				 self->hwpt[i] : self->ioas[i], NULL));
 		self->moves++;
@@ -711,7 +729,7 @@ static void *move(void *arg)
 	return NULL;
 }
 
-/* Some of the pattern, the rest unchanged */
+/* Is each byte that of the pattern, or unchanged? */
 static bool is_pattern_or(const char *buf, size_t length, unsigned int seed,
 			  char byte)
 {
@@ -727,9 +745,8 @@ static bool is_pattern_or(const char *buf, size_t length, unsigned int seed,
 }
 
 /*
- * Each byte goes to the one memory or to the other, or nowhere, as the beginning of
- * a transfer that finds the device on its way: never to the same address in the
- * machine (trap C9)
+ * Each byte goes to the memory of one IOAS or of the other, or nowhere if the
+ * transfer meets a move. It never goes to the physical address (trap C9).
  */
 TEST_F(moved, no_byte_goes_elsewhere)
 {
@@ -737,7 +754,7 @@ TEST_F(moved, no_byte_goes_elsewhere)
 	pthread_t thread;
 	int i;
 
-	/* What the device will write */
+	/* Load what the device will write */
 	ASSERT_EQ(0, attach_pt(self->device, self->hwpt[0], NULL));
 	fill_pattern(self->buf[0] + PAGE, EDU_MAX, 7);
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu, self->iova, EDU_MAX));
@@ -768,11 +785,9 @@ TEST_F(moved, no_byte_goes_elsewhere)
 	}
 }
 
-/*
- * What the IOMMU is
- */
+/* IOMMU_GET_HW_INFO */
 
-/* Of VT-d the registers, of others nothing; and there is nothing else to promise */
+/* For VT-d the registers, for other IOMMUs nothing; no capabilities */
 TEST_F(hwpt, registers_are_told)
 {
 	struct iommu_hw_info_vtd vtd;
@@ -802,7 +817,7 @@ TEST_F(hwpt, registers_are_told)
 	EXPECT_EQ(vtd_register(&self->dev, "ecap"), vtd.ecap_reg);
 }
 
-/* As much as there is room for; what is left is cleared, and nothing behind it */
+/* As much as fits; the rest of the buffer is zeroed, and nothing after it */
 TEST_F(hwpt, registers_are_cut_to_the_buffer)
 {
 	unsigned char whole[64], buf[64];
@@ -829,7 +844,7 @@ TEST_F(hwpt, registers_are_cut_to_the_buffer)
 		EXPECT_TRUE(is_byte(buf + length, 64 - length, 0xee));
 	}
 	EXPECT_TRUE(is_byte(whole + told, sizeof(whole) - told, 0));
-	/* No buffer, no pointer */
+	/* Length 0: the pointer is ignored */
 	info.data_len = 0;
 	info.data_uptr = 1;
 	EXPECT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
@@ -868,7 +883,7 @@ TEST_F(hwpt, bad_questions_are_refused)
 #undef EXPECT_REFUSED
 }
 
-/* An id of a device that was unbound names nothing */
+/* The id of an unbound device names nothing */
 TEST_F(hwpt, unbound_device_is_gone)
 {
 	struct iommu_hw_info info = {

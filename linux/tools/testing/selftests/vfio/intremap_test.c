@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A machine that can't keep a device from raising other devices' interrupts (trap
- * C10). Needs an IOMMU without interrupt remapping.
+ * A platform that can't stop a device from raising other devices' interrupts
+ * (trap C10). Needs an IOMMU without interrupt remapping.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ FIXTURE_TEARDOWN(intremap)
 	close(self->iommufd);
 }
 
-/* Not without being told to, and then nothing is left of the attempt */
+/* BIND fails and leaves nothing behind */
 TEST_F(intremap, bind_is_EPERM)
 {
 	int group;
@@ -60,7 +60,7 @@ TEST_F(intremap, bind_is_EPERM)
 	close(group);
 }
 
-/* The administrator can permit it, for as long as the parameter is set */
+/* The administrator can permit it, as long as the parameter is set */
 TEST_F(intremap, parameter_permits_it)
 {
 	ASSERT_EQ(0, allow("Y"));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Does KVM know which files of VFIO stand for DMA that can bypass caches? It then
- * honours the types of memory that a guest sets, and so drops all of its own page
- * table when such a type changes. A guest is run here, of one instruction, so that
- * there is a page in that table, which debugfs counts.
+ * Does KVM know which VFIO fds stand for DMA that can bypass caches? If there
+ * is one, KVM honours the memory types that a guest sets, and drops its page
+ * table when such a type changes. The test runs a guest of one instruction, so
+ * that this table has a page, which debugfs counts.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,12 +21,12 @@
 #define KVM_DEBUG "/sys/kernel/debug/kvm"
 
 #define MSR_MTRR_DEF_TYPE 0x2ff
-/* On, and write-back where nothing else is said */
+/* Enabled, with write-back as the default */
 #define MTRR_WRITE_BACK 0xc06
 
 #define OPCODE_HLT 0xf4
 
-/* The unit can, says the register of the IOMMU */
+/* According to the capability register of the VT-d unit */
 static bool has_snoop_control(void)
 {
 	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/ecap", "r");
@@ -117,7 +117,7 @@ static long nr_pages(struct _test_data_coherency *self)
 
 enum { FAILED = -1, COHERENT, NOT_COHERENT };
 
-/* What KVM takes all DMA of the devices of this machine to be */
+/* Does KVM take all DMA of this VM's devices as coherent? */
 static int coherency(struct _test_data_coherency *self)
 {
 	struct kvm_regs regs = { .rflags = 2 };
@@ -138,7 +138,7 @@ static int coherency(struct _test_data_coherency *self)
 	return nr_pages(self) ? COHERENT : NOT_COHERENT;
 }
 
-/* The answer of the IOMMU is that of a device, or of none */
+/* The IOMMU counts only if there is a device */
 TEST_F(coherency, machine_without_files_is_coherent)
 {
 	EXPECT_EQ(COHERENT, coherency(self));
@@ -156,7 +156,7 @@ TEST_F(coherency, emulated_device_is_not)
 	close(node);
 }
 
-/* As long as one is there of whichever file, and it is counted once */
+/* As long as there is one, whichever fd it is, and each counts once */
 TEST_F(coherency, last_that_is_not_counts)
 {
 	int nodes[2], i;
@@ -176,7 +176,7 @@ TEST_F(coherency, last_that_is_not_counts)
 	close(nodes[1]);
 }
 
-/* What KVM's VFIO device had is gone with it, and the machine goes on */
+/* Closing KVM's VFIO device ends its effect, and the VM continues */
 TEST_F(coherency, release_takes_it_back)
 {
 	int node = open_cdev(&self->mdev);
@@ -192,7 +192,10 @@ TEST_F(coherency, release_takes_it_back)
 	close(node);
 }
 
-/* A group is asked again when another file comes, for it may have a container now */
+/*
+ * A group is queried again when another fd is added, since it may have a
+ * container now
+ */
 TEST_F(coherency, container_that_comes_later_is_seen)
 {
 	int expected = has_snoop_control() ? COHERENT : NOT_COHERENT;
@@ -201,7 +204,7 @@ TEST_F(coherency, container_that_comes_later_is_seen)
 	int mdev_group = open_group(&self->mdev);
 
 	ASSERT_EQ(0, add_file(self->vfio, group));
-	/* Who can reach no memory has not to be asked */
+	/* A device that can't reach memory is not queried */
 	EXPECT_EQ(COHERENT, coherency(self));
 	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
 	ASSERT_EQ(0, add_file(self->vfio, mdev_group));
@@ -211,9 +214,7 @@ TEST_F(coherency, container_that_comes_later_is_seen)
 	close(container);
 }
 
-/*
- * Each kind of file of a PCI device
- */
+/* Each kind of fd of a PCI device */
 enum kind {
 	NODE,
 	BOUND_NODE,
@@ -296,7 +297,7 @@ FIXTURE_TEARDOWN(pci)
 	legacy_close(&self->legacy);
 }
 
-/* Not from a missing container (trap H5) */
+/* Not because the container is missing (trap H5) */
 TEST_F(pci, is_not_coherent_without_snoop_control)
 {
 	if (has_snoop_control())

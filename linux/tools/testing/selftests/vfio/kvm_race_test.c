@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Files of VFIO are added to virtual machines and deleted, while they are bound,
- * and while the machines go. Two devices at once, which share a group, or a reset,
- * or are virtual functions.
+ * VFIO fds are added to VMs and deleted, while they are bound, and while the
+ * VMs go. Two devices at once, which share a group or a reset, or are virtual
+ * functions.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,9 +17,9 @@
 #include "vfio_util.h"
 
 /*
- * struct team - a device, and threads that do one thing each and wait for each other
- * @file: what one of them binds while others delete it from the machine or close that
- * @vm: a machine
+ * struct team - a device, and threads that do one thing each, in step
+ * @file: one thread binds it, others delete it from the VM or close the VM
+ * @vm: a VM
  * @vfio: its VFIO device
  */
 struct team {
@@ -105,7 +105,7 @@ FIXTURE_SETUP(race)
 	wrong = 0;
 }
 
-/* All of it is free, and works */
+/* Everything is released and works */
 FIXTURE_TEARDOWN(race)
 {
 	int i;
@@ -128,7 +128,7 @@ FIXTURE_TEARDOWN(race)
 		EXPECT_EQ(0, set_numvfs(&self->pf, 0));
 }
 
-/* Rounds, of which each ends as it has to whoever is first */
+/* Rounds, whose result is the same whichever thread is first */
 
 static void *bind_file(void *arg)
 {
@@ -154,7 +154,7 @@ static void *delete_file(void *arg)
 			return NULL;
 		switch (team->deleted++ % 3) {
 		case 0:
-			/* With the machine, which ends if close_vm() was first */
+			/* Also ends the VM, if close_vm() was first */
 			close(team->vfio);
 			team->vfio = -1;
 			break;
@@ -162,7 +162,7 @@ static void *delete_file(void *arg)
 			CHECK(!del_file(team->vfio, team->file));
 			break;
 		case 2:
-			/* And it is there when lead() closes one of the two */
+			/* It is added when lead() closes one of the two */
 			CHECK(!del_file(team->vfio, team->file));
 			CHECK(!add_file(team->vfio, team->file));
 			break;
@@ -184,7 +184,7 @@ static void *close_vm(void *arg)
 	}
 }
 
-/* Who goes last takes the machine with it, and that differs */
+/* Whichever fd is closed last releases the VM; the order varies */
 static void *lead(void *arg)
 {
 	struct team *team = arg;
@@ -239,7 +239,7 @@ static void *bind_and_close_added(void *arg)
 
 		CHECK(!add_file(team->vfio, file));
 		CHECK(!bind_iommufd(file, team->iommufd, NULL));
-		/* The machine that it goes with is that of another thread */
+		/* The VM of the open is that of another thread */
 		CHECK(!del_file(team->vfio, file));
 		close(file);
 		team->bound++;
@@ -247,7 +247,7 @@ static void *bind_and_close_added(void *arg)
 	return NULL;
 }
 
-/* The VFIO device of a machine goes while others use it: the file is theirs too */
+/* The VFIO device of a VM goes while other VMs have the same fd */
 static void *replace_vm(void *arg)
 {
 	struct team *team = arg;
@@ -282,7 +282,7 @@ static void *add_and_delete(void *arg)
 	return NULL;
 }
 
-/* One of two has it, and what one has added is there once (trap H2) */
+/* Of two threads that add it one succeeds, and it is added once (trap H2) */
 TEST_F_TIMEOUT(race, file_is_added_and_deleted_by_two, ANY_TIME)
 {
 	pthread_t threads[6];
@@ -313,7 +313,7 @@ TEST_F_TIMEOUT(race, file_is_added_and_deleted_by_two, ANY_TIME)
 	}
 }
 
-/* Machines share a file, and the last that has it may be any of them (trap H3) */
+/* VMs share an fd, and any of them can be the last to have it (trap H3) */
 TEST_F_TIMEOUT(race, machines_come_and_go_with_a_shared_file, ANY_TIME)
 {
 	pthread_t threads[4];
@@ -334,12 +334,12 @@ TEST_F_TIMEOUT(race, machines_come_and_go_with_a_shared_file, ANY_TIME)
 	}
 }
 
-/* By the group and by the node */
+/* Opens through the group and through the cdev */
 static atomic_int nr_opened[2];
 
 /*
- * To close a device resets it, or its bus. Who has just done that is back so soon,
- * compared with that, that the others would never have it.
+ * Closing a device resets it, or its bus, which takes long. The thread that did
+ * it would always be the first to open it again.
  */
 static void give_way(bool had_it, atomic_int *others, int before)
 {
@@ -366,7 +366,7 @@ static void *use_group(void *arg)
 		if (opened) {
 			CHECK(!add_file(vfio, l.group));
 			close(l.device);
-			/* With the machine now, whose end is the close of it */
+			/* This open has the VM, which the close releases */
 			l.device = ioctl(l.group, VFIO_GROUP_GET_DEVICE_FD,
 					 team->dev->bdf);
 			CHECK(l.device >= 0);
@@ -414,8 +414,8 @@ static void *use_node(void *arg)
 }
 
 /*
- * KVM holds locks of its own when it tells a group of its machine, and drivers may
- * want those when they are opened (trap H1)
+ * KVM holds its own locks when it tells a group about its VM, and drivers may
+ * take them in their open (trap H1)
  */
 TEST_F_TIMEOUT(race, group_and_node_with_machines, ANY_TIME)
 {
@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(race, group_and_node_with_machines, ANY_TIME)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
 					    i % 2 ? use_node : use_group,
 					    &self->team[i / 2]));
-	/* A slow machine has to get so far, too */
+	/* Even on a slow machine both must have succeeded once */
 	for (i = 0; i < 6000 && !(nr_opened[0] && nr_opened[1]); i++)
 		usleep(10000);
 	run_for(2, threads, 4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Files of VFIO that are given to a virtual machine: what KVM takes, what a device
- * that is opened takes of it, and when the machine and the device are free again.
+ * VFIO fds that are given to a VM: which ones KVM accepts, what opening a
+ * device takes from the VM, and when VM and device are free again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,9 +18,7 @@
 #include "kvm_util.h"
 #include "vfio_util.h"
 
-/*
- * What is no file of VFIO, and what is no request
- */
+/* fds that are not of VFIO, and attributes that don't exist */
 FIXTURE(args)
 {
 	int vm;
@@ -43,7 +41,7 @@ FIXTURE_TEARDOWN(args)
 	EXPECT_FALSE(vm_is_there());
 }
 
-/* So that what was made for groups runs unchanged */
+/* Programs made for groups run unchanged */
 TEST(numbers_of_files_are_those_of_groups)
 {
 	EXPECT_EQ(1, KVM_DEV_VFIO_FILE);
@@ -68,7 +66,7 @@ TEST_F(args, unreadable_fd_is_EFAULT)
 	munmap(page, PAGE);
 }
 
-/* Closed, negative, and one that only names a path */
+/* Closed, negative, and O_PATH */
 TEST_F(args, bad_fd_is_EBADF)
 {
 	int fds[3] = { 1000, -1, open("/dev/null", O_PATH | O_CLOEXEC) };
@@ -114,7 +112,7 @@ TEST_F(args, iommufd_is_EINVAL)
 	close(iommufd);
 }
 
-/* Whether or not there would be something to read; 3 is sPAPR's */
+/* Whatever the argument is; 3 is for sPAPR */
 TEST_F(args, unknown_attribute_or_group_is_ENXIO)
 {
 	static const struct {
@@ -140,7 +138,7 @@ TEST_F(args, unknown_attribute_or_group_is_ENXIO)
 	EXPECT_EQ(0, has_attr(self->vfio, 1, 2));
 }
 
-/* Until the file of the first is closed, whoever has it */
+/* Until the last fd of the first one is closed */
 TEST_F(args, machine_has_one_vfio_device)
 {
 	int copy = dup(self->vfio);
@@ -153,9 +151,7 @@ TEST_F(args, machine_has_one_vfio_device)
 	EXPECT_LE(0, self->vfio);
 }
 
-/*
- * Each kind of file that is one
- */
+/* Each kind of VFIO fd */
 enum kind {
 	NODE,
 	BOUND_NODE,
@@ -262,7 +258,7 @@ TEST_F(file, can_be_added_and_deleted)
 	}
 }
 
-/* By any descriptor of it */
+/* Through any fd of the file */
 TEST_F(file, added_twice_is_EEXIST)
 {
 	int copy = dup(self->fd);
@@ -276,7 +272,7 @@ TEST_F(file, added_twice_is_EEXIST)
 	close(copy);
 }
 
-/* Never, not any more, or to another machine */
+/* Never added, deleted before, or added to another VM */
 TEST_F(file, deleted_without_being_added_is_ENOENT)
 {
 	int vm = vm_create();
@@ -292,7 +288,7 @@ TEST_F(file, deleted_without_being_added_is_ENOENT)
 	close(vm);
 }
 
-/* What is added after it and deleted before it is none of its business */
+/* Other fds that are added and deleted do not matter */
 TEST_F(file, others_come_and_go_beside_it)
 {
 	struct pci_dev a, b;
@@ -313,7 +309,7 @@ TEST_F(file, others_come_and_go_beside_it)
 	close(fd);
 }
 
-/* Closed at once, it is kept until the machine is gone, and then free */
+/* KVM keeps the file after the fd is closed, until its VFIO device is closed */
 TEST_F(file, can_be_closed_while_it_is_added)
 {
 	int group;
@@ -333,7 +329,7 @@ TEST_F(file, can_be_closed_while_it_is_added)
 	EXPECT_LE(0, self->vfio);
 }
 
-/* Two opens of a node are two files */
+/* Each open of a cdev is a file of its own */
 TEST_F(args, each_file_of_a_node_is_added)
 {
 	struct pci_dev dev;
@@ -355,8 +351,8 @@ TEST_F(args, each_file_of_a_node_is_added)
 }
 
 /*
- * Whoever holds files of a node that were never bound, and as many as there may be: the
- * driver lets the device go, which KVM reads nothing of any more
+ * fds of a cdev that were never bound do not delay the unbind of the driver,
+ * wherever they are. KVM does not use the device after that.
  */
 TEST_F(args, unbound_files_do_not_hold_off_removal)
 {
@@ -384,7 +380,7 @@ TEST_F(args, unbound_files_do_not_hold_off_removal)
 	ASSERT_EQ(0, unbind_driver(&dev));
 	EXPECT_FALSE(is_bound(&dev, "vfio-pci"));
 
-	/* One that KVM got, each that it is asked for, one that it gets now */
+	/* One that KVM has, one that it gets now, and one of another device */
 	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	EXPECT_ERRNO(ENODEV, bind_iommufd(added[1], iommufd, NULL));
 	EXPECT_EQ(0, del_file(self->vfio, added[1]));
@@ -405,9 +401,7 @@ TEST_F(args, unbound_files_do_not_hold_off_removal)
 	close(pair[1]);
 }
 
-/*
- * How long there is a machine, and the device is in use
- */
+/* Lifetime of the VM and of the device's use */
 FIXTURE(life)
 {
 	struct pci_dev dev;
@@ -418,8 +412,8 @@ FIXTURE(life)
 };
 
 /*
- * @mdev: the device is emulated, and tells whether its driver saw the machine
- * @group: it is used by its group and a container, not by its node
+ * @mdev: an emulated device, which reports whether its driver got the VM
+ * @group: used through group and container, not through its cdev
  */
 FIXTURE_VARIANT(life)
 {
@@ -478,7 +472,7 @@ static int open_vm(struct _test_data_life *self)
 	return self->vm < 0 || self->vfio < 0 ? -1 : 0;
 }
 
-/* What KVM is given, and what there has to be before the device can be used */
+/* Open what KVM is given, and what the device needs */
 static int open_file(struct _test_data_life *self, bool group)
 {
 	self->device = -1;
@@ -515,7 +509,7 @@ static void close_files(struct _test_data_life *self)
 #define MACHINE 1
 #define GROUP_IN_USE 2
 
-/* What is there */
+/* Which of the two exist? */
 static int what_is(struct _test_data_life *self)
 {
 	int ret = vm_is_there() ? MACHINE : 0;
@@ -535,18 +529,20 @@ static bool saw_machine(int device)
 		sizeof(state) && state.kvm;
 }
 
-/* A: the file is added. D: it is deleted. U: the device is used, by BIND or group */
+/*
+ * A: add the fd. D: delete it. U: use the device, by BIND or through the group.
+ */
 static const char * const stories[] = { "A", "AU", "UA", "ADU", "AUD", "UAD" };
 
-/* V: the machine is closed. K: KVM's VFIO device. F: the files of VFIO */
+/* V: close the VM. K: KVM's VFIO device. F: the VFIO fds. */
 static const char * const orders[] = {
 	"VKF", "VFK", "KVF", "KFV", "FVK", "FKV",
 };
 
 /*
- * A machine is there as long as it or its VFIO device has a file, or a device that
- * was opened for it is open; and a device as long as its file is, or KVM has that.
- * Whichever of them goes last takes the others with it (traps H1, H3, H6)
+ * A VM exists as long as it or its VFIO device has an fd, or a device that was
+ * opened with it is open. A device is in use as long as its fd is open, or KVM
+ * has it. The last one to go releases the others (traps H1, H3, H6).
  */
 TEST_F_TIMEOUT(life, ends_in_any_order, 300)
 {
@@ -602,8 +598,8 @@ TEST_F_TIMEOUT(life, ends_in_any_order, 300)
 }
 
 /*
- * A node that KVM has, and nobody else, is still bound; and is free as soon as KVM
- * has let go (trap H6)
+ * A cdev that only KVM has is still bound, and is free once KVM releases it
+ * (trap H6)
  */
 TEST_F(life, device_of_a_kept_file_stays_in_use)
 {
@@ -629,7 +625,7 @@ TEST_F(life, device_of_a_kept_file_stays_in_use)
 	close(self->context);
 }
 
-/* A driver gets the machine of its own open, not that of the one before */
+/* A driver gets the VM of its own open, not that of the previous one */
 TEST_F(life, next_open_has_no_machine)
 {
 	ASSERT_EQ(0, open_vm(self));
@@ -648,9 +644,7 @@ TEST_F(life, next_open_has_no_machine)
 	close_files(self);
 }
 
-/*
- * A machine and two files of a node
- */
+/* A VM and two fds of a cdev */
 FIXTURE(bind)
 {
 	struct _test_data_life life;
@@ -673,7 +667,7 @@ FIXTURE_SETUP(bind)
 	ASSERT_LE(0, self->other);
 }
 
-/* That nothing of the machine was kept is seen while the files are still open */
+/* No reference to the VM may be left while the fds are still open */
 FIXTURE_TEARDOWN(bind)
 {
 	close(self->life.vfio);
@@ -700,7 +694,7 @@ TEST_F(bind, that_fails_keeps_no_machine)
 	ASSERT_LE(0, group);
 	EXPECT_ERRNO(EBUSY, bind_iommufd(life->file, life->context, NULL));
 	close(group);
-	/* The device was open, and its driver had the machine */
+	/* The device was open, and its driver had the VM */
 	*bind = (struct vfio_device_bind_iommufd){
 		.argsz = sizeof(*bind),
 		.iommufd = life->context,
@@ -710,7 +704,7 @@ TEST_F(bind, that_fails_keeps_no_machine)
 	munmap(bind, PAGE);
 }
 
-/* It was given to a driver that could not open the device (trap H4) */
+/* The driver got the VM, and failed to open the device (trap H4) */
 TEST_F(bind, that_the_driver_fails_keeps_no_machine)
 {
 	struct _test_data_life *life = &self->life;
@@ -742,7 +736,7 @@ TEST_F(bind, of_a_bound_file_keeps_no_machine)
 	EXPECT_FALSE(saw_machine(life->file));
 }
 
-/* It is the file that is given to KVM, and not its device */
+/* The fd is given to KVM, not the device */
 TEST_F(bind, by_another_file_has_no_machine)
 {
 	struct _test_data_life *life = &self->life;
@@ -751,7 +745,7 @@ TEST_F(bind, by_another_file_has_no_machine)
 	EXPECT_FALSE(saw_machine(self->other));
 }
 
-/* A BIND that failed does not spoil the next one */
+/* A failed BIND does not affect the next one */
 TEST_F(bind, after_one_that_failed_has_the_machine)
 {
 	struct _test_data_life *life = &self->life;
@@ -767,7 +761,7 @@ TEST_F(bind, after_one_that_failed_has_the_machine)
 	life->file = open_cdev(&life->dev);
 }
 
-/* When its machine goes before BIND there is none */
+/* If the VM goes before BIND, the driver gets none */
 TEST_F(bind, after_the_machine_has_none)
 {
 	struct _test_data_life *life = &self->life;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Virtual machines for tests of KVM's VFIO device, and a way to see whether one is
- * still there. They need KVM as modules, and modprobe.
+ * Create VMs to test KVM's VFIO device, and check whether a VM still exists.
+ * KVM must be built as modules, and modprobe is needed.
  */
 #ifndef KVM_UTIL_H
 #define KVM_UTIL_H
@@ -14,7 +14,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* What has a reference to a module, or -1 if it is no module */
+/* Number of references to a module, or -1 if there is no such module */
 static inline long module_users(const char *module)
 {
 	char path[128];
@@ -40,8 +40,8 @@ static inline int load_kvm(void)
 }
 
 /*
- * Is there a virtual machine, of any process? Each holds the module until its
- * memory is freed, whether or not it still has a file.
+ * Does any process have a VM? A VM holds a reference to the module until its
+ * memory is freed, even if its fd is closed.
  */
 static inline bool vm_is_there(void)
 {
@@ -57,7 +57,7 @@ static inline int vm_create(void)
 	return vm;
 }
 
-/* KVM's VFIO device, of which a machine can have one */
+/* Create KVM's VFIO device; a VM can have only one */
 static inline int vm_create_vfio(int vm)
 {
 	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The driver of a mediated device pins and copies memory, while that is unmapped
- * and the device is moved from one address space to another.
+ * The driver of a mediated device pins and copies memory, while it is unmapped
+ * and the device moves between two IOAS.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -68,7 +68,7 @@ static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
 		0 : -1;
 }
 
-/* Has the kernel found the driver to keep pages, or not to let go of them? */
+/* Did iommufd warn about a driver that keeps pages? */
 static bool blames_driver(int kmsg)
 {
 	char line[1024];
@@ -107,7 +107,7 @@ static void *pin_and_unpin(void *arg)
 		if (ret)
 			continue;
 		atomic_fetch_add(&nr_done[0], 1);
-		/* So that some are there whenever they are asked for */
+		/* One pin is always left for the notices */
 		CHECK(!command(self->device, MDPIN_UNPIN, 0, old, old_nr));
 		old = iova;
 		old_nr = nr;
@@ -144,7 +144,7 @@ static void *move(void *arg)
 			attach_pt(self->device, self->ioas[where], NULL) :
 			detach_pt(self->device);
 
-		/* Another thread moves it */
+		/* Another thread is moving it */
 		CHECK(!ret || errno == EBUSY);
 		atomic_fetch_add(&nr_done[2], !ret);
 	}
@@ -160,7 +160,10 @@ static void *unmap_and_map(void *arg)
 		__u32 ioas = self->ioas[rand_r(&seed) % 2];
 		int ret = ioas_unmap(self->iommufd, ioas, IOVA, MEM_SIZE);
 
-		/* The other thread has; or it is at it, or at mapping */
+		/*
+		 * The other thread has unmapped it, or is unmapping or mapping
+		 * it
+		 */
 		CHECK(!ret || errno == ENOENT || errno == EBUSY);
 		atomic_fetch_add(&nr_done[3], !ret);
 		ret = ioas_map(self->iommufd, ioas, self->mem, MEM_SIZE, IOVA,
@@ -171,10 +174,10 @@ static void *unmap_and_map(void *arg)
 }
 
 /*
- * Nothing may be left pinned, and who unmaps is never refused. The driver holds
- * its mutex around pinning and in the notice (trap D9), pins while it has no
- * address space (trap D2), is moved by two (trap D3); and two unmap what a third
- * has to let go of first (trap A1)
+ * At the end nothing is pinned, and no unmap fails. The driver holds its mutex
+ * while it pins and in the notice (trap D9), pins while it has no IOAS (trap
+ * D2), is moved by two threads (trap D3), and two threads unmap what a third
+ * must unpin first (trap A1).
  */
 TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Mediated devices, which reach memory by calling VFIO: by their group and a type1
- * container, by their group and /dev/iommu in its place, and by their node and an
- * address space of /dev/iommu. They are of the samples mdpin, which does what a
- * test tells it to, and mtty.
+ * Mediated devices, which reach memory through VFIO: by group and type1
+ * container, by group and /dev/iommu as the container, and by cdev and an IOAS.
+ * They are devices of the samples mdpin, which executes commands of the test,
+ * and mtty.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,15 +25,15 @@
 #define NR_PAGES 16
 #define MEM_SIZE (NR_PAGES * PAGE)
 
-/* Where memory is mapped, and where nothing is */
+/* IOVAs: two where memory is mapped, and one where nothing is */
 #define IOVA SZ_2M
 #define OTHER (2 * SZ_2M)
 #define NOWHERE (3 * SZ_2M)
 
-/* More notices than the kernel has patience for */
+/* More notices than the kernel sends before it gives up */
 #define FOREVER 1000000
 
-/* One command for mdpin */
+/* Send a command to mdpin */
 static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
 {
 	struct mdpin_cmd cmd = {
@@ -76,7 +76,7 @@ static bool data_is(int device, size_t length, unsigned int seed)
 	       is_pattern(data, length, seed);
 }
 
-/* Does a read by the device find the page of that pattern? */
+/* Does the device read a page with this pattern at the IOVA? */
 static bool reads(int device, __u64 iova, unsigned int seed)
 {
 	return !set_data(device, seed + 1) &&
@@ -84,7 +84,7 @@ static bool reads(int device, __u64 iova, unsigned int seed)
 	       data_is(device, PAGE, seed);
 }
 
-/* Does what it has pinned there have that pattern? */
+/* Does the page that the device has pinned there have this pattern? */
 static bool holds(int device, __u64 iova, unsigned int seed)
 {
 	return !set_data(device, seed + 1) &&
@@ -103,11 +103,11 @@ static struct mdpin_state state_of(int device)
 
 #define STATE() state_of(self->device)
 
-/* All ways */
+/* All ways to open a device */
 
 /*
  * struct way - a mediated device that memory can be mapped for
- * @legacy: by its group, if iommufd is -1
+ * @legacy: valid if @iommufd is -1: the device was opened through its group
  */
 struct way {
 	struct pci_dev dev;
@@ -117,7 +117,7 @@ struct way {
 	__u32 ioas;
 };
 
-/* @container: what to give to the group; NULL to use the node */
+/* @container: path of the container for the group; NULL: use the cdev */
 static int open_way(struct way *w, const char *container, const char *driver,
 		    const char *type)
 {
@@ -148,7 +148,7 @@ static int close_way(struct way *w)
 	return mdev_remove(&w->dev);
 }
 
-/* Open the device once more, in the same address space, after its last close */
+/* Open the device again in the same address space, after its last close */
 static int reopen_way(struct way *w)
 {
 	if (w->iommufd >= 0) {
@@ -161,7 +161,7 @@ static int reopen_way(struct way *w)
 	return w->device < 0 ? -1 : 0;
 }
 
-/* @flags: those of iommufd */
+/* @flags: those of IOMMU_IOAS_MAP */
 static int map_way(struct way *w, void *va, size_t length, __u64 iova,
 		   __u32 flags)
 {
@@ -183,7 +183,7 @@ static int unmap_way(struct way *w, __u64 iova, size_t length)
 	return legacy_unmap(w->legacy.container, iova, length);
 }
 
-/* Each page has a pattern, whose seed is its number */
+/* Each page has a pattern with its number as the seed */
 static void *map_patterns(void)
 {
 	void *mem = map_anon(MEM_SIZE);
@@ -202,11 +202,10 @@ FIXTURE(mdpin)
 };
 
 /*
- * @type: the mdpin that can be used
  * @container: see open_way()
  * @iommufd: the memory is mapped in an IOAS
  * @absent: errno where nothing is mapped
- * @pinned: what in /proc/self/status counts pinned pages
+ * @pinned: field of /proc/self/status that counts pinned pages
  */
 FIXTURE_VARIANT(mdpin)
 {
@@ -259,10 +258,13 @@ FIXTURE_TEARDOWN(mdpin)
 #define MAP_ALL() MAP(self->mem, MEM_SIZE, IOVA, MAP_RW)
 #define UNMAP_ALL() unmap_way(&self->way, IOVA, MEM_SIZE)
 
-/* Pages that the process is charged for */
+/* Number of pages that the process is charged for */
 #define CHARGED() (status_kb(variant->pinned) * 1024 / PAGE)
 
-/* A page is charged once, and goes when it was unpinned as often as pinned */
+/*
+ * A page is charged once, and released when it was unpinned as often as it was
+ * pinned
+ */
 TEST_F(mdpin, pins_are_counted)
 {
 	ASSERT_EQ(0, MAP_ALL());
@@ -276,7 +278,10 @@ TEST_F(mdpin, pins_are_counted)
 	ASSERT_EQ(0, UNPIN(IOVA, 4));
 	EXPECT_EQ(2, CHARGED());
 	EXPECT_EQ(2, STATE().pins);
-	/* Of other pieces, and with pages that are not pinned */
+	/*
+	 * The ranges differ from those of the pins, and include pages that are
+	 * not pinned
+	 */
 	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 2));
 	EXPECT_EQ(1, CHARGED());
 	ASSERT_EQ(0, UNPIN(IOVA, NR_PAGES));
@@ -286,7 +291,7 @@ TEST_F(mdpin, pins_are_counted)
 	EXPECT_EQ(0, STATE().notices);
 }
 
-/* As gvt does: pages pinned one by one, in any order, and unpinned in one go */
+/* Like gvt: pin single pages in any order, and unpin them in one call */
 TEST_F(mdpin, pins_of_one_page_are_unpinned_in_a_block)
 {
 	int i;
@@ -299,7 +304,7 @@ TEST_F(mdpin, pins_of_one_page_are_unpinned_in_a_block)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* Some drivers give the address of a byte */
+/* Some drivers pass an address that is not page aligned */
 TEST_F(mdpin, address_need_not_be_of_a_page)
 {
 	ASSERT_EQ(0, MAP_ALL());
@@ -318,14 +323,14 @@ TEST_F(mdpin, number_of_pages_has_limits)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* After what can be pinned, so that there is something to undo */
+/* The part that can't be pinned is at the end, so there is something to undo */
 TEST_F(mdpin, pin_of_too_much_pins_nothing)
 {
 	ASSERT_EQ(0, MAP_ALL());
 	EXPECT_ERRNO(variant->absent, PIN(NOWHERE, 1));
 	EXPECT_ERRNO(variant->absent, PIN(IOVA, NR_PAGES + 1));
 	EXPECT_EQ(0, CHARGED());
-	/* Memory that the process has not got any more */
+	/* Memory that the process has unmapped */
 	ASSERT_EQ(0, munmap(self->mem + 8 * PAGE, PAGE));
 	EXPECT_ERRNO(EFAULT, PIN(IOVA, NR_PAGES));
 	EXPECT_EQ(0, CHARGED());
@@ -333,7 +338,7 @@ TEST_F(mdpin, pin_of_too_much_pins_nothing)
 	EXPECT_EQ(8, CHARGED());
 }
 
-/* trap D5 */
+/* Writing needs a writable mapping (trap D5) */
 TEST_F(mdpin, pin_to_write_needs_permission)
 {
 	ASSERT_EQ(0, MAP(self->mem, 4 * PAGE, IOVA, MAP_RW));
@@ -346,7 +351,7 @@ TEST_F(mdpin, pin_to_write_needs_permission)
 	EXPECT_EQ(0, PIN(IOVA + 4 * PAGE, 4));
 }
 
-/* It is not a copy; and it stays when the program has other memory there */
+/* A pin is no copy, and stays when the program maps other memory there */
 TEST_F(mdpin, pinned_page_is_the_programs)
 {
 	ASSERT_EQ(0, MAP_ALL());
@@ -363,17 +368,17 @@ TEST_F(mdpin, pinned_page_is_the_programs)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	fill_pattern(self->mem + PAGE, PAGE, 13);
 	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 11));
-	/* Pinned once more it is the same still */
+	/* A second pin gets the same page */
 	ASSERT_EQ(0, PIN_WRITE(IOVA + PAGE, 1));
 	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 11));
-	/* When it was given back, it is what the program has now */
+	/* After the last unpin, a pin gets the program's new page */
 	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 1));
 	ASSERT_EQ(0, UNPIN(IOVA + PAGE, 1));
 	ASSERT_EQ(0, PIN_WRITE(IOVA + PAGE, 1));
 	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 13));
 }
 
-/* Of any bytes, by the thread that asks and by one of the kernel */
+/* Copies of any bytes, by the calling thread and by a kernel thread */
 TEST_F(mdpin, copies_any_bytes)
 {
 	__u32 flags;
@@ -382,7 +387,7 @@ TEST_F(mdpin, copies_any_bytes)
 	ASSERT_EQ(0, MAP(self->mem + 4 * PAGE, 4 * PAGE, IOVA + 4 * PAGE,
 			 MAP_RW));
 	for (flags = 0; flags <= MDPIN_FLAG_WORKER; flags += MDPIN_FLAG_WORKER) {
-		/* From one mapping to the next */
+		/* Across two mappings */
 		memset(self->mem, 0, MEM_SIZE);
 		fill_pattern(self->mem + 4 * PAGE - 99, 1000, 21);
 		ASSERT_EQ(0, DMA_READ(flags, IOVA + 4 * PAGE - 99, 1000));
@@ -397,7 +402,7 @@ TEST_F(mdpin, copies_any_bytes)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* trap D4 */
+/* Each error (trap D4) */
 TEST_F(mdpin, copy_has_its_errors)
 {
 	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA, MAP_RW));
@@ -415,8 +420,8 @@ TEST_F(mdpin, copy_has_its_errors)
 }
 
 /*
- * A child asks, and means the memory of its parent, who has mapped it. A type1
- * container refuses that
+ * A child causes copies, which go to the memory of its parent, who mapped it. A
+ * type1 container refuses them.
  */
 TEST_F(mdpin, copies_for_another_process)
 {
@@ -442,7 +447,7 @@ TEST_F(mdpin, copies_for_another_process)
 		EXPECT_TRUE(is_pattern(self->mem + 50, 2000, 31));
 }
 
-/* The same for pins: it is the one who has mapped it that counts */
+/* The same for pins: the process that mapped the memory counts */
 TEST_F(mdpin, pins_for_another_process)
 {
 	int status;
@@ -464,7 +469,7 @@ TEST_F(mdpin, pins_for_another_process)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* Who holds nothing is not asked */
+/* A device without pins is not asked */
 TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 {
 	struct mdpin_state state;
@@ -472,7 +477,7 @@ TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 	ASSERT_EQ(0, MAP_ALL());
 	ASSERT_EQ(0, MAP(self->mem, PAGE, OTHER, MAP_RW));
 	ASSERT_EQ(0, PIN(IOVA + 3 * PAGE, 3));
-	/* Some of it more than once */
+	/* One page is pinned twice */
 	ASSERT_EQ(0, PIN(IOVA + 4 * PAGE, 1));
 	EXPECT_EQ(3, CHARGED());
 	EXPECT_EQ(0, unmap_way(&self->way, OTHER, PAGE));
@@ -482,12 +487,14 @@ TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 	state = STATE();
 	EXPECT_EQ(1, state.notices);
 	EXPECT_EQ(0, state.pins);
-	/* A type1 container tells the mapping, and not what is pinned of it */
+	/*
+	 * A type1 container passes the whole mapping, not only what is pinned
+	 */
 	EXPECT_EQ(variant->iommufd ? IOVA + 3 * PAGE : IOVA, state.iova);
 	EXPECT_EQ(variant->iommufd ? 3 * PAGE : MEM_SIZE, state.length);
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_ERRNO(variant->absent, PIN(IOVA + 3 * PAGE, 1));
-	/* The place is free */
+	/* The IOVA range is free */
 	EXPECT_EQ(0, MAP_ALL());
 }
 
@@ -502,7 +509,7 @@ TEST_F(mdpin, ignored_notice_is_asked_again)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* The driver unpins when it is closed */
+/* The driver unpins when the device is closed */
 TEST_F(mdpin, close_unpins)
 {
 	ASSERT_EQ(0, MAP_ALL());
@@ -516,8 +523,8 @@ TEST_F(mdpin, close_unpins)
 }
 
 /*
- * The device runs until its driver closes it. So its pages are not taken from it before
- * that, and nobody asks for them; also if its user is killed (trap M13)
+ * The device runs until its driver closes it. So before that the kernel neither
+ * unpins its pages nor asks for them, even if its user is killed (trap M13).
  */
 TEST_F(mdpin, close_asks_for_nothing)
 {
@@ -548,7 +555,10 @@ TEST_F(mdpin, close_asks_for_nothing)
 	self->device = self->way.device;
 	EXPECT_EQ(before.ever, STATE().ever);
 
-	/* What it forgets is taken from it, after the close as well, but by type1 */
+	/*
+	 * A pin that the driver forgets is released after the close, except by
+	 * type1
+	 */
 	if (!variant->iommufd)
 		return;
 	ASSERT_EQ(0, PIN(IOVA, 4));
@@ -562,8 +572,8 @@ TEST_F(mdpin, close_asks_for_nothing)
 }
 
 /*
- * The driver can't open the device, which has its access by then: that is gone, and the
- * device opens when the driver can. By whichever way, nothing else was kept
+ * The driver fails to open the device, which has its access by then. The access
+ * is destroyed, and the device can be opened later, through cdev or group.
  */
 TEST_F(mdpin, open_that_fails_is_undone)
 {
@@ -581,7 +591,7 @@ TEST_F(mdpin, open_that_fails_is_undone)
 			close(w->device);
 	}
 	ASSERT_EQ(0, mdpin_fail_open(0));
-	/* The iommufd has nothing but the IOAS */
+	/* The iommufd has no objects but the IOAS */
 	for (id = 1; variant->iommufd && id < 10; id++) {
 		if (id == ioas)
 			continue;
@@ -590,7 +600,7 @@ TEST_F(mdpin, open_that_fails_is_undone)
 	if (!variant->container) {
 		struct legacy l;
 
-		/* By its group it can be opened too */
+		/* It can also be opened through its group */
 		EXPECT_EQ(0, legacy_open_in(&l, &w->dev, "/dev/iommu"));
 		EXPECT_EQ(0, legacy_map(l.container, self->mem, PAGE, IOVA,
 					VFIO_DMA_MAP_FLAG_READ));
@@ -604,7 +614,7 @@ TEST_F(mdpin, open_that_fails_is_undone)
 	EXPECT_TRUE(holds(self->device, IOVA, 0));
 }
 
-/* trap D6: else it would have pages that were unmapped long ago */
+/* Otherwise it would keep pages that are no longer mapped (trap D6) */
 TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 {
 	ASSERT_EQ(0, close_way(&self->way));
@@ -620,8 +630,9 @@ TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 }
 
 /*
- * A driver of a physical device that asks all the same is refused. One that no IOMMU
- * protects stands for all: an iommufd is no container either for it
+ * A driver of a physical device that calls vfio_pin_pages() or vfio_dma_rw()
+ * gets an error. A device without an IOMMU stands for all of them; it gets none
+ * through an iommufd as the container either.
  */
 TEST(physical_device_reaches_no_memory)
 {
@@ -631,7 +642,7 @@ TEST(physical_device_reaches_no_memory)
 
 	if (!has_nodes())
 		SKIP(return, "no device nodes");
-	/* Nothing translates for it */
+	/* noiommu: DMA is not translated */
 	if (access("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
 		   F_OK))
 		SKIP(return, "the kernel has no VFIO_NOIOMMU");
@@ -651,7 +662,7 @@ TEST(physical_device_reaches_no_memory)
 	EXPECT_EQ(0, mdev_remove(&dev));
 }
 
-/* By the node only */
+/* Through the cdev only */
 
 FIXTURE(node)
 {
@@ -695,7 +706,7 @@ FIXTURE_TEARDOWN(node)
 	EXPECT_EQ(0, mdev_remove(&self->dev));
 }
 
-/* A second address space, whose page at IOVA is page 1 of the memory */
+/* A second IOAS, which has page 1 of the memory at IOVA */
 static int make_other(int iommufd, void *mem, __u32 *ioas)
 {
 	if (ioas_alloc(iommufd, ioas))
@@ -734,7 +745,9 @@ TEST_F(node, excludes_the_group_and_other_files)
 	EXPECT_EQ(0, bind_iommufd(other, self->iommufd, NULL));
 }
 
-/* It has an id as other devices have, but is none whose DMA can be translated */
+/*
+ * The device has an id, but not one that accepts requests for DMA translation
+ */
 TEST_F(node, id_is_an_access)
 {
 	struct iommu_hw_info info = {
@@ -810,7 +823,7 @@ TEST_F(node, nothing_is_reached_after_detach)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 }
 
-/* trap D8: the next user begins with a device that is not attached */
+/* The next user starts with a device that is not attached (trap D8) */
 TEST_F(node, bind_after_close_is_not_attached)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -858,7 +871,7 @@ TEST_F(node, attach_to_the_same_changes_nothing)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 }
 
-/* Whole pages are what can be pinned */
+/* Only whole pages can be pinned */
 TEST_F(node, attach_raises_the_alignment)
 {
 	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
@@ -870,7 +883,7 @@ TEST_F(node, attach_raises_the_alignment)
 	EXPECT_EQ(0, MAP(self->mem, PAGE / 2, OTHER));
 }
 
-/* trap D1: the next moves and the end find the device where it was */
+/* Later moves, and the close, find the device where it was (trap D1) */
 TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
 {
 	__u32 other;
@@ -894,7 +907,7 @@ TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* Nobody can know that it worked, so it did not */
+/* If the answer can't be written, the attach is undone */
 TEST_F(node, attach_without_an_answer_is_undone)
 {
 	struct vfio_device_attach_iommufd_pt *attach = map_anon(PAGE);
@@ -921,7 +934,7 @@ TEST_F(node, attach_without_an_answer_is_undone)
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
 }
 
-/* Of each run, the lowest first, and of nothing between and behind */
+/* The kernel asks for each run, the lowest first, and not for other pages */
 TEST_F(node, each_run_is_asked_for)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -939,7 +952,9 @@ TEST_F(node, each_run_is_asked_for)
 	EXPECT_TRUE(holds(self->device, IOVA + 16 * PAGE, 0));
 }
 
-/* A long run in pieces, since pages are counted with others waiting */
+/*
+ * A long run is asked for in pieces, since others wait while pages are counted
+ */
 TEST_F(node, long_run_is_asked_for_in_pieces)
 {
 	const unsigned int nr = 1000;
@@ -957,7 +972,7 @@ TEST_F(node, long_run_is_asked_for_in_pieces)
 	EXPECT_EQ(0, STATE().pins);
 }
 
-/* It goes on as if nothing had been asked */
+/* After the failed unmap everything works as before */
 TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -978,7 +993,7 @@ TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* DETACH can't be refused: what the driver keeps is taken from it */
+/* DETACH can't fail: the kernel unpins what the driver keeps */
 TEST_F(node, detach_of_what_is_kept_ends)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -1008,7 +1023,7 @@ TEST_F(node, forgotten_pin_ends_with_the_device)
 	EXPECT_EQ(0, ATTACH(self->ioas));
 }
 
-/* Also when the iommufd is closed first, with the memory still mapped */
+/* Also if the iommufd is closed first, with the memory still mapped */
 TEST_F(node, last_close_unpins)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -1023,7 +1038,7 @@ TEST_F(node, last_close_unpins)
 	self->device = -1;
 }
 
-/* Two devices in one address space: each is asked for its own */
+/* Two devices in one IOAS: each is asked for its own pins */
 TEST_F(node, each_device_is_asked_for_its_own)
 {
 	struct pci_dev dev;
@@ -1036,7 +1051,7 @@ TEST_F(node, each_device_is_asked_for_its_own)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA, 4));
 	ASSERT_EQ(0, command(other, MDPIN_PIN, 0, IOVA + 2 * PAGE, 4));
-	/* What both have counts once */
+	/* A page that both have pinned is charged once */
 	EXPECT_EQ(6, CHARGED());
 	ASSERT_EQ(0, UNPIN(IOVA, 3));
 	EXPECT_EQ(4, CHARGED());
@@ -1053,7 +1068,7 @@ TEST_F(node, each_device_is_asked_for_its_own)
 	EXPECT_EQ(0, mdev_remove(&dev));
 }
 
-/* With a device that does DMA in the same address space */
+/* Together with a device that does DMA, in the same IOAS */
 
 FIXTURE(shared)
 {
@@ -1098,7 +1113,7 @@ FIXTURE_TEARDOWN(shared)
 	EXPECT_EQ(0, mdev_remove(&self->dev));
 }
 
-/* trap D10: nor is anything done by one that is refused */
+/* An id of another object is refused, without side effects (trap D10) */
 TEST_F(shared, only_an_ioas_can_be_attached)
 {
 	bool late = iommu_of(&self->edu_dev)->reach_is_late;
@@ -1130,7 +1145,7 @@ TEST_F(shared, only_an_ioas_can_be_attached)
 	EXPECT_TRUE(reads(self->device, IOVA, 0));
 }
 
-/* Each sees what the other has written; and the memory is charged once */
+/* Each sees what the other has written, and the memory is charged once */
 TEST_F(shared, pinned_page_is_what_a_device_sees)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -1152,7 +1167,10 @@ TEST_F(shared, pinned_page_is_what_a_device_sees)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* What the program has there now is another page: a pin is of what devices have */
+/*
+ * The program has mapped another page there: a pin still gets the one that
+ * devices see
+ */
 TEST_F(shared, pinned_page_is_what_a_device_sees_after_remap)
 {
 	ASSERT_EQ(self->mem, mmap(self->mem, MEM_SIZE, PROT_READ | PROT_WRITE,
@@ -1173,7 +1191,7 @@ TEST_F(shared, pinned_page_is_what_a_device_sees_after_remap)
 	EXPECT_TRUE(is_byte(self->mem, MEM_SIZE, 0));
 }
 
-/* trap A3: a page that is pinned stays while devices come and go */
+/* A pinned page stays while devices come and go (trap A3) */
 TEST_F(shared, pinned_page_stays_when_devices_leave)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -1199,7 +1217,7 @@ TEST_F(shared, pinned_page_stays_when_devices_leave)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* Nobody gets hold of one page of it, in whichever way */
+/* Do pins and copies of this page fail, by either thread? */
 static bool is_out_of_reach(int device, __u64 iova)
 {
 	__u32 flags;
@@ -1218,8 +1236,8 @@ static bool is_out_of_reach(int device, __u64 iova)
 }
 
 /*
- * Registers that a page table has are no memory for drivers, mapped by their address or by
- * a dma-buf; and by that they never are (trap N10)
+ * Drivers can neither pin nor copy registers that a page table has mapped, by
+ * address or by dma-buf; those of a dma-buf never (trap N10)
  */
 TEST_F(shared, registers_are_EINVAL)
 {
@@ -1236,19 +1254,22 @@ TEST_F(shared, registers_are_EINVAL)
 				 PAGE, by_dma_buf));
 	EXPECT_TRUE(is_out_of_reach(self->device, by_address));
 	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
-	/* What comes before it is given back */
+	/* The page before them is unpinned again */
 	EXPECT_ERRNO(EINVAL, PIN(OTHER - PAGE, 2));
 	EXPECT_ERRNO(EINVAL, DMA_WRITE(0, OTHER - 4, 8));
 	EXPECT_EQ(0, STATE().pins);
 	EXPECT_EQ(1, CHARGED());
 
-	/* While they are not there as well */
+	/* Also while they are revoked */
 	ASSERT_EQ(0, change_command(device, 0, PCI_COMMAND_MEMORY));
 	EXPECT_TRUE(is_out_of_reach(self->device, by_address));
 	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
 	ASSERT_EQ(0, change_command(device, PCI_COMMAND_MEMORY, 0));
 
-	/* And when no page table has them, but then the program's own address is that */
+	/*
+	 * Also without a page table, except copies by address, which use the
+	 * address of the process
+	 */
 	ASSERT_EQ(0, detach_pt(device));
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
@@ -1263,7 +1284,7 @@ TEST_F(shared, registers_are_EINVAL)
 	close(dma_buf);
 }
 
-/* A UART, of a driver that knows nothing of memory */
+/* A UART, whose driver does not access memory */
 
 FIXTURE(mtty)
 {
@@ -1301,7 +1322,7 @@ FIXTURE_TEARDOWN(mtty)
 {
 }
 
-/* What is sent comes back, in its order */
+/* Sent bytes come back in order */
 static bool loops(int device)
 {
 	struct vfio_region_info region = {
@@ -1328,7 +1349,7 @@ static bool loops(int device)
 	       !(status & UART_LSR_DR);
 }
 
-/* And does again, when it was given back */
+/* Also after the device was closed and removed */
 TEST_F(mtty, sends_and_receives)
 {
 	struct way way;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who is charged for pinned memory, how much, and when it is given back: exactly,
- * in both modes of IOMMU_OPTION_RLIMIT_MODE.
+ * Who is charged for pinned memory, how much, and when the charge ends:
+ * exactly, in both modes of IOMMU_OPTION_RLIMIT_MODE.
  *
- * Processes with users and limits of their own do what they are told to; what the
+ * Agents, processes with their own users and limits, execute orders; what the
  * kernel counts for them is read from outside.
  */
 #define _GNU_SOURCE
@@ -28,28 +28,30 @@
 #define IOVA 0x40000000ULL
 #define MAX (~0ULL)
 
-/* More than one chunk of what is pinned at once, and no multiple of it */
+/* More than one batch of pins, and no multiple of it */
 #define MANY 1200
 
-/* Users that nobody else is */
+/* Users that have no other process */
 #define ALICE 12001
 #define BOB 12002
 
 enum order {
-	/* Map at @iova @pages pages, from page @first of the memory or the file */
+	/*
+	 * Map @pages pages at @iova, from page @first of the memory or the file
+	 */
 	ORDER_MAP,
 	ORDER_MAP_FILE,
 	ORDER_MAP_IN_THREAD,
 	ORDER_MAP_HUGE,
 	ORDER_UNMAP,
-	/* And see in the child that there is nothing pinned */
+	/* Also check that nothing is pinned in the child */
 	ORDER_UNMAP_IN_CHILD,
 	ORDER_CHANGE_PROCESS,
-	/* mlock() of as many pages of other memory */
+	/* mlock() this many pages of other memory */
 	ORDER_LOCK,
 	ORDER_MAKE_HOLE,
 	ORDER_DROP_IPC_LOCK,
-	/* Become another program, that waits */
+	/* Execute another program, which waits */
 	ORDER_EXEC,
 };
 
@@ -61,8 +63,8 @@ struct command {
 };
 
 /*
- * struct agent - a process that does what it is told
- * @socket: commands go there, errnos come back
+ * struct agent - a process that executes orders
+ * @socket: takes commands, returns errnos
  */
 struct agent {
 	pid_t pid;
@@ -78,7 +80,7 @@ FIXTURE(memlock)
 	__u32 ioas;
 	int memory;
 	void *buf;
-	/* Those that were started */
+	/* All agents of the case */
 	pid_t agents[16];
 	int nr_agents;
 };
@@ -118,7 +120,7 @@ FIXTURE_SETUP(memlock)
 	self->buf = map_anon((MANY + 1) * PAGE);
 }
 
-/* End an agent, and wait until all that it had is gone */
+/* Kill an agent and wait until it is gone */
 static void stop(pid_t pid)
 {
 	kill(pid, SIGKILL);
@@ -129,7 +131,7 @@ FIXTURE_TEARDOWN(memlock)
 {
 	int i;
 
-	/* They have these files open, too */
+	/* Agents have these fds open too */
 	for (i = 0; i < self->nr_agents; i++)
 		stop(self->agents[i]);
 	close(self->device);
@@ -212,11 +214,13 @@ static int tell(const struct agent *agent, const struct command *c)
 	return ret;
 }
 
-/* TELL(&agent, MAP, .iova = ..., .pages = ...) is the errno */
+/* TELL(&agent, MAP, .iova = ..., .pages = ...) returns the errno */
 #define TELL(_agent, _order, ...)                                              \
 	tell(_agent, &(struct command){ .order = ORDER_##_order, __VA_ARGS__ })
 
-/* A process of this user, with this many pages; user 0 can pin what it likes */
+/*
+ * Start an agent of this user, with a limit of so many pages; user 0 has none
+ */
 static struct agent start(struct __test_metadata *_metadata,
 			  struct _test_data_memlock *self, uid_t user,
 			  unsigned long pages)
@@ -232,7 +236,7 @@ static struct agent start(struct __test_metadata *_metadata,
 	if (agent.pid) {
 		close(sockets[1]);
 		self->agents[self->nr_agents++] = agent.pid;
-		/* It is what it should be when it answers */
+		/* Once it answers it has its user and limit */
 		ASSERT_EQ(EINVAL, TELL(&agent, UNMAP, 0, 0));
 		return agent;
 	}
@@ -267,7 +271,9 @@ static long count(pid_t pid, const char *field)
 	return ret;
 }
 
-/* What is pinned for an agent, and locked as well if that is the mode; else -1 */
+/*
+ * Pages pinned for an agent, and locked as well in that mode; -1 if they differ
+ */
 static long pages_of(const struct agent *agent, bool per_process)
 {
 	long pinned = count(agent->pid, "VmPin");
@@ -278,7 +284,7 @@ static long pages_of(const struct agent *agent, bool per_process)
 
 #define PAGES(_agent) pages_of(_agent, variant->per_process)
 
-/* N pages and not one more, in one and in several mappings (traps J1, J2) */
+/* Exactly N pages, in one mapping and in several (traps J1, J2) */
 TEST_F(memlock, limit_is_exact)
 {
 	static const unsigned long limits[] = { 1, 8, 511, 512, 513, MANY };
@@ -297,7 +303,7 @@ TEST_F(memlock, limit_is_exact)
 		EXPECT_EQ(0, TELL(&a, UNMAP, IOVA, n));
 		EXPECT_EQ(0, PAGES(&a));
 
-		/* The same pages count twice if they are mapped twice */
+		/* Pages that are mapped twice are charged twice */
 		EXPECT_EQ(0, TELL(&a, MAP, IOVA, half));
 		EXPECT_EQ(ENOMEM, TELL(&a, MAP, 2 * IOVA, n - half + 1));
 		EXPECT_EQ(n > half ? 0 : EINVAL,
@@ -308,7 +314,7 @@ TEST_F(memlock, limit_is_exact)
 	}
 }
 
-/* -ENOMEM alone does not tell a user what to raise, and how far */
+/* ENOMEM alone does not tell users which limit to raise, and how far */
 TEST_F_TIMEOUT(memlock, limit_is_in_the_log, 60)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -322,7 +328,7 @@ TEST_F_TIMEOUT(memlock, limit_is_in_the_log, 60)
 		 "(%d): RLIMIT_MEMLOCK is %lu KiB, the %s has %lu KiB locked and needs %lu KiB more",
 		 a.pid, PAGES_KB(8), variant->per_process ? "process" : "user",
 		 PAGES_KB(3), PAGES_KB(6));
-	/* Others may have used up what the kernel lets through in 5 seconds */
+	/* The kernel limits the rate of messages, so try again */
 	for (tries = 0; tries < 10 && !found; tries++) {
 		EXPECT_EQ(ENOMEM, TELL(&a, MAP, 2 * IOVA, 6));
 		found = kmsg_has(kmsg, text);
@@ -331,17 +337,20 @@ TEST_F_TIMEOUT(memlock, limit_is_in_the_log, 60)
 	close(kmsg);
 }
 
-/* A limit that is no multiple of a page is that of the whole pages in it */
+/* A part of a page in the limit does not count */
 TEST_F(memlock, part_of_a_page_does_not_count)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
 	struct rlimit limit = { 4 * PAGE - 1, 4 * PAGE - 1 };
 
-	/* The limit is looked at when memory is mapped (trap J7) */
+	/* The limit is read when memory is mapped (trap J7) */
 	ASSERT_EQ(0, prlimit(a.pid, RLIMIT_MEMLOCK, &limit, NULL));
 	EXPECT_EQ(ENOMEM, TELL(&a, MAP, IOVA, 4));
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, 3));
-	/* Lowered below what is pinned, nothing more can be, and it can go */
+	/*
+	 * If the limit is lowered below what is pinned, nothing more can be
+	 * pinned
+	 */
 	limit.rlim_cur = 0;
 	ASSERT_EQ(0, prlimit(a.pid, RLIMIT_MEMLOCK, &limit, NULL));
 	EXPECT_EQ(ENOMEM, TELL(&a, MAP, 2 * IOVA, 1));
@@ -350,7 +359,7 @@ TEST_F(memlock, part_of_a_page_does_not_count)
 	EXPECT_EQ(0, PAGES(&a));
 }
 
-/* Pages count while they are pinned, and there is a device */
+/* Pages are charged while they are pinned, so only with a device */
 TEST_F(memlock, nothing_counts_without_a_device)
 {
 	struct agent a = start(_metadata, self, ALICE, MANY);
@@ -363,7 +372,7 @@ TEST_F(memlock, nothing_counts_without_a_device)
 	EXPECT_EQ(3, PAGES(&a));
 }
 
-/* A huge page is as many as fit, 512 of 4 KiB (trap J1) */
+/* A huge page counts as all of its pages, 512 of 4 KiB (trap J1) */
 TEST_F(memlock, huge_page_counts_as_its_pages)
 {
 	const long nr = SZ_2M / PAGE;
@@ -378,7 +387,7 @@ TEST_F(memlock, huge_page_counts_as_its_pages)
 	EXPECT_EQ(0, PAGES(&b));
 }
 
-/* What fails late has pinned a lot by then; nothing of it stays (trap J2) */
+/* A map that fails late has pinned a lot; none of it stays (trap J2) */
 TEST_F(memlock, failures_leave_nothing)
 {
 	struct agent a = start(_metadata, self, ALICE, MANY);
@@ -398,7 +407,7 @@ TEST_F(memlock, failures_leave_nothing)
 	EXPECT_EQ(MANY, PAGES(&a));
 }
 
-/* Attaching fails as late, and counts against the one who mapped (trap J2) */
+/* An attach fails late too, and charges the process that mapped (trap J2) */
 TEST_F(memlock, limit_at_attach)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -416,7 +425,7 @@ TEST_F(memlock, limit_at_attach)
 	EXPECT_EQ(8, PAGES(&a));
 }
 
-/* Two processes of a user: one limit for both, or one for each */
+/* Two processes of a user have one limit together, or one each */
 TEST_F(memlock, processes_of_a_user)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -429,17 +438,17 @@ TEST_F(memlock, processes_of_a_user)
 	EXPECT_EQ(0, TELL(&a2, MAP, 3 * IOVA, 3));
 	EXPECT_EQ(5, PAGES(&a));
 	EXPECT_EQ(variant->per_process ? 7 : 3, PAGES(&a2));
-	/* Another user has a limit of its own */
+	/* Another user has its own limit */
 	EXPECT_EQ(0, TELL(&b, MAP, 4 * IOVA, 8));
 	EXPECT_EQ(8, PAGES(&b));
-	/* It does not matter who unmaps */
+	/* Any process can unmap */
 	EXPECT_EQ(0, TELL(&b, UNMAP, IOVA, 5));
 	EXPECT_EQ(0, PAGES(&a));
 	EXPECT_EQ(8, PAGES(&b));
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, 5));
 }
 
-/* Memory locked by other means counts only where the process is charged */
+/* Memory locked by other means counts only if the process is charged */
 TEST_F(memlock, locked_memory_of_the_process)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -450,12 +459,12 @@ TEST_F(memlock, locked_memory_of_the_process)
 							  5));
 	EXPECT_EQ(variant->per_process ? 5 : 6, count(a.pid, "VmPin"));
 	EXPECT_EQ(variant->per_process ? 8 : 3, count(a.pid, "VmLck"));
-	/* And the other way round */
+	/* The reverse */
 	EXPECT_EQ(variant->per_process ? ENOMEM : 0, TELL(&a, LOCK,
 							  .pages = 1));
 }
 
-/* A thread is its process (trap J7) */
+/* A map by a thread charges its process (trap J7) */
 TEST_F(memlock, thread_maps_for_its_process)
 {
 	struct agent a = start(_metadata, self, ALICE, 1);
@@ -468,7 +477,7 @@ TEST_F(memlock, thread_maps_for_its_process)
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, 1));
 }
 
-/* The limit and the charge are decided when memory is mapped (trap J5) */
+/* Limit and privilege count when memory is mapped (trap J5) */
 TEST_F(memlock, privilege_is_that_of_the_mapping)
 {
 	struct agent a = start(_metadata, self, 0, 4);
@@ -479,7 +488,7 @@ TEST_F(memlock, privilege_is_that_of_the_mapping)
 	EXPECT_EQ(0, TELL(&a, MAP, 2 * IOVA, 4));
 	EXPECT_EQ(104, count(a.pid, "VmPin"));
 	EXPECT_EQ(variant->per_process ? 4 : 0, count(a.pid, "VmLck"));
-	/* Pinned anew it is still free of charge */
+	/* Pinned again, it is still not limited */
 	ASSERT_EQ(0, detach_pt(self->device));
 	EXPECT_EQ(0, PAGES(&a));
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
@@ -493,7 +502,9 @@ TEST_F(memlock, privilege_is_that_of_the_mapping)
 	EXPECT_EQ(0, TELL(&a, MAP, 2 * IOVA, 4));
 }
 
-/* Who maps and ends is charged until it is unmapped (trap J4) */
+/*
+ * If the process that mapped exits, the charge stays until the unmap (trap J4)
+ */
 TEST_F(memlock, exit_between_map_and_unmap)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -501,7 +512,7 @@ TEST_F(memlock, exit_between_map_and_unmap)
 
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, 8));
 	stop(a.pid);
-	/* The process is gone, and what it pinned is not */
+	/* The process is gone, but its pages are still pinned */
 	EXPECT_EQ(variant->per_process ? 0 : ENOMEM, TELL(&b, MAP, 2 * IOVA,
 							  8));
 	EXPECT_EQ(0, TELL(&b, UNMAP, IOVA, 8));
@@ -511,7 +522,10 @@ TEST_F(memlock, exit_between_map_and_unmap)
 	EXPECT_EQ(8, PAGES(&b));
 }
 
-/* A child is not charged for what its parent mapped, also if it unmaps (trap J4) */
+/*
+ * A child is not charged for mappings of its parent, even if it unmaps them
+ * (trap J4)
+ */
 TEST_F(memlock, child_unmaps_for_its_parent)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -522,7 +536,9 @@ TEST_F(memlock, child_unmaps_for_its_parent)
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, 8));
 }
 
-/* Another program begins at 0, and stays there (trap J4) */
+/*
+ * After exec() the process has no charge, and gets none by the unmap (trap J4)
+ */
 TEST_F(memlock, exec_between_map_and_unmap)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -543,7 +559,7 @@ TEST_F(memlock, exec_between_map_and_unmap)
 	EXPECT_EQ(0, TELL(&b, MAP, 3 * IOVA, 7));
 }
 
-/* The device is attached to nothing meanwhile if the IOMMU wants it so */
+/* Detach the device meanwhile if the IOMMU requires it */
 static int alloc_table(struct _test_data_memlock *self, __u32 ioas, __u32 *hwpt)
 {
 	bool late = iommu_of(&self->dev)->reach_is_late;
@@ -557,7 +573,7 @@ static int alloc_table(struct _test_data_memlock *self, __u32 ioas, __u32 *hwpt)
 	return ret;
 }
 
-/* However many IOAS and devices have the pages, they count once (trap J3) */
+/* Pages count once, however many IOAS and devices have them (trap J3) */
 TEST_F(memlock, copies_count_once)
 {
 	enum { NR = 6 };
@@ -568,7 +584,10 @@ TEST_F(memlock, copies_count_once)
 
 	for (i = 0; i < NR; i++) {
 		ASSERT_EQ(0, alloc_ioas(self->file, &ioas[i]));
-		/* Two thirds have a table before, the rest get one afterwards */
+		/*
+		 * Two thirds have a page table in advance, the rest get one
+		 * later
+		 */
 		if (i % 3)
 			ASSERT_EQ(0, alloc_table(self, ioas[i], &hwpt[i]));
 	}
@@ -588,7 +607,7 @@ TEST_F(memlock, copies_count_once)
 		EXPECT_EQ(8, PAGES(&a));
 		EXPECT_EQ(ENOMEM, TELL(&a, MAP, 3 * IOVA, 1));
 
-		/* In any order, the original among them: bit NR */
+		/* In random order; bit NR is the original */
 		for (left = NR + 1; left; left--) {
 			EXPECT_EQ(8, PAGES(&a));
 			do
@@ -605,8 +624,8 @@ TEST_F(memlock, copies_count_once)
 }
 
 /*
- * Only parts of it are needed, which overlap: each page that is needed counts, and
- * counts once (traps A12, J3)
+ * Copies need overlapping parts: each page that is needed counts once (traps
+ * A12, J3)
  */
 TEST_F(memlock, parts_count_page_by_page)
 {
@@ -618,7 +637,7 @@ TEST_F(memlock, parts_count_page_by_page)
 	__u32 other;
 	int i;
 
-	/* The device leaves the IOAS of the agent, so nothing there is pinned */
+	/* The device leaves the agent's IOAS, so nothing in it is pinned */
 	ASSERT_EQ(0, alloc_ioas(self->file, &other));
 	ASSERT_EQ(0, attach_pt(self->device, other, NULL));
 	EXPECT_EQ(0, TELL(&a, MAP, IOVA, MANY));
@@ -649,7 +668,7 @@ TEST_F(memlock, parts_count_page_by_page)
 	}
 }
 
-/* A copy that the limit does not allow, and one that it does */
+/* A copy above the limit, and one below */
 TEST_F(memlock, copy_10_memlock_limit_is_ENOMEM)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -664,19 +683,19 @@ TEST_F(memlock, copy_10_memlock_limit_is_ENOMEM)
 	EXPECT_EQ(0, copy_at(self->file, other, self->ioas, MAP_RW, 5 * PAGE,
 			     IOVA,
 			     IOVA));
-	/* Pages that are pinned already come free */
+	/* Pages that are already pinned are not charged again */
 	EXPECT_ERRNO(ENOMEM, copy_at(self->file, other, self->ioas, MAP_RW,
 				     9 * PAGE, 2 * IOVA, IOVA));
 	EXPECT_EQ(5, PAGES(&a));
 	EXPECT_EQ(0, copy_at(self->file, other, self->ioas, MAP_RW, 7 * PAGE,
 			     2 * IOVA, IOVA + PAGE));
 	EXPECT_EQ(8, PAGES(&a));
-	/* The order of what fails: the place first, and no answer last */
+	/* The destination is checked before the limit */
 	EXPECT_ERRNO(EEXIST, copy_at(self->file, other, self->ioas, MAP_RW,
 				     9 * PAGE, IOVA, IOVA));
 }
 
-/* A table that would need more than the limit allows, and one that does not */
+/* A page table whose mappings exceed the limit, and one below */
 TEST_F(memlock, hwpt_alloc_7_memlock_limit_is_ENOMEM)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -700,7 +719,10 @@ TEST_F(memlock, hwpt_alloc_7_memlock_limit_is_ENOMEM)
 	EXPECT_EQ(0, PAGES(&a));
 }
 
-/* The copy is made by somebody else: the charge stays with who mapped (trap J3) */
+/*
+ * Another process makes the copy: the charge stays with the one that mapped
+ * (trap J3)
+ */
 TEST_F(memlock, copy_does_not_move_the_charge)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -712,7 +734,7 @@ TEST_F(memlock, copy_does_not_move_the_charge)
 	ASSERT_EQ(0, copy_at(self->file, other, self->ioas, MAP_RW, 8 * PAGE,
 			     IOVA,
 			     IOVA));
-	/* Without a table the copy needs nothing pinned */
+	/* A copy without a page table pins nothing */
 	EXPECT_EQ(0, TELL(&b, UNMAP, IOVA, 8));
 	EXPECT_EQ(0, PAGES(&a));
 	ASSERT_EQ(0, attach_pt(self->device, other, NULL));
@@ -722,7 +744,7 @@ TEST_F(memlock, copy_does_not_move_the_charge)
 	EXPECT_EQ(0, PAGES(&a));
 }
 
-/* From one process to another, and back: all of it, or nothing */
+/* From one process to another and back: all charges move, or none */
 TEST_F(memlock, change_of_process_moves_the_charge)
 {
 	struct agent a = start(_metadata, self, ALICE, MANY);
@@ -733,7 +755,7 @@ TEST_F(memlock, change_of_process_moves_the_charge)
 	ASSERT_EQ(0, alloc_ioas(self->file, &other));
 	EXPECT_EQ(0, TELL(&a, MAP_FILE, IOVA, 5));
 	EXPECT_EQ(0, TELL(&a, MAP_FILE, 2 * IOVA, 3, 600));
-	/* Shared pages are moved once */
+	/* Shared pages move once */
 	ASSERT_EQ(0, copy_at(self->file, other, self->ioas, MAP_RW, 5 * PAGE,
 			     IOVA,
 			     IOVA));
@@ -747,11 +769,11 @@ TEST_F(memlock, change_of_process_moves_the_charge)
 	EXPECT_EQ(8, PAGES(&b));
 	EXPECT_EQ(0, TELL(&b, CHANGE_PROCESS));
 	EXPECT_EQ(8, PAGES(&b));
-	/* That is what counts from now on */
+	/* From now on they count for the new process */
 	EXPECT_EQ(ENOMEM, TELL(&b, MAP, 3 * IOVA, MANY - 7));
 	EXPECT_EQ(0, TELL(&b, MAP, 3 * IOVA, MANY - 8));
 	EXPECT_EQ(0, TELL(&a, MAP, 4 * IOVA, MANY));
-	/* Memory of a process can't be moved, and nothing is then */
+	/* Memory of a process can't be moved, and then nothing moves */
 	EXPECT_EQ(EINVAL, TELL(&a, CHANGE_PROCESS));
 	EXPECT_EQ(MANY, PAGES(&b));
 	EXPECT_EQ(0, TELL(&b, UNMAP, 3 * IOVA, MANY - 8));
@@ -759,7 +781,7 @@ TEST_F(memlock, change_of_process_moves_the_charge)
 	EXPECT_EQ(0, PAGES(&a));
 	EXPECT_EQ(8, PAGES(&b));
 
-	/* Its old owner ends, and it can be moved all the same */
+	/* The old process exits; its charges can still be moved */
 	stop(b.pid);
 	EXPECT_EQ(0, TELL(&a, CHANGE_PROCESS));
 	EXPECT_EQ(8, PAGES(&a));
@@ -767,7 +789,7 @@ TEST_F(memlock, change_of_process_moves_the_charge)
 	EXPECT_EQ(0, PAGES(&a));
 }
 
-/* What is not pinned is pinned for the new owner */
+/* What is not pinned yet is charged to the new process later */
 TEST_F(memlock, change_of_process_without_a_table)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);
@@ -783,7 +805,9 @@ TEST_F(memlock, change_of_process_without_a_table)
 	EXPECT_EQ(ENOMEM, TELL(&b, MAP, 2 * IOVA, 1));
 }
 
-/* Two of one user: the total does not change, so it is always possible */
+/*
+ * Between two processes of a user the total does not change, so it never fails
+ */
 TEST_F(memlock, change_of_process_of_a_user)
 {
 	struct agent a = start(_metadata, self, ALICE, 8);

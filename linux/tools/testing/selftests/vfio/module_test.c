@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Modules stay as long as something of theirs is in use, and only that long; they
- * can be loaded and unloaded in any order. Needs vfio-pci as a module, KVM, mdpin
- * and mtty too, and modprobe. What else is built in is not there to be unloaded.
+ * A module can't be unloaded while it is in use, and can afterwards, in any
+ * order. Needs vfio-pci, KVM, mdpin and mtty as modules, and modprobe. What
+ * else is built in is skipped.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-/* Each before those that it uses */
+/* Each before the modules that it uses */
 static const char * const modules[] = {
 	"kvm_amd", "kvm", "mdpin", "mtty", "mdev", "vfio_pci", "vfio_pci_core",
 	"vfio_iommu_type1", "vfio_virqfd", "vfio", "iommufd", "irqbypass",
@@ -40,7 +40,7 @@ static int load(const char *module)
 	return system(command);
 }
 
-/* What is built in is not */
+/* False if it is built in */
 static bool is_loaded(const char *module)
 {
 	char path[64];
@@ -49,7 +49,7 @@ static bool is_loaded(const char *module)
 	return !access(path, F_OK);
 }
 
-/* Is there another module that calls it? */
+/* Does another module use it? */
 static bool has_holders(const char *module)
 {
 	char path[64];
@@ -69,13 +69,13 @@ static int load_all(void)
 {
 	int i, ret = 0;
 
-	/* From the other end, so that each is asked for by its own name */
+	/* In reverse order, so that each is loaded by its own name */
 	for (i = NR_MODULES - 1; i >= 0; i--)
 		ret |= load(modules[i]);
 	return ret;
 }
 
-/* From the top, down to one that is not free */
+/* Unload in order, up to one that is in use; return its name */
 static const char *unload_all(void)
 {
 	int i;
@@ -109,7 +109,7 @@ static void close_it(struct _test_data_module *self)
 	close(self->iommufd);
 }
 
-/* All is loaded, and reaches the device */
+/* Load everything, and bind and attach the device */
 static int use_again(struct _test_data_module *self)
 {
 	__u32 ioas;
@@ -120,7 +120,7 @@ static int use_again(struct _test_data_module *self)
 	       attach_pt(self->device, ioas, NULL) ? -1 : 0;
 }
 
-/* A VM with no processors, which knows devices of VFIO */
+/* A VM without processors, and KVM's VFIO device */
 static int open_kvm(struct _test_data_module *self)
 {
 	struct kvm_create_device create = { .type = KVM_DEV_TYPE_VFIO };
@@ -169,7 +169,10 @@ FIXTURE_TEARDOWN(module)
 	close_it(self);
 }
 
-/* A bound node; one that is open and no more keeps VFIO alone */
+/*
+ * A bound cdev holds the driver's module; an fd that is only open holds vfio
+ * alone
+ */
 TEST_F(module, bound_node_keeps_the_driver)
 {
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
@@ -191,7 +194,7 @@ TEST_F(module, open_node_keeps_vfio)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* And iommufd, of which it has no file */
+/* And iommufd, even without an fd of it */
 TEST_F(module, bound_device_keeps_iommufd)
 {
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
@@ -204,7 +207,7 @@ TEST_F(module, bound_device_keeps_iommufd)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* Of all modules its own alone */
+/* It holds only its own module */
 TEST_F(module, open_iommufd_keeps_iommufd)
 {
 	const char *kept = is_loaded("iommufd") ? "iommufd" : "";
@@ -242,7 +245,7 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	EXPECT_ERRNO(EWOULDBLOCK, unload("mdpin"));
 	close(device);
 
-	/* One that is there and not used goes with its driver */
+	/* If it is not in use, it goes with its driver */
 	EXPECT_EQ(0, unload("mdpin"));
 	EXPECT_EQ(-1, open_cdev(&mdev));
 	close_it(self);
@@ -250,7 +253,7 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* A file that nobody has open but KVM, and whose device is not open */
+/* An fd that only KVM has, of a device that is not open */
 static void kvm_keeps_vfio(struct __test_metadata *_metadata,
 			   struct _test_data_module *self, int file)
 {
@@ -284,7 +287,7 @@ TEST_F(module, kvm_with_a_node_keeps_vfio)
 	kvm_keeps_vfio(_metadata, self, open_cdev(&self->dev));
 }
 
-/* KVM has the device's file, and the device has the VM: trap H6 */
+/* KVM has the device's fd, and the device has the VM (trap H6) */
 TEST_F(module, kvm_with_a_bound_node_keeps_both)
 {
 	ASSERT_EQ(0, open_kvm(self));
@@ -300,7 +303,7 @@ TEST_F(module, kvm_with_a_bound_node_keeps_both)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* From open to close a device keeps the VM, and so what the VM is made of */
+/* From open to close a device holds its VM, and so KVM's modules */
 TEST_F(module, bound_device_keeps_its_kvm)
 {
 	ASSERT_EQ(0, open_kvm(self));
@@ -313,7 +316,7 @@ TEST_F(module, bound_device_keeps_its_kvm)
 	EXPECT_EQ(0, use_again(self));
 }
 
-/* What nobody opens keeps nothing: KVM was told, and the device is not open */
+/* KVM had the fd, but the device was not open: nothing is held */
 TEST_F(module, closed_kvm_keeps_nothing)
 {
 	ASSERT_EQ(0, open_kvm(self));
@@ -339,7 +342,7 @@ static void shuffle(const char **list, unsigned int *seed)
 	}
 }
 
-/* Whatever is asked to go: it does if no other module uses it, and is refused if one does */
+/* A module can be unloaded if and only if no other module uses it */
 TEST_F(module, any_order)
 {
 	const char *list[NR_MODULES];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory on a machine where most of it is for pages that can be moved (movablecore=):
- * what is pinned for devices comes from elsewhere at once, and others can pin it too
- * (trap M15).
+ * Memory on a machine where most of it is for movable pages (movablecore=):
+ * pages that are pinned for devices are allocated elsewhere at once, and others
+ * can pin them too (trap M15).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,7 +30,7 @@ FIXTURE(movable)
 	struct opened opened;
 };
 
-/* A number from a file that has it behind a name; -1 if it has not */
+/* The number after this name in a file; -1 if there is none */
 static long number(const char *path, const char *name)
 {
 	FILE *f = fopen(path, "r");
@@ -79,7 +79,7 @@ FIXTURE_TEARDOWN(movable)
 
 #define MIGRATED() number("/proc/vmstat", "pgmigrate_success")
 
-/* Memory that was not touched before is not copied to where it can stay pinned */
+/* Memory that was not touched before is not migrated in order to be pinned */
 TEST_F(movable, new_memory_is_not_migrated)
 {
 	void *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
@@ -90,13 +90,13 @@ TEST_F(movable, new_memory_is_not_migrated)
 	ASSERT_LE(0, before);
 	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
 	ASSERT_EQ(0, map_for_device(&self->opened, mem, SIZE, IOVA));
-	/* A few may move for other reasons */
+	/* A few pages may move for other reasons */
 	EXPECT_GT(before + 100, MIGRATED());
 	EXPECT_EQ(0, unmap_for_device(&self->opened, IOVA, SIZE));
 	munmap(mem, SIZE);
 }
 
-/* Nor is it if another process is the first to need it */
+/* Nor is it migrated if another process pins it first */
 TEST_F(movable, memory_of_another_process_is_not_migrated)
 {
 	void *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
@@ -109,7 +109,7 @@ TEST_F(movable, memory_of_another_process_is_not_migrated)
 	ASSERT_NE(MAP_FAILED, mem);
 	ASSERT_EQ(0, madvise(mem, SIZE, MADV_NOHUGEPAGE));
 	ASSERT_EQ(0, alloc_ioas(self->opened.iommufd, &other));
-	/* No table, so nothing is pinned */
+	/* No page table, so nothing is pinned */
 	ASSERT_EQ(0, ioas_map(self->opened.iommufd, other, mem, SIZE, IOVA,
 			      MAP_RW));
 	before = MIGRATED();
@@ -137,7 +137,7 @@ static int register_buffer(void *mem, size_t length)
 	return ret;
 }
 
-/* What a file gets for a device, others can pin as well */
+/* Pages that are allocated for a device can be pinned by others */
 TEST_F(movable, file_can_be_pinned_by_others)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC);
@@ -154,7 +154,10 @@ TEST_F(movable, file_can_be_pinned_by_others)
 	close(fd);
 }
 
-/* What it had before stays where it was, and can be pinned again after an unmap */
+/*
+ * Pages that the file had before stay in place. Others can't pin them until an
+ * unmap.
+ */
 TEST_F(movable, pages_that_a_file_had_can_not)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC);

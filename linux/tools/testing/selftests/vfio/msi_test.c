@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interrupts of a device that is moved between page tables. Where the kernel has to
- * map doorbells, in the reserved range MSI_START to MSI_LAST, a table has them only
- * after a vector was set up while a device was attached to it.
+ * Interrupts of a device that is moved between page tables. If the kernel maps
+ * doorbells, in the reserved range MSI_START to MSI_LAST, a page table has them
+ * only after a vector was set up while a device was attached to it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +53,7 @@ FIXTURE_TEARDOWN(msi)
 #define MAP(_iova)                                                             \
 	ioas_map(self->iommufd, self->ioas, self->buf, PAGE, _iova, MAP_RW)
 
-/* Off, if it is on, and on */
+/* Disable MSI if it is enabled, then enable it */
 #define SET_UP()                                                               \
 	do {                                                                   \
 		if (self->event >= 0)                                          \
@@ -65,7 +65,7 @@ FIXTURE_TEARDOWN(msi)
 		ASSERT_LE(0, self->event);                                     \
 	} while (0)
 
-/* Does an interrupt that the device raises arrive? */
+/* Does an interrupt of the device arrive? */
 static bool arrives(struct edu *edu, int event)
 {
 	bool ret;
@@ -76,19 +76,19 @@ static bool arrives(struct edu *edu, int event)
 	return ret;
 }
 
-/* Wherever the device is moved, they arrive if they are set up there (trap M4) */
+/* After each move, interrupts arrive if they are set up again (trap M4) */
 TEST_F(msi, set_up_after_each_move)
 {
 	__u32 hwpt;
 
 	ASSERT_EQ(0, hwpt_alloc(self->iommufd, self->dev_id, self->ioas, &hwpt));
 
-	/* Set up before there is a table at all */
+	/* Set up before there is a page table */
 	SET_UP();
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	SET_UP();
 	EXPECT_TRUE(arrives(&self->edu, self->event));
-	/* On all the time of the move */
+	/* Enabled during the move */
 	ASSERT_EQ(0, ATTACH(self->other));
 	SET_UP();
 	EXPECT_TRUE(arrives(&self->edu, self->event));
@@ -101,7 +101,7 @@ TEST_F(msi, set_up_after_each_move)
 	EXPECT_TRUE(arrives(&self->edu, self->event));
 }
 
-/* A move that fails takes none away */
+/* After a failed move interrupts still arrive */
 TEST_F(msi, arrive_after_a_move_that_failed)
 {
 	ASSERT_EQ(0, MAP(MSI_START));
@@ -110,7 +110,10 @@ TEST_F(msi, arrive_after_a_move_that_failed)
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
 	EXPECT_TRUE(arrives(&self->edu, self->event));
 	ASSERT_EQ(0, ioas_unmap(self->iommufd, self->ioas, MSI_START, PAGE));
-	/* Found late, when the device had left its table for a moment */
+	/*
+	 * This is detected late, after the device left its page table for a
+	 * moment
+	 */
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, (void *)PAGE, PAGE,
 			      SZ_2M, MAP_RW));
 	EXPECT_ERRNO(EFAULT, ATTACH(self->ioas));
@@ -118,8 +121,8 @@ TEST_F(msi, arrive_after_a_move_that_failed)
 }
 
 /*
- * A table of the user's own keeps the doorbells that are mapped in it, and keeps
- * others from their place (trap M5)
+ * A page table of the program keeps the doorbells that are mapped in it, and
+ * their range stays reserved (trap M5)
  */
 TEST_F(msi, made_table_keeps_the_doorbells)
 {
@@ -144,7 +147,7 @@ TEST_F(msi, made_table_keeps_the_doorbells)
 	SET_UP();
 	EXPECT_TRUE(arrives(&self->edu, self->event));
 
-	/* With the table its place is free */
+	/* After the page table is destroyed the range is free */
 	ASSERT_EQ(0, ATTACH(self->other));
 	ASSERT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
 	EXPECT_EQ(0, MAP(MSI_START));

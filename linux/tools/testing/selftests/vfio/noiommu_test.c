@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A device that no IOMMU protects has a group, for those who may do anything, and
- * no node. Needs a machine without IOMMU and vfio.enable_unsafe_noiommu_mode=1.
+ * A device without an IOMMU has a group, for privileged users, and no cdev.
+ * Needs a VM without an IOMMU, and vfio.enable_unsafe_noiommu_mode=1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ FIXTURE(noiommu)
 	char group[64];
 };
 
-/* @path: node of the container */
+/* @path: path of the container */
 FIXTURE_VARIANT(noiommu)
 {
 	const char *path;
@@ -54,7 +54,7 @@ FIXTURE_TEARDOWN(noiommu)
 {
 }
 
-/* No node, and no number in sysfs (trap E10) */
+/* No cdev, and no device number in sysfs (trap E10) */
 TEST_F(noiommu, device_has_no_node)
 {
 	char name[64], path[256];
@@ -87,7 +87,7 @@ TEST_F(noiommu, group_opens_the_device)
 	close(container);
 }
 
-/* Its device file can't be bound, though it is a device file */
+/* A device fd from the group can't be bound */
 TEST_F(noiommu, device_of_group_cannot_bind)
 {
 	int group, container, device, iommufd;
@@ -108,7 +108,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	close(iommufd);
 }
 
-/* A device that VFIO does not have has no group here, so nobody can own it */
+/* A device without a VFIO driver has no group here, so nobody can own it */
 TEST_F(noiommu, hot_reset_info_without_all_groups_is_EPERM)
 {
 	int group, container, device;
@@ -145,8 +145,8 @@ static int extension(int container, unsigned long which)
 }
 
 /*
- * An iommufd that has such a group translates nothing, and one that translates can't
- * have such a group (trap I7)
+ * An iommufd with such a group has no IOAS, and one with an IOAS can't get such
+ * a group (trap I7)
  */
 TEST_F(noiommu, does_not_mix_with_translation)
 {
@@ -158,7 +158,7 @@ TEST_F(noiommu, does_not_mix_with_translation)
 	group = open(self->group, O_RDWR);
 	ASSERT_LE(0, group);
 	if (!is_iommufd(iommufd)) {
-		/* VFIO's own container has an IOMMU of this kind */
+		/* VFIO's own container */
 		ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
 		EXPECT_ERRNO(ENODEV, ioctl(iommufd, VFIO_SET_IOMMU,
 					   VFIO_TYPE1v2_IOMMU));

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The registers of a device go and come, while they are mapped for other devices,
- * unmapped and copied, page tables are made, attached and destroyed, and the device is
- * closed and opened (traps N2 to N6). After a storm nothing is reached when they are
- * gone, and what is mapped when they are there.
+ * Registers of a device are revoked and restored while they are mapped for
+ * other devices, unmapped and copied, page tables are made, attached and
+ * destroyed, and the device is closed and opened (traps N2 to N6). At the end
+ * DMA reaches nothing while they are revoked, and what is mapped after they
+ * were restored.
  *
- * Where a processor is a thread of QEMU, registers must not move: the cases that do no
- * more than low_power also run there.
+ * If each processor is a thread of QEMU, registers must not move. Of these
+ * cases, only low_power also runs there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,22 +27,22 @@
 #include "reset_util.h"
 #include "vfio_util.h"
 
-/* Where the BAR is mapped as long as a case lasts, and where each thread maps it */
+/* IOVA of the BAR during a case, and IOVAs where the threads map it */
 #define BASE (64 * SZ_1G)
 #define PLACE(_nr) (BASE + (1 + (_nr)) * SZ_1G)
 
-/* Memory that has an IOMMU's page table in common with what is mapped at BASE */
+/* Memory that is in the same page table of the IOMMU as the end of BASE */
 #define NR_BESIDE 16
 #define BESIDE(_storm) (BASE + (_storm)->length)
 
 /*
- * struct kind - how registers go, and whose
- * @find: the target, and another device
+ * struct kind - how registers are revoked, and of which device
+ * @find: finds the target and another device
  * @region: the BAR
- * @is_memory: a transfer can write there, and WINDOW of it is mapped; else a page
- * @take: the registers go; they are back when it returns, unless there is @give. Then it
- *	can be refused as they are in use
- * @give: they come back
+ * @is_memory: a transfer can write to it, and WINDOW is mapped; else a page
+ * @take: revoke the registers. Without @give they are restored on return, and the
+ *	call can fail because they are in use
+ * @give: restore the registers
  */
 struct kind {
 	int (*find)(struct pci_dev *target, struct pci_dev *second);
@@ -52,16 +53,16 @@ struct kind {
 };
 
 /*
- * struct storm - what the threads of a case have
- * @dev: a device that reaches the target, one that only comes and goes in the same
- *	page tables, and one in another context, if there is one more
- * @ioas: which has @ram, and the BAR at BASE
+ * struct storm - objects of the threads of a case
+ * @dev: a device that reaches the target, one that is only attached and detached,
+ *	and one in another context if there is a third
+ * @ioas: has @ram, and the BAR at BASE
  * @other: has the same
  * @length: how much of the BAR is mapped
- * @made: a page table of @ioas that a program has made
- * @value: what the first register has
- * @taken: the registers are gone as the threads end
- * @left: what one of them leaves mapped, @left_at in the BAR; or 0
+ * @made: a page table of @ioas made by the program
+ * @value: value of the first register
+ * @taken: the registers are revoked when the threads end
+ * @left: IOVA of what a thread leaves mapped, @left_at in the BAR; or 0
  */
 struct storm {
 	const struct kind *kind;
@@ -84,12 +85,10 @@ struct storm {
 
 static atomic_int nr_taken, nr_mapped, nr_moved, nr_touched, nr_opened;
 
-/* The next of the places, or of the seeds */
+/* The next IOVA or seed */
 static atomic_uint tickets;
 
-/*
- * Setting up
- */
+/* Setup */
 
 static int open_target(struct storm *s)
 {
@@ -112,7 +111,7 @@ static int open_in(struct storm *s, int i, int iommufd)
 	return bind_iommufd(s->device[i], iommufd, &s->id[i]);
 }
 
-/* A device that is none of the others, and whose group is that of none */
+/* A third device, in a group of its own */
 static int find_elsewhere(struct storm *s)
 {
 	struct pci_dev beside;
@@ -132,7 +131,7 @@ static int find_elsewhere(struct storm *s)
 	return 0;
 }
 
-/* Give an address space what the device needs, and the BAR */
+/* Map in an IOAS what the device needs, and the BAR */
 static int fill(struct storm *s, __u32 ioas)
 {
 	return ioas_map(s->iommufd, ioas, s->ram, PAGE, RAM, MAP_RW) ||
@@ -234,11 +233,9 @@ static const struct kind by_low_power = {
 	.give = exit_low_power,
 };
 
-/*
- * What is seen when the threads are gone
- */
+/* Checks after the threads have ended */
 
-/* Is it what is at a place in the BAR? */
+/* Does DMA to the IOVA reach this offset of the BAR? */
 static bool is_reached(struct storm *s, __u64 iova, size_t at, unsigned int seed)
 {
 	if (s->kind->is_memory)
@@ -248,8 +245,8 @@ static bool is_reached(struct storm *s, __u64 iova, size_t at, unsigned int seed
 }
 
 /*
- * A transfer is refused by the IOMMU, and not only by a device that is not there. Other
- * faults may have used up the kernel's limit for now
+ * Does the IOMMU refuse the DMA, not only the target? The kernel limits the
+ * rate of fault messages, so try again.
  */
 static bool is_refused(struct storm *s, __u64 iova)
 {
@@ -302,11 +299,9 @@ static void check_reach(struct storm *s, __u64 iova)
 	CHECK(!status_kb("VmPin"));
 }
 
-/*
- * Threads
- */
+/* Threads */
 
-/* Until something else may have happened, or not at all */
+/* Sleep for up to a millisecond, or not at all */
 static void pause_for(unsigned int *seed)
 {
 	if (rand_r(seed) % 2)
@@ -337,7 +332,7 @@ static void *take_and_give(void *arg)
 	return NULL;
 }
 
-/* From some page of it on */
+/* An offset of a page in the BAR */
 static size_t part(struct storm *s, unsigned int *seed)
 {
 	if (rand_r(seed) % 2)
@@ -367,7 +362,10 @@ static void *map_address(void *arg)
 	return NULL;
 }
 
-/* A dma-buf can't be mapped while it is revoked, and may be closed as soon as it is */
+/*
+ * A dma-buf can't be mapped while it is revoked, and can be closed once it is
+ * mapped
+ */
 static void *map_dma_buf(void *arg)
 {
 	struct storm *s = arg;
@@ -458,7 +456,7 @@ static void no_register_there(int sig)
 	siglongjmp(no_register, 1);
 }
 
-/* The CPU reaches it, or there is SIGBUS */
+/* Can the CPU read this, or does it get SIGBUS? */
 static bool touch(const char *p)
 {
 	if (sigsetjmp(no_register, 1))
@@ -468,9 +466,10 @@ static bool touch(const char *p)
 }
 
 /*
- * Each revocation takes the mapping from the CPU as well, so this is page faults. No more
- * is mapped and unmapped meanwhile: the kernel warns if munmap() and that meet, which
- * both hold mmap_lock for read
+ * Each revocation zaps the mapping of the CPU too, so this causes page faults.
+ * Nothing is mapped or unmapped meanwhile: munmap() and a revocation both hold
+ * mmap_lock for reading, and the kernel warns if they zap the same range at
+ * once.
  */
 static void *use_cpu(void *arg)
 {
@@ -483,7 +482,7 @@ static void *use_cpu(void *arg)
 	return NULL;
 }
 
-/* To and from where something may be mapped, or not */
+/* To and from IOVAs where something may be mapped */
 static void *transfer(void *arg)
 {
 	struct storm *s = arg;
@@ -536,7 +535,10 @@ static void *move_second(void *arg)
 	return NULL;
 }
 
-/* A table of its own, which the second device has now and then */
+/*
+ * A page table made by the program, to which the second device is attached at
+ * times
+ */
 static void *make_tables(void *arg)
 {
 	struct storm *s = arg;
@@ -560,9 +562,7 @@ static void *make_tables(void *arg)
 	return NULL;
 }
 
-/*
- * Cases
- */
+/* Cases */
 
 FIXTURE(race)
 {
@@ -617,7 +617,7 @@ FIXTURE_TEARDOWN(race)
 	storm_close(&self->storm);
 }
 
-/* The tables stay, and what is in them changes (trap N3) */
+/* The page tables stay, and their mappings change (trap N3) */
 TEST_F_TIMEOUT(race, maps_and_unmaps, ANY_TIME)
 {
 	struct storm *s = &self->storm;
@@ -641,7 +641,10 @@ TEST_F_TIMEOUT(race, maps_and_unmaps, ANY_TIME)
 	EXPECT_EQ(0, wrong);
 }
 
-/* Tables come, go and are moved to; the last device takes one with it (traps N2, N4) */
+/*
+ * Page tables are made, attached and destroyed, also by the last detach (traps
+ * N2, N4)
+ */
 TEST_F_TIMEOUT(race, tables_come_and_go, ANY_TIME)
 {
 	struct storm *s = &self->storm;
@@ -670,7 +673,7 @@ TEST_F_TIMEOUT(race, tables_come_and_go, ANY_TIME)
 	EXPECT_EQ(0, wrong);
 }
 
-/* The second joins and leaves the table that the first one has all the time (trap N2) */
+/* The second device joins and leaves the page table of the first (trap N2) */
 TEST_F_TIMEOUT(race, second_device_comes_and_goes, ANY_TIME)
 {
 	struct storm *s = &self->storm;
@@ -692,8 +695,8 @@ TEST_F_TIMEOUT(race, second_device_comes_and_goes, ANY_TIME)
 }
 
 /*
- * The target itself is closed and opened, and its driver unbound (traps N5, N6). The other
- * threads use the files and the address that were there a moment ago
+ * The target itself is closed and opened, and its driver unbound (traps N5,
+ * N6). The other threads use fds and addresses that were valid a moment ago.
  */
 FIXTURE(closed)
 {
@@ -751,7 +754,7 @@ static void *come_and_go(void *arg)
 			CHECK(!unbind_driver(&t->dev));
 			CHECK(!bind_vfio_pci(&t->dev));
 		}
-		/* Somebody may be at something with the file that was closed */
+		/* A request of another thread may still use the closed fd */
 		while (open_target(s)) {
 			CHECK(errno == EINVAL || errno == EBUSY);
 			close(t->device);
@@ -763,7 +766,7 @@ static void *come_and_go(void *arg)
 	return NULL;
 }
 
-/* By a file that is the device's, or somebody else's, or nobody's */
+/* Through an fd that may be the device's, another one, or closed */
 static void *take_and_give_some(void *arg)
 {
 	struct target t = {};
@@ -807,7 +810,7 @@ static void *map_some_dma_buf(void *arg)
 	while (!stop) {
 		ret = map_file_at(s->iommufd, s->ioas, MAP_RW, some_dma_buf, 0,
 				  WINDOW, iova);
-		/* EINVAL, EPERM: its number is another file's by now */
+		/* EINVAL, EPERM: meanwhile the number is that of another fd */
 		CHECK(!ret || errno == EBADF || errno == ENODEV ||
 		      errno == EINVAL || errno == EPERM);
 		if (ret)
@@ -824,7 +827,7 @@ TEST_F_TIMEOUT(closed, target_comes_and_goes, ANY_TIME)
 	struct storm *s = &self->storm;
 	pthread_t threads[6];
 
-	/* What is found at an address is looked for again, and may be gone */
+	/* The address is looked up again at an attach, and may be gone */
 	ASSERT_EQ(0, ioas_unmap(s->iommufd, s->other, BASE, WINDOW));
 	some_device = s->target.device;
 	some_dma_buf = -1;
@@ -843,7 +846,10 @@ TEST_F_TIMEOUT(closed, target_comes_and_goes, ANY_TIME)
 	EXPECT_EQ(0, detach_pt(s->device[1]));
 	EXPECT_EQ(s->pinned, status_kb("VmPin"));
 
-	/* What was mapped before is gone for good; and what is mapped now is reached */
+	/*
+	 * What was mapped before is gone for good; what is mapped now can be
+	 * reached
+	 */
 	ASSERT_EQ(0, change_command(s->target.device, PCI_COMMAND_MEMORY, 0));
 	memset(s->target.bar, 0, PAGE);
 	EXPECT_EQ(0, write_to(&s->edu, s->ram, BASE, 99));

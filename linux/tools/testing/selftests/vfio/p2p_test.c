@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Peer-to-peer DMA: one device reads and writes the BAR of another, byte for byte, by
- * the address where it is mapped and by a dma-buf. And what becomes of that when the
- * registers go, come back, and belong to somebody else.
+ * Peer-to-peer DMA: one device reads and writes the BAR of another, byte exact,
+ * mapped by address or by dma-buf; and what happens when the registers are
+ * revoked, restored, or get another user.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +27,7 @@
 /* Where the BAR is mapped */
 #define IOVA 0x4000000000UL
 
-/* A register of edu in which what was written is read inverted */
+/* A register of edu that reads as the inverse of what was written */
 #define EDU_LIVENESS 0x04
 
 enum door {
@@ -48,7 +48,7 @@ FIXTURE(p2p)
 
 /*
  * @door: how the BAR is mapped
- * @container: that both devices are opened in, each in its own; NULL for their nodes
+ * @container: path of the containers, one for each device; NULL: use cdevs
  */
 FIXTURE_VARIANT(p2p)
 {
@@ -72,7 +72,9 @@ FIXTURE_VARIANT_ADD(p2p, address_in_container)
 	.container = "/dev/iommu",
 };
 
-/* One that does DMA, and one that is memory; or say what there is not */
+/*
+ * Find a device that does DMA and one with a memory BAR; return what is missing
+ */
 static const char *find_devices(struct pci_dev *dev, struct pci_dev *target)
 {
 	if (!has_nodes())
@@ -142,14 +144,16 @@ static int map_in(struct opened *opened, __u32 ioas, struct target *target,
 #define REACHES(_iova, _offset, _seed)                                         \
 	does_reach(&self->edu, self->ram, _iova, &self->target, _offset, _seed)
 
-/* Is a write to a page refused, and does the kernel say so if it can? */
+/*
+ * Is a write to a page refused? Returns true if the IOMMU does not log faults.
+ */
 static bool is_refused(const struct pci_dev *dev, struct edu *edu, char *ram,
 		       __u64 iova)
 {
 	int kmsg = kmsg_open(), tries;
 	bool reported = !iommu_of(dev)->fault;
 
-	/* Other faults may have used up the kernel's limit for now */
+	/* The kernel limits the rate of fault messages, so try again */
 	for (tries = 0; tries < 10; tries++) {
 		if (write_to(edu, ram, iova, 99))
 			break;
@@ -165,7 +169,7 @@ static bool is_refused(const struct pci_dev *dev, struct edu *edu, char *ram,
 #define IS_REFUSED(_iova)                                                      \
 	is_refused(&self->dev, &self->edu, self->ram, _iova)
 
-/* There and back, where a page begins, ends, and is left, and where large ones are */
+/* Read and write at the start and end of a page, across pages and huge pages */
 TEST_F(p2p, bytes_go_both_ways)
 {
 	const size_t places[] = {
@@ -186,7 +190,7 @@ TEST_F(p2p, bytes_go_both_ways)
 	EXPECT_TRUE(HAS(0, 10));
 }
 
-/* A part of the BAR is mapped, and not a byte of its neighbours can be reached */
+/* If a part of the BAR is mapped, its neighbours can't be reached */
 TEST_F(p2p, neighbours_are_not_reached)
 {
 	ASSERT_EQ(0, MAP_BAR(PAGE, PAGE, self->iova + PAGE));
@@ -198,7 +202,7 @@ TEST_F(p2p, neighbours_are_not_reached)
 	EXPECT_TRUE(is_byte(self->target.bar + 2 * PAGE, PAGE, 0));
 }
 
-/* Nobody pays for what is not memory */
+/* Nothing is charged, since it is not memory */
 TEST_F(p2p, nothing_is_charged)
 {
 	long pinned = status_kb("VmPin"), locked = status_kb("VmLck");
@@ -210,7 +214,7 @@ TEST_F(p2p, nothing_is_charged)
 	EXPECT_EQ(pinned, status_kb("VmPin"));
 }
 
-/* While decoding is off nothing is reached; after that what was mapped is again */
+/* While decoding is off, DMA is refused; then the mapping works again */
 TEST_F(p2p, comes_back_with_decoding)
 {
 	int i;
@@ -226,7 +230,7 @@ TEST_F(p2p, comes_back_with_decoding)
 	}
 }
 
-/* What is not there can be unmapped, and has its IOVA until then (trap N8) */
+/* A revoked mapping keeps its IOVA, and can be unmapped (trap N8) */
 TEST_F(p2p, revoked_is_unmapped)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -237,13 +241,13 @@ TEST_F(p2p, revoked_is_unmapped)
 	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE,
 				    self->iova));
 	ASSERT_TRUE(decode(&self->target, true));
-	/* It does not come back in place of what is there now */
+	/* It is not restored over what is mapped there now */
 	EXPECT_EQ(0, WRITE_TO(self->iova + SHORT, 3));
 	EXPECT_TRUE(is_pattern(self->ram + SHORT, SHORT, 3));
 	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
 }
 
-/* A program that maps again what it has unmapped while it was revoked */
+/* Unmapped while it is revoked, and mapped again later */
 TEST_F(p2p, mapped_again_after_it_is_back)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -254,7 +258,10 @@ TEST_F(p2p, mapped_again_after_it_is_back)
 	EXPECT_TRUE(REACHES(self->iova, 0, 4));
 }
 
-/* Mapped while it is not there: a dma-buf can't be, an address comes with decoding */
+/*
+ * Mapped while decoding is off: a dma-buf can't be; an address can, and works
+ * once decoding is on
+ */
 TEST_F(p2p, mapped_while_decoding_is_off)
 {
 	if (variant->door == DMA_BUF) {
@@ -265,7 +272,7 @@ TEST_F(p2p, mapped_while_decoding_is_off)
 	ASSERT_TRUE(decode(&self->target, false));
 	if (variant->door == DMA_BUF) {
 		EXPECT_ERRNO(ENODEV, MAP_BAR(0, WINDOW, self->iova));
-		/* And one that is made now is no better */
+		/* Nor can a dma-buf that is exported now */
 		close(self->dmabuf);
 		self->dmabuf = dma_buf_of(self->target.device, MEMORY_BAR, 0,
 					  WINDOW);
@@ -282,7 +289,7 @@ TEST_F(p2p, mapped_while_decoding_is_off)
 	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
 }
 
-/* The mapping of the CPU and the dma-buf may go: as of memory, what is mapped stays */
+/* The VMA and the dma-buf can go first: the mapping stays */
 TEST_F(p2p, door_is_closed_first)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -301,7 +308,10 @@ TEST_F(p2p, door_is_closed_first)
 	EXPECT_TRUE(REACHES(self->iova, 0, 9));
 }
 
-/* Once the device is closed it is not reached, and not by who opens it next (N5) */
+/*
+ * After the device was closed its BAR is not reached, even if it is opened
+ * again (trap N5)
+ */
 TEST_F(p2p, closed_is_gone_for_good)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -324,7 +334,7 @@ TEST_F(p2p, closed_is_gone_for_good)
 	EXPECT_TRUE(REACHES(self->iova, 0, 8));
 }
 
-/* A mapping keeps no driver from letting its device go (N6) */
+/* A mapping does not block unbinding the driver (trap N6) */
 TEST_F(p2p, driver_is_unbound)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -341,7 +351,7 @@ TEST_F(p2p, driver_is_unbound)
 	EXPECT_TRUE(HAS(0, 12));
 }
 
-/* The device that does DMA may go first, and with it its tables */
+/* The device that does DMA is closed first, with its page tables */
 TEST_F(p2p, initiator_is_closed_first)
 {
 	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
@@ -357,7 +367,7 @@ TEST_F(p2p, initiator_is_closed_first)
 	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
 }
 
-/* A device may have its own registers mapped (N9) */
+/* A device may have its own registers mapped (trap N9) */
 TEST_F(p2p, own_registers)
 {
 	struct target own = {
@@ -376,10 +386,13 @@ TEST_F(p2p, own_registers)
 	EXPECT_TRUE(is_pattern(self->ram + PAGE, SHORT, 11));
 	if (dmabuf >= 0)
 		close(dmabuf);
-	/* It stays mapped while the device goes */
+	/* They are still mapped when the device is closed */
 }
 
-/* Several tables, each of which has it and loses it (N4); only by nodes */
+/*
+ * Several page tables, each of which gets and loses the BAR (trap N4); cdevs
+ * only
+ */
 FIXTURE(tables)
 {
 	struct pci_dev dev[2];
@@ -406,7 +419,7 @@ FIXTURE_VARIANT_ADD(tables, dma_buf)
 	.door = DMA_BUF,
 };
 
-/* The devices share an iommufd, which has the first one's IOAS */
+/* Each device has an iommufd and an IOAS of its own */
 FIXTURE_SETUP(tables)
 {
 	int i;
@@ -465,7 +478,7 @@ static int map_whole(struct opened *opened, struct target *target, int *dmabuf,
 #define WRITE_BY(_i, _at)                                                      \
 	write_to(&self->edu[_i], self->ram, self->iova + (_at), 99)
 
-/* Two contexts have it, and lose it together */
+/* Two contexts have the BAR mapped, and both lose it */
 TEST_F(tables, of_two_programs)
 {
 	ASSERT_EQ(0, MAP_BAR_FOR(0));
@@ -480,14 +493,16 @@ TEST_F(tables, of_two_programs)
 	EXPECT_TRUE(HAS(PAGE, 2));
 	EXPECT_TRUE(REACHES_BY(0, 0, 3));
 	EXPECT_TRUE(REACHES_BY(1, PAGE, 4));
-	/* One lets it go, and the other still has it */
+	/* After one unmaps it, the other still has it */
 	EXPECT_EQ(0, unmap_for_device(&self->opened[0], self->iova, WINDOW));
 	EXPECT_EQ(0, WRITE_BY(0, 0));
 	EXPECT_TRUE(HAS(0, 3));
 	EXPECT_TRUE(REACHES_BY(1, PAGE, 5));
 }
 
-/* A copy is a mapping of its own, made while it is there or while it is not */
+/*
+ * A copy is a mapping of its own, also if it is made while the BAR is revoked
+ */
 TEST_F(tables, of_copies)
 {
 	int fd = self->opened[0].iommufd;
@@ -495,7 +510,7 @@ TEST_F(tables, of_copies)
 	__u64 second = self->iova + WINDOW, third = second + WINDOW;
 
 	ASSERT_EQ(0, MAP_BAR_FOR(0));
-	/* A part of it, from its second page on */
+	/* A part, from the second page on */
 	ASSERT_EQ(0, copy_at(fd, ioas, ioas, MAP_RW, 2 * PAGE, second,
 			     self->iova + PAGE));
 	EXPECT_EQ(0, write_to(&self->edu[0], self->ram, second, 5));
@@ -507,7 +522,7 @@ TEST_F(tables, of_copies)
 	ASSERT_TRUE(decode(&self->target, true));
 	EXPECT_TRUE(HAS(PAGE, 5));
 
-	/* The first one goes, and the pages are those of the copies */
+	/* The copies stay after the original is unmapped */
 	EXPECT_EQ(0, ioas_unmap(fd, ioas, self->iova, WINDOW));
 	ASSERT_EQ(0, write_to(&self->edu[0], self->ram, third, 6));
 	EXPECT_TRUE(HAS(PAGE, 6));
@@ -524,7 +539,10 @@ TEST_F(tables, of_copies)
 	EXPECT_TRUE(HAS(PAGE, 8));
 }
 
-/* Moved to another IOAS, and detached, while it is there and while it is not */
+/*
+ * The device moves to another IOAS and is detached, with and without the BAR
+ * revoked
+ */
 TEST_F(tables, of_devices_that_move)
 {
 	struct opened *o = &self->opened[0];
@@ -540,7 +558,10 @@ TEST_F(tables, of_devices_that_move)
 	EXPECT_TRUE(REACHES_BY(0, 0, 1));
 	ASSERT_TRUE(decode(&self->target, false));
 	EXPECT_EQ(0, WRITE_BY(0, 0));
-	/* Back to where it is not mapped any more, as it was the last device */
+	/*
+	 * The first IOAS lost its page table with its last device, so this one
+	 * is new
+	 */
 	ASSERT_EQ(0, attach_pt(o->device, o->ioas, NULL));
 	EXPECT_EQ(0, WRITE_BY(0, 0));
 	ASSERT_TRUE(decode(&self->target, true));
@@ -554,7 +575,10 @@ TEST_F(tables, of_devices_that_move)
 	EXPECT_TRUE(REACHES_BY(0, 0, 3));
 }
 
-/* An address is looked at again for the first device after none (trap N5) */
+/*
+ * The kernel looks up the address again for the first device after none (trap
+ * N5)
+ */
 TEST_F(tables, found_again)
 {
 	struct opened *o = &self->opened[0];
@@ -563,7 +587,10 @@ TEST_F(tables, found_again)
 	EXPECT_TRUE(REACHES_BY(0, 0, 1));
 	ASSERT_EQ(0, detach_pt(o->device));
 	if (variant->door == ADDRESS) {
-		/* The BAR of whom it is now, which was closed meanwhile */
+		/*
+		 * Meanwhile the target was closed; the address is now in its
+		 * new mapping
+		 */
 		char *bar = self->target.bar;
 
 		target_close(&self->target);
@@ -578,7 +605,7 @@ TEST_F(tables, found_again)
 	EXPECT_TRUE(REACHES_BY(0, 0, 2));
 }
 
-/* Two tables of one IOAS */
+/* Two page tables of one IOAS */
 TEST_F(tables, of_one_ioas)
 {
 	struct opened *a = &self->opened[0];
@@ -586,7 +613,10 @@ TEST_F(tables, of_one_ioas)
 	__u32 id, hwpt;
 	int device;
 
-	/* The second device comes to the first one's iommufd, with a table of its own */
+	/*
+	 * The second device joins the iommufd of the first, with a page table
+	 * of its own
+	 */
 	edu_close(edu);
 	close_device(&self->opened[1]);
 	device = open_cdev(&self->dev[1]);
@@ -606,7 +636,7 @@ TEST_F(tables, of_one_ioas)
 	ASSERT_TRUE(decode(&self->target, true));
 	EXPECT_TRUE(HAS(0, 1));
 	EXPECT_TRUE(HAS(PAGE, 2));
-	/* One table goes */
+	/* One page table is destroyed */
 	ASSERT_EQ(0, detach_pt(device));
 	ASSERT_EQ(0, iommufd_destroy(a->iommufd, hwpt));
 	ASSERT_TRUE(decode(&self->target, false));
@@ -616,7 +646,7 @@ TEST_F(tables, of_one_ioas)
 	EXPECT_TRUE(HAS(PAGE, 2));
 }
 
-/* It can't change whom it is charged to, as nobody is */
+/* The BAR is not charged to a process, so it can't be moved to another one */
 TEST_F(tables, change_process_is_refused)
 {
 	struct opened *o = &self->opened[0];
@@ -629,9 +659,7 @@ TEST_F(tables, change_process_is_refused)
 	EXPECT_EQ(0, change_process(o->iommufd));
 }
 
-/*
- * Registers go for a while, in each way that there is
- */
+/* The registers are revoked and restored, in each possible way */
 
 FIXTURE(registers)
 {
@@ -646,9 +674,9 @@ FIXTURE(registers)
 };
 
 /*
- * @take: the registers go; they are back when it returns, unless there is @give
- * @give: they come back
- * @edu: the target is one that is reset with a neighbour; else the disk
+ * @take: revoke the registers; without @give they are restored on return
+ * @give: restore the registers
+ * @edu: the target is an edu that is reset with a neighbour; else the disk
  */
 FIXTURE_VARIANT(registers)
 {
@@ -657,7 +685,7 @@ FIXTURE_VARIANT(registers)
 	bool edu;
 };
 
-/* The register of a capability in configuration space, or 0 */
+/* Offset of a capability in config space, or 0 */
 static off_t capability(int device, __u8 id)
 {
 	off_t config = region_at(device, VFIO_PCI_CONFIG_REGION_INDEX);
@@ -776,7 +804,7 @@ FIXTURE_SETUP(registers)
 	ASSERT_EQ(0, target_open(target, NULL, VFIO_PCI_BAR0_REGION_INDEX,
 				 PAGE));
 	if (variant->edu) {
-		/* It belongs to whom the reset asks for */
+		/* A hot reset needs a neighbour that the same user has bound */
 		ASSERT_EQ(0, bind_vfio_pci(&self->neighbour));
 		self->beside = open_cdev(&self->neighbour);
 		ASSERT_EQ(0, bind_iommufd(self->beside, target->opened.iommufd,
@@ -796,7 +824,7 @@ FIXTURE_TEARDOWN(registers)
 	close_device(&self->opened);
 }
 
-/* The first register of both kinds tells what it is, and not only zeros */
+/* The first register of both kinds has a fixed nonzero value */
 static bool reads_register(struct edu *edu, char *ram, struct target *target)
 {
 	__u32 value = get_register(target->bar);
@@ -807,8 +835,8 @@ static bool reads_register(struct edu *edu, char *ram, struct target *target)
 
 #define READS_REGISTER() reads_register(&self->edu, self->ram, &self->target)
 
-/* A device in low power sleeps, if the kernel can do that, and an ioctl wakes it */
-static int wake_for_a_moment(struct target *target)
+/* Wait until a device in low power is suspended, if the kernel can do that, and resume it */
+static int resume_for_a_moment(struct target *target)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 	char path[PATH_MAX], status[16] = {};
@@ -832,7 +860,7 @@ static int wake_for_a_moment(struct target *target)
 	return ioctl(target->device, VFIO_DEVICE_GET_INFO, &info);
 }
 
-/* Is a transfer refused that begins some time from now? */
+/* Is the write refused? Returns true if the IOMMU does not log faults. */
 static bool begins_refused(int kmsg, const struct pci_dev *dev)
 {
 	return !iommu_of(dev)->fault || kmsg_has_fault(kmsg, dev, 2 * SZ_1G);
@@ -849,11 +877,11 @@ TEST_F(registers, go_and_come_back)
 		if (variant->give) {
 			ASSERT_EQ(0, variant->take(&self->target));
 			if (variant->take == enter_low_power)
-				ASSERT_EQ(0, wake_for_a_moment(&self->target));
+				ASSERT_EQ(0, resume_for_a_moment(&self->target));
 			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
 			ASSERT_EQ(0, edu_wait(&self->edu));
 		} else {
-			/* It begins a tenth of a second after it is started */
+			/* The DMA begins 100 ms after the start */
 			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
 			while (edu_is_busy(&self->edu))
 				ASSERT_EQ(0, variant->take(&self->target));
@@ -868,7 +896,7 @@ TEST_F(registers, go_and_come_back)
 
 	if (!variant->edu)
 		return;
-	/* A reset that is refused leaves everything as it was */
+	/* A reset that fails leaves everything as it was */
 	close(self->beside);
 	self->beside = -1;
 	EXPECT_ERRNO(EINVAL, hot_reset(self->target.device));
@@ -876,9 +904,9 @@ TEST_F(registers, go_and_come_back)
 }
 
 /*
- * Revocation waits for no page fault (trap N1). Who attaches a device holds the lock of
- * the tables while memory is pinned, and userfaultfd can make that take as long as it
- * likes
+ * Revocation does not wait for a page fault (trap N1). An attach holds the lock
+ * of the page tables while it pins memory, and userfaultfd can delay that for
+ * any time.
  */
 FIXTURE(blocked)
 {
@@ -915,7 +943,7 @@ FIXTURE_SETUP(blocked)
 	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_API, &api));
 	ASSERT_EQ(0, ioctl(self->faults, UFFDIO_REGISTER, &range));
 
-	/* In this order: what is held up comes after the BAR */
+	/* In this order, so that the page that blocks comes after the BAR */
 	self->ram = map_anon(PAGE);
 	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, PAGE, RAM));
 	ASSERT_EQ(0, map_for_device(&self->opened, self->target.bar, WINDOW,
@@ -955,7 +983,7 @@ TEST_F_TIMEOUT(blocked, revocation_waits_for_no_fault, 20)
 
 	ASSERT_EQ(0, pthread_create(&self->thread, NULL, attach_in_thread,
 				    &self->opened));
-	/* The table has the BAR already, and the attach is held up */
+	/* The page table has the BAR already, and the attach is blocked */
 	ASSERT_EQ((ssize_t)sizeof(msg), read(self->faults, &msg, sizeof(msg)));
 	ASSERT_TRUE(decode(&self->target, false));
 	ASSERT_TRUE(decode(&self->target, true));
@@ -971,7 +999,7 @@ TEST_F_TIMEOUT(blocked, revocation_waits_for_no_fault, 20)
 	EXPECT_TRUE(is_pattern(self->target.bar, SHORT, 1));
 }
 
-/* Nor does closing the device, or taking its driver away */
+/* Nor does closing the device or unbinding its driver */
 TEST_F_TIMEOUT(blocked, close_waits_for_no_fault, 20)
 {
 	struct uffd_msg msg;
@@ -988,9 +1016,7 @@ TEST_F_TIMEOUT(blocked, close_waits_for_no_fault, 20)
 	ASSERT_EQ(0, bind_vfio_pci(&self->target.dev));
 }
 
-/*
- * What is refused, and in which order
- */
+/* What is refused, and the order of errors */
 
 FIXTURE(refused)
 {
@@ -1025,17 +1051,17 @@ FIXTURE_TEARDOWN(refused)
 	ioas_map(self->iommufd, self->ioas, _va, _length, RAM, _flags)
 #define UNMAP_RAM() ioas_unmap(self->iommufd, self->ioas, RAM, WINDOW)
 
-/* All of a range is in one mapping of a BAR, or it is refused (trap N7) */
+/* A range must be inside one mapping of a BAR (trap N7) */
 TEST_F(refused, addresses)
 {
 	struct target *target = &self->target;
 	char *room = map_anon(4 * PAGE);
 	const int shared = MAP_SHARED | MAP_FIXED;
 
-	/* Beyond its end, and from before it */
+	/* Beyond the end of the mapping, and from before its start */
 	EXPECT_ERRNO(EFAULT, MAP(target->bar + WINDOW - PAGE, 2 * PAGE, MAP_RW));
 	EXPECT_ERRNO(EFAULT, MAP(target->bar - PAGE, 2 * PAGE, MAP_RW));
-	/* Memory, the BAR, another part of it, memory */
+	/* Memory, BAR, another part of the BAR, memory */
 	ASSERT_EQ(room + PAGE, mmap(room + PAGE, PAGE, PROT_READ | PROT_WRITE,
 				    shared, target->device, target->at));
 	ASSERT_EQ(room + 2 * PAGE,
@@ -1048,7 +1074,7 @@ TEST_F(refused, addresses)
 	EXPECT_EQ(0, MAP(room + PAGE, PAGE, MAP_RW));
 	EXPECT_EQ(0, UNMAP_RAM());
 
-	/* What the process can't do, the device can't */
+	/* The device gets no more access than the process */
 	ASSERT_EQ(0, mprotect(room + PAGE, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, PAGE, MAP_RW));
 	EXPECT_EQ(0, MAP(room + PAGE, PAGE, IOMMU_IOAS_MAP_READABLE));
@@ -1057,7 +1083,7 @@ TEST_F(refused, addresses)
 	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, PAGE, IOMMU_IOAS_MAP_READABLE));
 }
 
-/* The mapping of a device that is not bound to an iommufd is not ours to give */
+/* A BAR of a device that is not bound to an iommufd can't be mapped */
 TEST_F(refused, device_of_type1)
 {
 	struct dma_buf_request req = {
@@ -1082,7 +1108,7 @@ static int dma_buf_flags(int device, __u32 flags, __u32 argsz, void *req)
 	return ioctl(device, VFIO_DEVICE_FEATURE, req);
 }
 
-/* Each is refused before what comes after it is looked at */
+/* In the order of errors */
 TEST_F(refused, dma_bufs)
 {
 	const __u32 min = offsetof(struct dma_buf_request, ranges);
@@ -1111,7 +1137,7 @@ TEST_F(refused, dma_bufs)
 	req.buf.flags = 0;
 	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
 	req.buf.nr_ranges = 1;
-	/* Not a BAR, and one that is not there */
+	/* Not a BAR, and one that the device does not have */
 	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
 	req.buf.region_index = ~0U;
 	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
@@ -1136,19 +1162,19 @@ TEST_F(refused, dma_bufs)
 	range->offset = -PAGE;
 	range->length = 2 * PAGE;
 	EXPECT_ERRNO(EOVERFLOW, dma_buf_get(device, &req));
-	/* The second one */
+	/* The second range */
 	range->offset = 0;
 	req.buf.nr_ranges = 2;
 	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
 	req.ranges[1].length = -PAGE;
 	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
-	/* The sum is one, not each */
+	/* The sum of the ranges may exceed the BAR; each range may not */
 	req.ranges[1].length = self->target.size;
 	fd = dma_buf_get(device, &req);
 	EXPECT_LE(0, fd);
 	close(fd);
 
-	/* A BAR that is smaller than a page has none (trap N7) */
+	/* A BAR smaller than a page can't be exported (trap N7) */
 	req.buf.nr_ranges = 1;
 	req.buf.region_index = VFIO_PCI_BAR0_REGION_INDEX;
 	range->length = PAGE;
@@ -1164,7 +1190,7 @@ TEST_F(refused, dma_bufs)
 	EXPECT_EQ((off_t)PAGE, lseek(fd, 0, SEEK_END));
 	close(fd);
 
-	/* All of the request is there, but not the ranges; nor all of the request */
+	/* The ranges can't be read; then the request can't */
 	edge = map_anon(2 * PAGE) + PAGE - min;
 	ASSERT_EQ(0, munmap(edge + min, PAGE));
 	memcpy(edge, &req, min);
@@ -1175,7 +1201,7 @@ TEST_F(refused, dma_bufs)
 					   sizeof(req), edge + 8));
 }
 
-/* A device that was not bound answers as to anything else */
+/* A device that is not bound: EINVAL, as for any ioctl */
 TEST_F(refused, dma_buf_of_unbound_device)
 {
 	struct dma_buf_request req = {
@@ -1221,20 +1247,20 @@ TEST_F(refused, maps_of_dma_bufs)
 	EXPECT_ERRNO(EOPNOTSUPP, MAP_BUF(fd, 0, PAGE, MAP_RW));
 	close(fd);
 
-	/* As of other files: a file is for what it was opened for */
+	/* As with other files, the access mode of the fd counts */
 	two.buf.nr_ranges = 1;
 	two.buf.open_flags = O_RDONLY;
 	fd = dma_buf_get(device, &two);
 	ASSERT_LE(0, fd);
 	EXPECT_ERRNO(EPERM, MAP_BUF(fd, 0, PAGE, MAP_RW));
 	EXPECT_EQ(0, MAP_BUF(fd, 0, PAGE, IOMMU_IOAS_MAP_READABLE));
-	/* And a copy is for no more than what was mapped */
+	/* A copy can't get more access than the mapping */
 	EXPECT_ERRNO(EPERM, copy_at(self->iommufd, self->ioas, self->ioas,
 				    MAP_RW, PAGE, RAM + PAGE, RAM));
 	EXPECT_EQ(0, UNMAP_RAM());
 	close(fd);
 
-	/* Of the file's own kinds, one that has no memory of a device */
+	/* fds that are no dma-buf */
 	EXPECT_ERRNO(EBADF, MAP_BUF(-1, 0, PAGE, MAP_RW));
 	EXPECT_ERRNO(EINVAL, MAP_BUF(device, 0, PAGE, MAP_RW));
 }
@@ -1259,7 +1285,7 @@ TEST_F(refused, dma_buf_of_others)
 	close(udmabuf);
 }
 
-/* The file can't be mapped for the CPU, read or written */
+/* The fd can't be mapped for the CPU, read or written */
 TEST_F(refused, dma_buf_is_for_iommufd)
 {
 	int fd = dma_buf_of(self->target.device, MEMORY_BAR, 0, PAGE);
@@ -1272,9 +1298,7 @@ TEST_F(refused, dma_buf_is_for_iommufd)
 	close(fd);
 }
 
-/*
- * A container that is a type1 of the first version cuts what it unmaps a part of
- */
+/* A version 1 type1 container cuts a mapping of a BAR */
 TEST(cut_mapping)
 {
 	struct pci_dev dev;
@@ -1305,7 +1329,7 @@ TEST(cut_mapping)
 	ASSERT_EQ(0, legacy_map(legacy.container, target.bar, 8 * PAGE,
 				2 * SZ_1G,
 				VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
-	/* The middle goes */
+	/* Unmap the middle */
 	ASSERT_EQ(0, legacy_unmap(legacy.container, 2 * SZ_1G + 2 * PAGE,
 				  2 * PAGE));
 	EXPECT_EQ(0, write_to(&edu, ram, 2 * SZ_1G + PAGE, 1));
@@ -1314,7 +1338,7 @@ TEST(cut_mapping)
 	EXPECT_TRUE(is_pattern(target.bar + PAGE, SHORT, 1));
 	EXPECT_TRUE(is_byte(target.bar + 2 * PAGE, 2 * PAGE, 0));
 	EXPECT_TRUE(is_pattern(target.bar + 4 * PAGE, SHORT, 2));
-	/* Both ends are revoked and come back, and another cut is made meanwhile */
+	/* Both ends are revoked and restored; meanwhile another cut is made */
 	ASSERT_TRUE(decode(&target, false));
 	ASSERT_EQ(0, legacy_unmap(legacy.container, 2 * SZ_1G + 6 * PAGE,
 				  2 * PAGE));

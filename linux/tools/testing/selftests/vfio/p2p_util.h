@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of peer-to-peer DMA share: the device that is its target, and the two
- * doors to its registers, an address where they are mapped and a dma-buf.
+ * Helpers shared by the tests of peer-to-peer DMA: the target device, and the
+ * two ways to map its BAR in an IOAS, by address and by dma-buf.
  */
 #ifndef P2P_UTIL_H
 #define P2P_UTIL_H
@@ -17,15 +17,17 @@
 #include "../iommu/iommufd_util.h"
 #include "vfio_util.h"
 
-/* Where memory of the test is, and how much of it a transfer moves */
+/* IOVA of the test's memory, and bytes per transfer */
 #define RAM 0x40000000UL
 #define SHORT 64
 
-/* What the ivshmem device of the test machine has, and how much of it is looked at */
+/*
+ * BAR of the ivshmem device of the test VM, and how many bytes of it are tested
+ */
 #define MEMORY_BAR VFIO_PCI_BAR2_REGION_INDEX
 #define WINDOW (4 * SZ_2M)
 
-/* VFIO_DEVICE_FEATURE_DMA_BUF, with room for ranges */
+/* VFIO_DEVICE_FEATURE_DMA_BUF with room for four ranges */
 struct dma_buf_request {
 	struct vfio_device_feature head;
 	struct vfio_device_feature_dma_buf buf;
@@ -33,10 +35,11 @@ struct dma_buf_request {
 };
 
 /*
- * struct target - a device of which a BAR is mapped for another one
+ * struct target - a device whose BAR is the target of another device's DMA
  * @region: index of the BAR
- * @size: bytes of it
- * @bar: where it is mapped for the CPU, the first @mapped bytes
+ * @size: size of the BAR in bytes
+ * @at: offset of the BAR in the device fd
+ * @bar: where the CPU has mapped the first @mapped bytes of the BAR
  */
 struct target {
 	struct pci_dev dev;
@@ -85,7 +88,7 @@ static inline int dma_buf_get(int device, struct dma_buf_request *req)
 	return ioctl(device, VFIO_DEVICE_FEATURE, req);
 }
 
-/* One range of a BAR */
+/* Export one range of a BAR */
 static inline int dma_buf_of(int device, __u32 region, __u64 offset,
 			     __u64 length)
 {
@@ -107,9 +110,7 @@ static inline bool decode(struct target *t, bool on)
 			       on ? 0 : PCI_COMMAND_MEMORY);
 }
 
-/*
- * The registers go and come
- */
+/* Make the BAR inaccessible and accessible again */
 
 static inline int take_decoding(struct target *target)
 {
@@ -146,7 +147,7 @@ static inline int exit_low_power(struct target *target)
 	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 }
 
-/* Have a device write a pattern to an IOVA, and read what is there */
+/* Let a device write a pattern to an IOVA, or read a pattern from it */
 static inline int write_to(struct edu *edu, char *ram, __u64 iova,
 			   unsigned int seed)
 {
@@ -163,7 +164,9 @@ static inline bool reads_from(struct edu *edu, char *ram, __u64 iova,
 	       !edu_dma_to_ram(edu, RAM, SHORT) && is_pattern(ram, SHORT, seed);
 }
 
-/* Does a device that writes reach the memory, which is on the way there? */
+/*
+ * Does a pattern that the device writes to the IOVA arrive in the target's BAR?
+ */
 static inline bool does_reach(struct edu *edu, char *ram, __u64 iova,
 			      struct target *target, size_t offset,
 			      unsigned int seed)
@@ -172,7 +175,7 @@ static inline bool does_reach(struct edu *edu, char *ram, __u64 iova,
 	       is_pattern(target->bar + offset, SHORT, seed);
 }
 
-/* Does a device that reads a register find this? */
+/* Does the device read this value from a register at the IOVA? */
 static inline bool reads_value(struct edu *edu, char *ram, __u64 iova,
 			       __u32 value)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When a device sleeps: while nobody has opened it, and while its user allows that, by
- * its node as by its group. Needs a kernel with CONFIG_PM.
+ * When a device is suspended: while it is not open, and while its user allows
+ * it, through cdev and group. Needs CONFIG_PM.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -63,7 +63,7 @@ FIXTURE_TEARDOWN(power)
 {
 }
 
-/* Is it in this state, or soon? */
+/* Is it in this state within 5 seconds? */
 static bool becomes(const char *path, const char *status)
 {
 	struct timespec pause = { .tv_nsec = 10000000 };
@@ -83,7 +83,7 @@ static bool becomes(const char *path, const char *status)
 	return false;
 }
 
-/* And not any more after a while */
+/* Is it still in this state after a while? */
 static bool stays(const char *path, const char *status)
 {
 	struct timespec pause = { .tv_nsec = 200000000 };
@@ -116,7 +116,7 @@ static int set_power(int device, __u32 feature, int eventfd)
 
 #define SET_POWER(_feature) set_power(self->opened.device, _feature, -1)
 
-/* A register, which can be read only when it is awake */
+/* A register, which can be read only while the device is awake */
 static __u32 read_id(int device)
 {
 	struct vfio_region_info bar = {
@@ -131,7 +131,10 @@ static __u32 read_id(int device)
 	return id;
 }
 
-/* A file of the node wakes nothing before it is bound; an open device stays awake */
+/*
+ * An unbound fd of the cdev does not wake the device; an open device stays
+ * awake
+ */
 TEST_F(power, device_sleeps_while_it_is_closed)
 {
 	int device = -1, i;
@@ -152,7 +155,7 @@ TEST_F(power, device_sleeps_while_it_is_closed)
 	EXPECT_TRUE(SLEEPS());
 }
 
-/* Each request wakes it for as long as it takes */
+/* Each access wakes the device while it lasts */
 TEST_F(power, device_sleeps_when_it_may)
 {
 	struct edu edu;
@@ -177,7 +180,7 @@ TEST_F(power, device_sleeps_when_it_may)
 	EXPECT_TRUE(SLEEPS());
 }
 
-/* Who asked for it is told, once, and the device then stays awake */
+/* The eventfd is signalled once at the wakeup, and the device stays awake */
 TEST_F(power, waking_is_told)
 {
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), i;
@@ -199,7 +202,7 @@ TEST_F(power, waking_is_told)
 	close(event);
 }
 
-/* A program that ends while its device may sleep leaves nothing to the next one */
+/* Closing the device ends the permission to suspend it */
 TEST_F(power, close_ends_the_permission)
 {
 	int i;

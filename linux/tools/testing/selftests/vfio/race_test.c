@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several threads at once that open, bind and close devices, and requests that are
- * stalled in a page fault. A case goes on for a second or two and then sees that
- * all is free and works. A kernel with KASAN and lockdep makes more of it.
+ * Several threads open, bind and close devices at once, and requests are
+ * stalled in a page fault. A case runs for a second or two, and then everything
+ * must be released and work. KASAN and lockdep find more.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "../iommu/race_util.h"
 #include "vfio_util.h"
 
-/* Objects of these cases have small ids, so these are all of them and some more */
+/* More than the highest id that these cases use */
 #define MAX_ID 16
 
 FIXTURE(race)
@@ -98,7 +98,7 @@ static void *use_ids(void *arg)
 		CHECK(!ioas_map(self->iommufd, id, buf, PAGE, SZ_2M, MAP_RW) ||
 		      errno == ENOENT || errno == EEXIST);
 		is_usable(self->iommufd, id, SZ_2M, SZ_2M);
-		/* EBUSY: the other thread's MAP is not done */
+		/* EBUSY: the MAP of the other thread is not complete */
 		CHECK(!ioas_unmap(self->iommufd, id, SZ_2M, PAGE) ||
 		      errno == ENOENT || errno == EBUSY);
 		id = (id + 1) % MAX_ID;
@@ -129,7 +129,9 @@ static void *ask_devices(void *arg)
 			      (errno == EOPNOTSUPP &&
 			       iommu_of(&self->a)->reach_is_late));
 		else
-			/* Others may have destroyed it, and have its id now */
+			/*
+			 * Other threads may have destroyed it and reused its id
+			 */
 			CHECK(!iommufd_destroy(self->iommufd, hwpt) ||
 			      errno == ENOENT || errno == EBUSY);
 	}
@@ -137,8 +139,8 @@ static void *ask_devices(void *arg)
 }
 
 /*
- * Ids that are guessed: they are found finished or not at all, and nobody's use
- * keeps a device from being unbound (traps B1, B2, B6, B7)
+ * Guessed ids: an object is found complete or not at all, and using it does not
+ * prevent unbinding a device (traps B1, B2, B6, B7)
  */
 TEST_F_TIMEOUT(race, guessed_ids_are_harmless, ANY_TIME)
 {
@@ -176,7 +178,7 @@ static void *bind_at_once(void *arg)
 	return NULL;
 }
 
-/* Two files of a device, or one file twice: one BIND succeeds (traps E5, E6) */
+/* Two fds of a device, or one fd twice: one BIND succeeds (traps E5, E6) */
 TEST_F(race, one_of_two_binds_succeeds)
 {
 	time_t end = time(NULL) + 3;
@@ -253,8 +255,8 @@ static void *use_cdev(void *arg)
 }
 
 /*
- * The group by its file and by its nodes, at once: one of them has it, and the
- * locks of both are taken in one order (traps E17, G2, G4)
+ * Group and cdevs at once: one of them gets the devices, and the locks of both
+ * are taken in one order (traps E17, G2, G4)
  */
 TEST_F_TIMEOUT(race, group_and_node_exclude_each_other, ANY_TIME)
 {
@@ -283,7 +285,9 @@ static void *open_and_bind(void *arg)
 
 		if (device < 0)
 			continue;
-		/* EAGAIN: the driver can't reset a device that is going */
+		/*
+		 * EAGAIN: the driver can't reset a device that is being removed
+		 */
 		CHECK(!bind_iommufd(device, self->iommufd, NULL) ||
 		      errno == EINVAL || errno == ENODEV ||
 		      errno == EAGAIN);
@@ -292,7 +296,9 @@ static void *open_and_bind(void *arg)
 	return NULL;
 }
 
-/* The driver comes and goes while programs want its device (traps E7, E8) */
+/*
+ * The driver is unbound and bound while programs open its device (traps E7, E8)
+ */
 TEST_F(race, driver_is_unbound)
 {
 	pthread_t threads[2];
@@ -345,7 +351,9 @@ static void *take_over(void *arg)
 	return NULL;
 }
 
-/* A mapping that is still being made can't change hands (change_2) */
+/*
+ * A mapping that is not complete can't be moved to another process (change_2)
+ */
 TEST_F_TIMEOUT(race, change_of_process_while_files_are_mapped, ANY_TIME)
 {
 	pthread_t threads[2];
@@ -362,9 +370,7 @@ TEST_F_TIMEOUT(race, change_of_process_while_files_are_mapped, ANY_TIME)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/*
- * A BIND whose answer waits for a page
- */
+/* A BIND whose answer waits for a page */
 FIXTURE(answer)
 {
 	struct pci_dev a, b;
@@ -427,7 +433,7 @@ FIXTURE_TEARDOWN(answer)
 	close(self->faults);
 }
 
-/* Wait until the kernel wants the page */
+/* Wait until the kernel touches the page */
 static int wait_for_fault(int faults)
 {
 	struct uffd_msg msg;
@@ -444,8 +450,8 @@ static void *bind_a(void *arg)
 }
 
 /*
- * The device is taken, and can't be used before the answer is there. The sibling,
- * which is reset together with it, is free to be used meanwhile.
+ * Before the answer is written the device is claimed, but can't be used. The
+ * other device of its dev_set can be used meanwhile.
  */
 TEST_F(answer, stalled_bind_stops_nobody)
 {
@@ -481,7 +487,7 @@ static void *alloc_id_1(void *arg)
 	return NULL;
 }
 
-/* An id is taken, and names nothing, before it was told (traps B6, B7) */
+/* Before the id is returned it is taken, but names no object (traps B6, B7) */
 TEST_F(answer, stalled_alloc_has_no_object_yet)
 {
 	struct iommu_ioas_alloc *alloc = (void *)(self->bind + 1);
@@ -513,9 +519,7 @@ TEST_F(answer, stalled_alloc_has_no_object_yet)
 	EXPECT_EQ(0, destroy(self->iommufd, 1));
 }
 
-/*
- * A MAP, or an ATTACH, that waits for a page
- */
+/* A MAP, or an ATTACH, that waits for a page */
 FIXTURE(stalled)
 {
 	struct pci_dev dev;
@@ -528,7 +532,7 @@ FIXTURE(stalled)
 	long pinned;
 };
 
-/* Who touches @missing waits until give_pages() */
+/* Whoever touches @missing waits until give_pages() */
 static int watch(struct _test_data_stalled *self)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -607,7 +611,7 @@ static void *open_by_group(void *arg)
 	return NULL;
 }
 
-/* Who opens a device by its group now has to pin what is missing */
+/* Opening the device through its group must now pin the missing pages */
 static int take_group(struct _test_data_stalled *self)
 {
 	__u32 ioas = self->ioas;
@@ -620,7 +624,7 @@ static int take_group(struct _test_data_stalled *self)
 			SZ_2M, MAP_RW);
 }
 
-/* What can have to wait for an attach that waits for a page */
+/* Requests that can wait for an attach that waits for a page */
 enum wish {
 	ATTACH_TOO,
 	DETACH,
@@ -662,7 +666,9 @@ static void wish_for(struct _test_data_stalled *self, enum wish wish, __u32 dev)
 	}
 }
 
-/* Whoever waits can be killed: a user's page fault is no reason to hang a process */
+/*
+ * A process that waits can be killed: a page fault of a user must not hang it
+ */
 TEST_F(stalled, who_waits_can_be_killed)
 {
 	__u32 ioas = self->ioas, dev;
@@ -707,8 +713,8 @@ TEST_F(stalled, who_waits_can_be_killed)
 }
 
 /*
- * A device that is opened by its group has its memory pinned with no lock held: the
- * group, and the set that the device is in, go on
+ * Opening a device through its group pins memory without a lock, so the group
+ * and the dev_set can be used
  */
 TEST_F(stalled, open_by_group_stops_nobody)
 {
@@ -733,7 +739,10 @@ TEST_F(stalled, open_by_group_stops_nobody)
 	close(self->group);
 }
 
-/* Nor has one who waits for that, and is killed, a lock when he gives up */
+/*
+ * Nor does a process that waits for that, and is killed, hold a lock when it
+ * gives up
+ */
 TEST_F(stalled, open_by_group_can_be_killed)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
@@ -785,8 +794,8 @@ static void *open_by_group_in_vain(void *arg)
 }
 
 /*
- * Nobody gets a device whose memory is not there for it, the second no more than the
- * first
+ * If the memory can't be pinned, no open succeeds, neither the first nor the
+ * second
  */
 TEST_F(stalled, each_open_by_group_is_attached)
 {
@@ -799,7 +808,7 @@ TEST_F(stalled, each_open_by_group_is_attached)
 	START(&threads[1], open_by_group_in_vain);
 	usleep(200000);
 	EXPECT_EQ(0, busy);
-	/* What the first waits for does not come */
+	/* The page that the first one waits for never comes */
 	ASSERT_EQ(0, munmap(self->missing, 4 * PAGE));
 	ASSERT_EQ(0, close(self->faults));
 	pthread_join(threads[0], NULL);
@@ -815,7 +824,7 @@ TEST_F(stalled, each_open_by_group_is_attached)
 	self->device = -1;
 }
 
-/* It keeps nobody from mapping, unmapping and asking, and then it is done */
+/* Meanwhile others can map, unmap and query; then the MAP completes */
 TEST_F(stalled, map_stops_nobody)
 {
 	pthread_t thread;
@@ -828,7 +837,7 @@ TEST_F(stalled, map_stops_nobody)
 			      2 * SZ_2M, MAP_RW));
 	EXPECT_TRUE(is_usable(self->iommufd, self->ioas, SZ_2M, SZ_2M));
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 2 * SZ_2M, PAGE));
-	/* Its own place is taken, and not there to be unmapped */
+	/* Its IOVA range is taken, and can't be unmapped yet */
 	EXPECT_ERRNO(EEXIST, ioas_map(self->iommufd, self->ioas, self->buf,
 				      PAGE, SZ_2M, MAP_RW));
 	EXPECT_ERRNO(EBUSY, ioas_unmap(self->iommufd, self->ioas, SZ_2M, 4 * PAGE));
@@ -841,7 +850,9 @@ TEST_F(stalled, map_stops_nobody)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* An area that is still being made has a place, and nothing more (trap A11) */
+/*
+ * An area that is not complete has an IOVA range, and nothing more (trap A11)
+ */
 TEST_F(stalled, half_built_area_is_not_touched)
 {
 	struct iommu_iova_range list = { SZ_2M, 2 * SZ_2M };
@@ -860,7 +871,7 @@ TEST_F(stalled, half_built_area_is_not_touched)
 	EXPECT_EQ(0, allow_iovas(self->iommufd, self->ioas, &list, 1));
 	EXPECT_ERRNO(EINVAL, set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES,
 					self->ioas, 0));
-	/* The device goes elsewhere, and comes back */
+	/* The device moves to another IOAS and back */
 	EXPECT_EQ(0, attach_pt(self->device, other, NULL));
 	EXPECT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 
@@ -874,7 +885,10 @@ TEST_F(stalled, half_built_area_is_not_touched)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* What is in use by a request that began before can go, and its id too (trap B2) */
+/*
+ * An IOAS in use by an earlier request can be destroyed, and its id reused
+ * (trap B2)
+ */
 TEST_F(stalled, ioas_is_destroyed_under_a_map)
 {
 	pthread_t thread;
@@ -888,7 +902,7 @@ TEST_F(stalled, ioas_is_destroyed_under_a_map)
 	EXPECT_EQ(0, destroy(self->iommufd, self->ioas));
 	EXPECT_ERRNO(ENOENT, destroy(self->iommufd, self->ioas));
 	EXPECT_ERRNO(ENOENT, map_at(self->iommufd, self->ioas, 0, PAGE, PAGE));
-	/* Another one of that id has nothing to do with it */
+	/* The new IOAS with this id is independent */
 	ASSERT_EQ(0, alloc_ioas(self->iommufd, &id));
 	EXPECT_EQ(self->ioas, id);
 	EXPECT_EQ(0, attach_pt(self->device, id, NULL));
@@ -903,7 +917,7 @@ TEST_F(stalled, ioas_is_destroyed_under_a_map)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
-/* The device is attached, moved or gone before the pages come */
+/* The device is detached and attached again before the pages come */
 TEST_F(stalled, map_finds_that_the_device_came)
 {
 	pthread_t thread;
@@ -926,7 +940,7 @@ TEST_F(stalled, map_finds_that_the_device_came)
 	edu_close(&edu);
 }
 
-/* Without a device in the end nothing stays pinned */
+/* If there is no device at the end, nothing stays pinned */
 TEST_F(stalled, map_finds_that_the_device_left)
 {
 	pthread_t thread;
@@ -934,7 +948,7 @@ TEST_F(stalled, map_finds_that_the_device_left)
 	ASSERT_EQ(0, attach_pt(self->device, self->ioas, NULL));
 	START(&thread, map_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
-	/* The device goes while the MAP is under way (trap B3) */
+	/* The device is closed while the MAP waits (trap B3) */
 	ASSERT_EQ(0, close(self->device));
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
@@ -944,7 +958,10 @@ TEST_F(stalled, map_finds_that_the_device_left)
 	self->device = open_cdev(&self->dev);
 }
 
-/* In a child, whose memory is not watched yet: say when its MAP is stalled */
+/*
+ * In a child, which userfaultfd does not watch yet: report when the MAP is
+ * stalled
+ */
 static int stall_and_tell(struct _test_data_stalled *self, int to)
 {
 	pthread_t thread;
@@ -957,7 +974,7 @@ static int stall_and_tell(struct _test_data_stalled *self, int to)
 	return 1;
 }
 
-/* Who waits can be killed, and what it had is free (trap A20) */
+/* A process that waits can be killed, and its IOVA range is free (trap A20) */
 TEST_F(stalled, map_can_be_killed)
 {
 	int pipes[2], status;
@@ -979,7 +996,9 @@ TEST_F(stalled, map_can_be_killed)
 	close(pipes[0]);
 }
 
-/* An attach that waits for memory: others of the same file go on */
+/*
+ * While an attach waits for memory, other IOAS of the same iommufd can be used
+ */
 TEST_F(stalled, attach_stops_no_other_address_space)
 {
 	pthread_t thread;
@@ -1009,8 +1028,8 @@ static void *close_other(void *arg)
 }
 
 /*
- * The sibling is closed meanwhile (trap B3). It has to wait, but not with the lock
- * that others need who have a device on this bus.
+ * Meanwhile another device of the group is closed (trap B3). The close has to
+ * wait, but without the lock that others need for devices of this bus.
  */
 TEST_F(stalled, attach_and_close_of_the_sibling)
 {

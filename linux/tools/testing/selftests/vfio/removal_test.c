@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A device is taken away while a program has it open: its driver is told to let go, or
- * the device is removed (trap E7). That waits for a bound file to be closed, and for no
- * other; nobody new gets in meanwhile; and the user of an open device is asked to leave.
- * To reset a device waits for nobody.
+ * A device is removed, or its driver unbound, while a program has it open (trap
+ * E7). Both wait until a bound fd is closed, but not for other fds. Meanwhile
+ * nobody can start to use the device, and its user is asked to release it. A
+ * reset does not wait for users.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 #define IOVA SZ_2M
 
-/* A register of edu that answers with the inverse of what is written */
+/* A register of edu that reads as the inverse of what was written */
 #define EDU_LIVENESS 0x04
 
 enum state {
@@ -35,9 +35,9 @@ enum state {
 };
 
 /*
- * struct user - who has the device, and the process that takes it away
- * @opened: for a node the files in it are open, and used as far as the state says
- * @irq: an interrupt that can be set while it is in use
+ * struct user - a user of the device, and the process that removes it
+ * @opened: with a cdev its fds are open, and used as far as the state says
+ * @irq: an interrupt that can be set up while the device is in use
  */
 struct user {
 	struct pci_dev dev;
@@ -113,7 +113,7 @@ static int open_as_far_as(struct user *user, enum state state,
 	    ((!container && attach_pt(o->device, o->ioas, NULL)) ||
 	     map_for_device(o, map_anon(PAGE), PAGE, IOVA)))
 		return -1;
-	/* For any device whose registers are in BAR 0 */
+	/* Works for any device with registers in BAR 0 */
 	if (state >= MMAPPED &&
 	    (edu_open(&user->edu, o->device) ||
 	     ioctl(o->device, VFIO_DEVICE_GET_REGION_INFO, &info)))
@@ -140,7 +140,7 @@ static void end_use(struct user *user)
 	user->in_use = false;
 }
 
-/* A mapping holds the file that it was made with */
+/* A mapping holds a reference to its file */
 static void end_all(struct user *user)
 {
 	end_use(user);
@@ -156,8 +156,8 @@ FIXTURE(removal)
 };
 
 /*
- * @container: what to give to the group; NULL to use the node
- * @unplug: remove the device, not just its driver
+ * @container: path of the container for the group; NULL: use the cdev
+ * @unplug: remove the device, not only its driver
  */
 FIXTURE_VARIANT(removal)
 {
@@ -277,7 +277,7 @@ static void start_removal(struct user *user, bool unplug)
 {
 	user->remover = fork();
 	if (!user->remover) {
-		/* The threads are not in this process */
+		/* This process does not have the threads */
 		user->in_use = false;
 		end_all(user);
 		_exit((unplug ? write_pci_file(&user->dev, "remove", "1") :
@@ -321,8 +321,8 @@ static bool removal_ends(struct user *user)
 }
 
 /*
- * The node is gone while the driver still waits, and it ends with the file. A file that
- * has bound nothing does not make it wait
+ * The cdev is gone while the unbind still waits, which ends with the last
+ * reference to a bound fd. An fd that is not bound does not make it wait.
  */
 TEST_F(removal, node_goes_before_the_wait)
 {
@@ -337,10 +337,10 @@ TEST_F(removal, node_goes_before_the_wait)
 		return;
 	}
 	ASSERT_TRUE(still_waits(&self->user));
-	/* Nobody who has it is disturbed meanwhile */
+	/* The current user is not disturbed */
 	end_use(&self->user);
 	EXPECT_EQ(0, wrong);
-	/* A mapping is as good as a file */
+	/* A mapping counts like an fd */
 	if (variant->state >= MMAPPED) {
 		close(self->user.opened.device);
 		EXPECT_TRUE(still_waits(&self->user));
@@ -351,7 +351,7 @@ TEST_F(removal, node_goes_before_the_wait)
 	EXPECT_FALSE(is_bound(&self->user.dev, "vfio-pci"));
 }
 
-/* Nobody begins to use a device that is going */
+/* A device that is being removed can't be bound */
 TEST_F(removal, bind_after_removal_is_ENODEV)
 {
 	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -365,20 +365,20 @@ TEST_F(removal, bind_after_removal_is_ENODEV)
 	EXPECT_TRUE(removal_ends(&self->user));
 }
 
-/* A name that outlived the node leads nowhere */
+/* An inode that outlived the cdev can't be opened */
 TEST_F(removal, open_after_removal_is_ENODEV)
 {
 	char path[64];
 	int fd;
 
-	/* The inode, kept by a file that does not open it */
+	/* O_PATH keeps the inode */
 	fd = open(self->user.path, O_PATH | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	start_removal(&self->user, variant->unplug);
 	ASSERT_TRUE(node_goes(&self->user));
 	EXPECT_ERRNO(ENOENT, open(self->user.path, O_RDWR));
-	/* Unless a file of the node keeps what it stood for that goes soon, too */
+	/* ENXIO if no open fd keeps the struct cdev, which is freed soon */
 	EXPECT_EQ(-1, open(path, O_RDWR));
 	EXPECT_TRUE(errno == ENODEV || (variant->container && errno == ENXIO));
 
@@ -388,7 +388,7 @@ TEST_F(removal, open_after_removal_is_ENODEV)
 	close(fd);
 }
 
-/* After all that the device works as before, by its node and by its group */
+/* Afterwards the device works as before, through cdev and group */
 TEST_F(removal, device_can_be_used_again)
 {
 	struct user *user = &self->user;
@@ -412,7 +412,10 @@ TEST_F(removal, device_can_be_used_again)
 	end_all(user);
 }
 
-/* Who has opened the device is asked to give it back; who has not bound it can't be */
+/*
+ * The user of a bound device is asked to release it; without a bind there is no
+ * interrupt for that
+ */
 TEST_F(removal, user_is_asked_to_leave)
 {
 	struct pollfd pfd = { .events = POLLIN };
@@ -434,8 +437,8 @@ TEST_F(removal, user_is_asked_to_leave)
 }
 
 /*
- * Who opens the device by its group again and again, so that it is always open, is
- * refused as soon as the driver is told to let go
+ * A user who opens the device through its group again and again is refused as
+ * soon as the driver is being unbound
  */
 TEST(group_user_does_not_hold_off_removal)
 {
@@ -461,7 +464,8 @@ TEST(group_user_does_not_hold_off_removal)
 }
 
 /*
- * A reset by way of sysfs, of a device that can be reset alone, whoever has it
+ * A reset through sysfs of a device that can be reset alone, in any state of
+ * use
  */
 FIXTURE(reset)
 {
@@ -515,7 +519,10 @@ FIXTURE_SETUP(reset)
 {
 	struct user *user = &self->user;
 
-	/* None of the device's own, which the reset would meet half set */
+	/*
+	 * Not an interrupt of the device's own, since the reset would hit it
+	 * half set up
+	 */
 	user->irq = VFIO_PCI_REQ_IRQ_INDEX;
 	if (find_pci_class(&user->dev, "0x010802"))
 		SKIP_TEST("no NVMe device");
@@ -529,7 +536,10 @@ FIXTURE_TEARDOWN(reset)
 {
 }
 
-/* It is done at once; what the user has stays, but for what is in the registers */
+/*
+ * The reset succeeds. What the user has set up stays, except values of
+ * registers.
+ */
 TEST_F(reset, reset_waits_for_nobody)
 {
 	struct user *user = &self->user;

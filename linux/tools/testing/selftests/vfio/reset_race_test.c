@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Resets of a bus while its other devices are bound, closed, used, removed and added,
- * and an answer to a question about them that waits for a page.
+ * Hot resets while other devices of the bus are bound, closed, used, removed
+ * and added, and a GET_PCI_HOT_RESET_INFO whose answer waits for a page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,7 +26,7 @@
 
 /*
  * struct both - two devices of a bus, bound to one iommufd
- * @ioas: what they are attached to, which has two pages of @mem at IOVA
+ * @ioas: both are attached to it; it has two pages of @mem at IOVA
  */
 struct both {
 	struct pci_dev dev[2];
@@ -76,7 +76,7 @@ static bool in_one_group(const struct both *both)
 	return both->dev[0].group == both->dev[1].group;
 }
 
-/* From one page to the other through the device */
+/* Copy a page to another one through the device */
 static bool dma_works(struct both *both, int i, unsigned int seed)
 {
 	fill_pattern(both->mem, 2048, seed);
@@ -86,7 +86,7 @@ static bool dma_works(struct both *both, int i, unsigned int seed)
 	       is_pattern(both->mem + PAGE, 2048, seed);
 }
 
-/* All is as it was: a reset is a reset, and then both do what they are told */
+/* Does a hot reset reset both devices, and does their DMA work? */
 static bool all_works(struct both *both)
 {
 	return !set_mark(&both->dev[0]) && !set_mark(&both->dev[1]) &&
@@ -95,7 +95,9 @@ static bool all_works(struct both *both)
 	       dma_works(both, 0, 1) && dma_works(both, 1, 2);
 }
 
-/* Both are told, ours with its id, and the flag is what the ids say */
+/*
+ * Both devices are reported, ours with its id, and the flag agrees with the ids
+ */
 static bool is_sane(const struct both *both, const struct reset_info *info)
 {
 	__u32 other = told_of(info, &both->dev[1]);
@@ -109,7 +111,7 @@ static bool is_sane(const struct both *both, const struct reset_info *info)
 FIXTURE(race)
 {
 	struct both both;
-	/* For F9: others, on another bus */
+	/* For trap F9: two devices on another bus */
 	struct both others;
 	int victim;
 	int users[2];
@@ -143,7 +145,7 @@ static void start_again(void)
 	busy = 0;
 }
 
-/* On a busy machine it can take longer until what is counted happens at all */
+/* On a busy machine it can take longer until anything is counted */
 static void run_until_done(double seconds, pthread_t *threads, int nr)
 {
 	int tries;
@@ -172,9 +174,7 @@ FIXTURE_TEARDOWN(race)
 	close_both(&self->both);
 }
 
-/*
- * Who asks, who resets, and who disturbs them
- */
+/* Threads that query, reset, and disturb */
 
 static void *ask(void *arg)
 {
@@ -188,7 +188,7 @@ static void *ask(void *arg)
 	return NULL;
 }
 
-/* Nobody else resets the bus, or can keep one from it by what he does with files */
+/* Nobody else resets the bus, or prevents a reset by using fds */
 static void *reset(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -218,8 +218,8 @@ static void *come_and_go(void *arg)
 }
 
 /*
- * The same, but every other time for somebody else, if the group is not ours. Then
- * nothing happens to it that he does not do.
+ * The same, but every other time with another iommufd, if the group is not
+ * ours. Then the device is not reset by anyone else.
  */
 static void *change_hands(void *arg)
 {
@@ -245,7 +245,10 @@ static void *change_hands(void *arg)
 	return NULL;
 }
 
-/* Whose the other one is changes all the time, between two looks too (trap F5) */
+/*
+ * The owner of the other device changes all the time, also during a query (trap
+ * F5)
+ */
 TEST_F_TIMEOUT(race, sibling_changes_hands, ANY_TIME)
 {
 	struct both *both = &self->both;
@@ -263,10 +266,10 @@ TEST_F_TIMEOUT(race, sibling_changes_hands, ANY_TIME)
 }
 
 /*
- * A reset and munmap() can take the same mapping away at once: munmap() keeps no more
- * than the right to read the address space while it does. vfio-pci of this kernel then
- * gives the memory type of the registers back twice, and at times there is a WARN in
- * untrack_pfn(). So resets are for reading here and munmap() for writing.
+ * A reset and munmap() can zap the same mapping at once, since munmap() then
+ * holds mmap_lock only for reading. In that case vfio-pci of this kernel frees
+ * the memory type of the registers twice, and at times untrack_pfn() warns. So
+ * here resets take a lock for reading, and munmap() for writing.
  */
 static pthread_rwlock_t unmapping = PTHREAD_RWLOCK_INITIALIZER;
 
@@ -280,7 +283,7 @@ static int reset_mapped(int device)
 	return ret;
 }
 
-/* Maps the registers, has them in page tables, and unmaps them */
+/* Map the registers, touch them, and unmap them */
 static void touch_registers(int device)
 {
 	struct edu edu;
@@ -317,8 +320,9 @@ static void *reset_or_not(void *arg)
 }
 
 /*
- * Who touches a register while all are out of reach waits, and keeps the next reset
- * from it. That lets go of what it has, be it nothing or the first device (trap F6).
+ * A thread that touches a register during a reset waits for it, and can make
+ * the next reset fail. That reset must release what it holds, be it nothing or
+ * the first device (trap F6).
  */
 TEST_F_TIMEOUT(race, registers_are_used_meanwhile, ANY_TIME)
 {
@@ -352,7 +356,7 @@ static void *map_registers(void *arg)
 	return NULL;
 }
 
-/* The last entry of the answer is for memory that is not there yet */
+/* The last entry goes to memory that is not present */
 static void *ask_in_new_memory(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -370,7 +374,7 @@ static void *ask_in_new_memory(void *arg)
 	return NULL;
 }
 
-/* Memory of the process and registers of the device, at once (trap F1) */
+/* The process's memory and the device's registers at once (trap F1) */
 TEST_F_TIMEOUT(race, info_while_registers_are_mapped, ANY_TIME)
 {
 	pthread_t threads[4];
@@ -394,7 +398,7 @@ static int write_sysfs(const char *path, const char *text)
 	return ret;
 }
 
-/* Out of the bus and into it again */
+/* Remove the device from the bus and find it again */
 static int remove_and_add(struct pci_dev *dev)
 {
 	char path[128];
@@ -406,7 +410,9 @@ static int remove_and_add(struct pci_dev *dev)
 	return bind_vfio_pci(dev);
 }
 
-/* One that is not there is not told, one that has just come is not ours by that */
+/*
+ * A removed device is not reported; one that has just been found is not owned
+ */
 static void *ask_who_is_there(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -430,7 +436,7 @@ static void *ask_who_is_there(void *arg)
 	return NULL;
 }
 
-/* What is on the bus changes between two looks at it (trap F2) */
+/* The devices on the bus change during a query (trap F2) */
 TEST_F_TIMEOUT(race, sibling_is_removed, ANY_TIME)
 {
 	struct both *both = &self->both;
@@ -448,7 +454,10 @@ TEST_F_TIMEOUT(race, sibling_is_removed, ANY_TIME)
 	EXPECT_TRUE(all_works(both));
 }
 
-/* A file that outlives the device has nothing of it that is still looked at (trap M14) */
+/*
+ * An fd that outlives its device has no reference to it that is still used
+ * (trap M14)
+ */
 TEST_F_TIMEOUT(race, file_outlives_its_device, ANY_TIME)
 {
 	struct both *both = &self->both;
@@ -493,7 +502,7 @@ static void *ask_others(void *arg)
 	return NULL;
 }
 
-/* Each bus for itself (trap F9) */
+/* Each bus is reset independently (trap F9) */
 TEST_F_TIMEOUT(race, two_buses_are_reset, ANY_TIME)
 {
 	struct both *others = &self->others;
@@ -515,8 +524,8 @@ TEST_F_TIMEOUT(race, two_buses_are_reset, ANY_TIME)
 }
 
 /*
- * The first device alone, with memory of a file that is charged to the address space
- * of whoever has it
+ * Open the first device alone, with memory of a file that is charged by address
+ * space
  */
 static int open_charged(struct both *both)
 {
@@ -548,7 +557,9 @@ static void *map_and_take_over(void *arg)
 	return NULL;
 }
 
-/* Refused if the other is somebody else's, or the registers are in use just now */
+/*
+ * Fails if the other device is not owned, or if a register is just being used
+ */
 static void *reset_with_other_unbound(void *arg)
 {
 	struct _test_data_race *self = arg;
@@ -564,8 +575,8 @@ static void *reset_with_other_unbound(void *arg)
 }
 
 /*
- * Charges go to and fro between two processes, the registers are used, and somebody
- * asks for a reset of one that he has not bound
+ * Charges move between two processes and registers are used, while hot resets
+ * are requested without the other device bound
  */
 TEST_F_TIMEOUT(race, charges_move_meanwhile, ANY_TIME)
 {
@@ -607,7 +618,9 @@ static void *transfer(void *arg)
 	return NULL;
 }
 
-/* As long as the first is used no close of the second resets anything (trap F8) */
+/*
+ * While the first device is in use, closing the second resets nothing (trap F8)
+ */
 TEST_F_TIMEOUT(race, sibling_is_closed_during_transfers, ANY_TIME)
 {
 	struct both *both = &self->both;
@@ -650,7 +663,7 @@ static void *reset_others_or_not(void *arg)
 	return NULL;
 }
 
-/* Resets when the last one leaves, while another bus is reset, and its registers used */
+/* Resets at the last close, while another bus is reset */
 TEST_F_TIMEOUT(race, last_close_while_another_bus_is_reset, ANY_TIME)
 {
 	struct both *both = &self->both, *others = &self->others;
@@ -672,9 +685,7 @@ TEST_F_TIMEOUT(race, last_close_while_another_bus_is_reset, ANY_TIME)
 	EXPECT_TRUE(all_works(both));
 }
 
-/*
- * An answer that waits for a page (trap F1)
- */
+/* An answer that waits for a page (trap F1) */
 FIXTURE(stalled)
 {
 	struct both both;
@@ -697,7 +708,7 @@ FIXTURE_VARIANT_ADD(stalled, two_groups)
 	.find = find_edu_neighbours,
 };
 
-/* Who writes to the page waits for us, or no longer */
+/* Let writes to the page wait, or continue */
 static int protect(struct _test_data_stalled *self, bool on)
 {
 	struct uffdio_writeprotect wp = {
@@ -751,8 +762,8 @@ static void *ask_and_wait(void *arg)
 }
 
 /*
- * It holds nothing that others need: neither those who have the devices, nor who
- * takes one out of the bus
+ * The query holds no lock that others need: neither users of the devices, nor
+ * removal
  */
 TEST_F(stalled, info_stops_nobody)
 {
@@ -772,7 +783,7 @@ TEST_F(stalled, info_stops_nobody)
 	ASSERT_EQ(0, open_one(both, 1));
 	EXPECT_EQ(0, hot_reset(both->device[0]));
 
-	/* It tells what was, when it was asked */
+	/* The answer is that of the time of the query */
 	ASSERT_EQ(0, protect(self, false));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
@@ -781,9 +792,7 @@ TEST_F(stalled, info_stops_nobody)
 	EXPECT_TRUE(all_works(both));
 }
 
-/*
- * Virtual functions that come and go (traps E1, F7)
- */
+/* Virtual functions that are added and removed (traps E1, F7) */
 FIXTURE(functions)
 {
 	struct pci_dev pf;
@@ -839,7 +848,7 @@ static void *set_tokens(void *arg)
 	return NULL;
 }
 
-/* A function that is not there, or not vfio-pci's yet, has no node */
+/* A VF that does not exist, or does not have vfio-pci yet, has no cdev */
 static void *use_vf(void *arg)
 {
 	struct _test_data_functions *self = arg;
@@ -856,7 +865,10 @@ static void *use_vf(void *arg)
 			continue;
 		}
 		if (bind_with_token(device, self->iommufd, tokens[0], &id)) {
-			/* The token is the other one, or the function is going */
+			/*
+			 * The token is the other one, or the VF is being
+			 * removed
+			 */
 			CHECK(errno == EACCES || errno == ENODEV ||
 			      errno == EINVAL || errno == EAGAIN);
 		} else {
@@ -872,7 +884,7 @@ static void *use_vf(void *arg)
 	return NULL;
 }
 
-/* The PF with all that is on its bus, which may be itself alone */
+/* The PF with all functions on its bus, which may be the PF alone */
 static void *ask_pf(void *arg)
 {
 	struct _test_data_functions *self = arg;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Resets that take all devices of a bus: whose they are, as GET_PCI_HOT_RESET_INFO
- * tells it to the user of a node and to that of a group, and PCI_HOT_RESET, which
- * only he can have who has them all.
+ * Hot resets, which reset all devices of a bus: what GET_PCI_HOT_RESET_INFO
+ * reports to callers of a cdev and of a group, and PCI_HOT_RESET, which needs a
+ * caller that owns all of them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,19 +23,20 @@
 #define ENTRY sizeof(struct vfio_pci_dependent_device)
 
 /*
- * Whose the other device is (trap F3). Of two, ours is always bound to our iommufd.
+ * State of the other device (trap F3). The first device is always bound to our
+ * iommufd.
  */
 enum whose {
 	OURS,		/* bound to the same iommufd */
-	CLOSED,		/* nobody's, with vfio-pci */
-	OPEN,		/* its node is open, and not bound */
-	REFUSED,	/* another iommufd's, which the group would not let have it */
+	CLOSED,		/* has vfio-pci, and is not open */
+	OPEN,		/* its cdev is open, and not bound */
+	REFUSED,	/* binding it to another iommufd failed, because the group is ours */
 	STRANGERS,	/* bound to another iommufd */
-	GROUP,		/* its group is open, and has a container */
-	CONTAINERS,	/* opened by its group */
+	GROUP,		/* its group is open and has a container */
+	CONTAINERS,	/* opened through its group */
 	IOMMUFDS,	/* the same, and the container is an iommufd */
-	OUR_GROUPS,	/* the same, and the iommufd is ours */
-	DRIVERS,	/* it has a driver of the kernel's own */
+	OUR_GROUPS,	/* the same, and it is our iommufd */
+	DRIVERS,	/* has a driver of the kernel */
 	NO_DRIVERS,
 };
 
@@ -50,9 +51,9 @@ FIXTURE(other)
 };
 
 /*
- * @find: the two devices
- * @whose: whose the other one is
- * @told: what is told of it
+ * @find: finds the two devices
+ * @whose: state of the other device
+ * @told: what is reported for it
  */
 FIXTURE_VARIANT(other)
 {
@@ -61,10 +62,10 @@ FIXTURE_VARIANT(other)
 	__u32 told;
 };
 
-/* Not a value that is ever told */
+/* Not a value that the kernel reports */
 #define ITS_ID (~1U)
 
-/* The group is ours as soon as one of its devices is */
+/* If one device of a group is bound, the whole group counts as owned */
 FIXTURE_VARIANT_ADD(other, bound_in_the_group)
 {
 	.find = find_edu_pair,
@@ -93,7 +94,7 @@ FIXTURE_VARIANT_ADD(other, refused_in_the_group)
 	.told = VFIO_PCI_DEVID_OWNED,
 };
 
-/* But that says nothing of a device that VFIO does not have */
+/* Except a device without a VFIO driver */
 FIXTURE_VARIANT_ADD(other, of_driver_in_the_group)
 {
 	.find = find_edu_pair,
@@ -191,11 +192,14 @@ FIXTURE_SETUP(other)
 	self->their_iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	self->theirs = -1;
 	self->legacy = (struct legacy){ -1, -1, -1 };
-	/* So that the id is not 1 of 2, with which much goes well */
+	/* Take id 1, so that no device has it */
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
 
 	if (variant->whose == DRIVERS)
-		/* Of these only the first may be beside VFIO's in a group */
+		/*
+		 * pci-stub may share a group with VFIO devices; uio_pci_generic
+		 * may not
+		 */
 		ASSERT_EQ(0, bind_driver(other, self->dev[0].group ==
 					 other->group ? "pci-stub" :
 					 "uio_pci_generic"));
@@ -242,7 +246,10 @@ FIXTURE_SETUP(other)
 					    VFIO_GROUP_GET_DEVICE_FD,
 					    other->bdf);
 		ASSERT_LE(0, self->legacy.device);
-		/* Ids count up, and this one nobody was told */
+		/*
+		 * Ids ascend; the id of this device was not returned to the
+		 * program
+		 */
 		self->id_of_other = self->id + 1;
 		break;
 	default:
@@ -260,7 +267,7 @@ FIXTURE_TEARDOWN(other)
 	bind_vfio_pci(&self->dev[1]);
 }
 
-/* Its id, or that it is ours, or that it is not */
+/* Its id, OWNED or NOT_OWNED */
 TEST_F(other, info_tells_whose_it_is)
 {
 	bool owned = variant->told != NOT_OWNED;
@@ -273,7 +280,7 @@ TEST_F(other, info_tells_whose_it_is)
 	EXPECT_EQ(self->id, told_of(&info, &self->dev[0]));
 	EXPECT_EQ(variant->told == ITS_ID ? self->id_of_other : variant->told,
 		  told_of(&info, &self->dev[1]));
-	/* Two were told, and no more was written */
+	/* Two entries were written, and nothing after them */
 	EXPECT_TRUE(is_byte(&info.devices[2], 6 * ENTRY, POISON & 0xff));
 }
 
@@ -282,7 +289,7 @@ static int answer_to_reset(int device)
 	return hot_reset(device) ? errno : 0;
 }
 
-/* One that is not ours keeps ours from being reset, and is not reset itself */
+/* If the other device is not owned, neither is reset */
 TEST_F(other, reset_needs_both)
 {
 	int users[] = { power_users(&self->dev[0]), power_users(&self->dev[1]) };
@@ -296,7 +303,7 @@ TEST_F(other, reset_needs_both)
 	EXPECT_EQ(users[0], power_users(&self->dev[0]));
 	EXPECT_EQ(users[1], power_users(&self->dev[1]));
 
-	/* When it is ours it is reset */
+	/* After it was bound to our iommufd, both are reset */
 	legacy_close(&self->legacy);
 	self->legacy = (struct legacy){ -1, -1, -1 };
 	close(self->theirs);
@@ -308,16 +315,14 @@ TEST_F(other, reset_needs_both)
 	EXPECT_EQ(0, hot_reset(self->device));
 	EXPECT_FALSE(has_mark(&self->dev[0]));
 	EXPECT_FALSE(has_mark(&self->dev[1]));
-	/* And no more when he leaves, if that one has a group of its own */
+	/* After it was closed, a reset works only if both share a group */
 	close(self->theirs);
 	self->theirs = -1;
 	EXPECT_EQ(self->dev[0].group == self->dev[1].group ? 0 : EINVAL,
 		  answer_to_reset(self->device));
 }
 
-/*
- * Two devices of a bus, both bound to one iommufd and attached to one IOAS
- */
+/* Two devices of a bus, both bound to one iommufd and attached to one IOAS */
 FIXTURE(both)
 {
 	struct pci_dev dev[2];
@@ -377,7 +382,7 @@ FIXTURE_TEARDOWN(both)
 	close(self->iommufd);
 }
 
-/* From one page to the other through the device */
+/* Copy a page to another one through the device */
 static bool dma_works(struct edu *edu, char *mem, unsigned int seed)
 {
 	fill_pattern(mem, 2048, seed);
@@ -387,7 +392,7 @@ static bool dma_works(struct edu *edu, char *mem, unsigned int seed)
 	       is_pattern(mem + PAGE, 2048, seed);
 }
 
-/* Each of them tells of both */
+/* Each of them reports both */
 TEST_F(both, info_is_the_same_from_each)
 {
 	struct reset_info info;
@@ -402,7 +407,9 @@ TEST_F(both, info_is_the_same_from_each)
 	}
 }
 
-/* By either; what was set up for them goes on: registers, mappings, DMA */
+/*
+ * A reset through either device keeps what was set up: registers, mappings, DMA
+ */
 TEST_F(both, both_work_after_a_reset)
 {
 	int i, j;
@@ -430,7 +437,10 @@ static long page_faults(void)
 	return usage.ru_minflt;
 }
 
-/* Nobody can reach the registers meanwhile: his mapping is empty, and filled again */
+/*
+ * During the reset the registers can't be reached: mappings are zapped, and
+ * faulted in again later
+ */
 TEST_F(both, reset_empties_the_mappings)
 {
 	long faults;
@@ -451,7 +461,7 @@ TEST_F(both, reset_empties_the_mappings)
 	}
 }
 
-/* A device that was told not to answer for its registers is not made to */
+/* If memory decoding was off before the reset, it is off after it */
 TEST_F(both, reset_keeps_the_command_register)
 {
 	const off_t where = ((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4;
@@ -465,9 +475,7 @@ TEST_F(both, reset_keeps_the_command_register)
 	EXPECT_EQ(0, command[1] & 6);
 }
 
-/*
- * What the requests take
- */
+/* Arguments of both ioctls */
 
 TEST_F(both, info_checks_its_argument)
 {
@@ -480,7 +488,7 @@ TEST_F(both, info_checks_its_argument)
 	ASSERT_EQ(0, mprotect(page + PAGE, PAGE, PROT_NONE));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, NULL));
-	/* All but a byte of the header */
+	/* The last byte of the header is missing */
 	at = (void *)page + PAGE - HEADER + 1;
 	at->head.argsz = 0;
 	EXPECT_ERRNO(EFAULT, ioctl(self->device[0],
@@ -496,7 +504,7 @@ TEST_F(both, info_checks_its_argument)
 		EXPECT_EQ(0, memcmp(&before, &info, sizeof(info)));
 	}
 
-	/* What is in flags and count on the way in does not count (trap F10) */
+	/* Flags and count are ignored as input (trap F10) */
 	for (i = 0; i < 2; i++) {
 		memset(&info, i ? 0xff : 0, sizeof(info));
 		info.head.argsz = HEADER + 2 * ENTRY;
@@ -508,7 +516,7 @@ TEST_F(both, info_checks_its_argument)
 	}
 }
 
-/* Who has too little room is told how much it takes, and nothing else (trap F10) */
+/* If there is too little room, only the count is returned (trap F10) */
 TEST_F(both, info_without_room_is_ENOSPC)
 {
 	struct reset_info info;
@@ -526,7 +534,7 @@ TEST_F(both, info_without_room_is_ENOSPC)
 		EXPECT_TRUE(is_byte(info.devices, sizeof(info) - HEADER,
 				    POISON & 0xff));
 	}
-	/* No more is touched than the header */
+	/* Only the header is accessed */
 	EXPECT_ERRNO(ENOSPC, ioctl(self->device[0],
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 				   memcpy(map_anon(PAGE) + PAGE - HEADER,
@@ -539,7 +547,7 @@ TEST_F(both, info_that_cannot_be_written_is_EFAULT)
 	struct vfio_pci_hot_reset_info *head;
 	struct reset_info info;
 
-	/* A header that can be read, with room and without */
+	/* A header that can only be read, with room for entries and without */
 	head = (void *)page;
 	head->argsz = sizeof(info);
 	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
@@ -587,14 +595,17 @@ TEST_F(both, reset_checks_its_argument)
 	}
 	EXPECT_TRUE(has_mark(&self->dev[0]));
 
-	/* The length is not compared with anything, and no array is looked at */
+	/* argsz has no upper limit, and no array is read */
 	cmd = (struct vfio_pci_hot_reset){ .argsz = ~0U };
 	EXPECT_EQ(0, ioctl(self->device[0], VFIO_DEVICE_PCI_HOT_RESET,
 			   memcpy(page + PAGE - HEADER, &cmd, HEADER)));
 	EXPECT_FALSE(has_mark(&self->dev[0]));
 }
 
-/* Who comes by the node has no files to show, whatever they are (trap F4) */
+/*
+ * A caller that bound the device through the cdev must pass count == 0 (trap
+ * F4)
+ */
 TEST_F(both, reset_with_files_is_EINVAL)
 {
 	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
@@ -610,7 +621,7 @@ TEST_F(both, reset_with_files_is_EINVAL)
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 1));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 2));
 	close(files[0]);
-	/* Even to a closed one */
+	/* Also for a closed fd */
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], files, 1));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], self->device, 1));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->device[0], self->device, 2));
@@ -624,11 +635,12 @@ TEST_F(both, reset_with_files_is_EINVAL)
 	EXPECT_FALSE(has_mark(&self->dev[0]));
 }
 
-/*
- * The reset when a device is closed (trap F8)
- */
+/* The reset when a device is closed (trap F8) */
 
-/* While the other one is used nothing happens to that, nor to its transfers */
+/*
+ * While the other device is in use, closing this one resets neither, and DMA
+ * goes on
+ */
 TEST_F(both, close_of_one_leaves_the_other)
 {
 	if (loses_dma(&self->dev[0]))
@@ -637,7 +649,7 @@ TEST_F(both, close_of_one_leaves_the_other)
 	ASSERT_EQ(0, set_mark(&self->dev[1]));
 	fill_pattern(self->mem, 2048, 3);
 	ASSERT_EQ(0, edu_dma_from_ram(&self->edu[1], IOVA, 2048));
-	/* A transfer takes 100 ms, a close far less */
+	/* A transfer takes 100 ms, far longer than the close */
 	edu_start_to_ram(&self->edu[1], IOVA + PAGE, 2048);
 	edu_close(&self->edu[0]);
 	close(self->device[0]);
@@ -647,7 +659,7 @@ TEST_F(both, close_of_one_leaves_the_other)
 	EXPECT_TRUE(has_mark(&self->dev[1]));
 	EXPECT_TRUE(dma_works(&self->edu[1], self->mem, 4));
 
-	/* Nor when it comes again, and leaves */
+	/* Nor if it is opened and closed again */
 	self->device[0] = open_cdev(&self->dev[0]);
 	ASSERT_EQ(0, bind_iommufd(self->device[0], self->iommufd, NULL));
 	close(self->device[0]);
@@ -658,7 +670,7 @@ TEST_F(both, close_of_one_leaves_the_other)
 	ASSERT_EQ(0, edu_open(&self->edu[0], self->device[0]));
 }
 
-/* The last one who leaves has both reset: the next user finds nothing of his */
+/* The last close resets both, so the next user finds nothing of the last one */
 TEST_F(both, last_close_resets_both)
 {
 	int i;
@@ -685,7 +697,7 @@ TEST_F(both, last_close_resets_both)
 	}
 }
 
-/* Unless one of them is not VFIO's */
+/* Unless one of them has another driver */
 TEST_F(both, last_close_leaves_a_driver_alone)
 {
 	int i;
@@ -711,9 +723,7 @@ TEST_F(both, last_close_leaves_a_driver_alone)
 	}
 }
 
-/*
- * A device that nothing resets in this way
- */
+/* A device without a hot reset */
 TEST(device_on_the_root_bus_is_ENODEV)
 {
 	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
@@ -729,7 +739,7 @@ TEST(device_on_the_root_bus_is_ENODEV)
 	ASSERT_EQ(0, bind_iommufd(device, iommufd, NULL));
 	EXPECT_ERRNO(ENODEV, get_reset_info(device, &info));
 	EXPECT_ERRNO(ENODEV, hot_reset(device));
-	/* Not before the argument was judged */
+	/* Errors of the argument rank first */
 	info.head.argsz = HEADER - 1;
 	EXPECT_ERRNO(EINVAL, ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 				   &info));
@@ -751,9 +761,7 @@ TEST(device_on_the_root_bus_is_ENODEV)
 	}
 }
 
-/*
- * By the group, as ever
- */
+/* Through the group */
 FIXTURE(group)
 {
 	struct pci_dev dev[2];
@@ -814,7 +822,7 @@ FIXTURE_TEARDOWN(group)
 	legacy_close(&self->legacy);
 }
 
-/* The files of all groups that there are, of which this is the number */
+/* Get the fds of all groups; return their number */
 static int all_groups(const struct _test_data_group *self, int files[2])
 {
 	files[0] = self->legacy.group;
@@ -832,7 +840,7 @@ static bool was_left(const struct _test_data_group *self)
 	return has_mark(&self->dev[0]) && has_mark(&self->dev[1]);
 }
 
-/* Programs that know groups see neither ids nor flags */
+/* Callers of a group get groups, and no flags */
 TEST_F(group, info_is_by_group)
 {
 	struct reset_info info;
@@ -859,7 +867,7 @@ TEST_F(group, reset_takes_the_files_of_all_groups)
 	EXPECT_TRUE(was_reset(self));
 }
 
-/* A group that is not shown is somebody else's */
+/* A group whose fd is not passed does not belong to the caller */
 TEST_F(group, reset_without_a_group_is_EINVAL)
 {
 	int files[2], nr = all_groups(self, files);
@@ -883,7 +891,7 @@ TEST_F(group, reset_without_a_group_is_EINVAL)
 	EXPECT_TRUE(was_reset(self));
 }
 
-/* No file is what the node's users have to show, and more than there are devices */
+/* No fd, as for a cdev, and more fds than there are devices */
 TEST_F(group, reset_with_wrong_count_is_EINVAL)
 {
 	struct vfio_pci_hot_reset *cmd = map_anon(PAGE) + PAGE - HEADER;
@@ -895,7 +903,7 @@ TEST_F(group, reset_with_wrong_count_is_EINVAL)
 	EXPECT_ERRNO(EINVAL, hot_reset(self->legacy.device));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 0));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 3));
-	/* The array is not looked at, nor is there memory for it */
+	/* The array is not read, and no memory is allocated for it */
 	cmd->argsz = ~0U;
 	for (i = 2; i < 32; i++) {
 		cmd->count = 1U << i;
@@ -931,7 +939,7 @@ TEST_F(group, reset_checks_its_argument)
 	EXPECT_EQ(0, hot_reset_groups(self->legacy.device, files, nr));
 }
 
-/* Only the file of a group proves that one has the group (trap F4) */
+/* Only the fd of a group proves ownership of the group (trap F4) */
 TEST_F(group, reset_with_other_files_fails)
 {
 	int files[2], nr = all_groups(self, files), wrong[5], i;
@@ -948,7 +956,7 @@ TEST_F(group, reset_with_other_files_fails)
 		files[nr - 1] = wrong[i];
 		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
 						      files, nr));
-		/* After one that is right, which is put again */
+		/* After a valid fd, whose reference is dropped */
 		files[0] = self->legacy.group;
 		files[1] = wrong[i];
 		EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device,
@@ -968,7 +976,10 @@ TEST_F(group, reset_with_other_files_fails)
 	EXPECT_TRUE(was_reset(self));
 }
 
-/* One device by its group and one by its node: neither can prove to have both */
+/*
+ * One device opened through its group, one through its cdev: neither caller
+ * owns both
+ */
 TEST_F(group, group_and_node_do_not_mix)
 {
 	int files[2], node, iommufd;
@@ -976,7 +987,10 @@ TEST_F(group, group_and_node_do_not_mix)
 	__u32 id;
 
 	if (self->other < 0) {
-		/* Devices of a group are all of one kind */
+		/*
+		 * Devices of a group are all opened through the group, or all
+		 * through cdevs
+		 */
 		node = open_cdev(&self->dev[1]);
 		EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->legacy.container,
 						 NULL));
@@ -1011,8 +1025,8 @@ TEST_F(group, group_and_node_do_not_mix)
 }
 
 /*
- * Virtual functions: what is reset with the physical one is not the set that VFIO
- * makes of it, since each function has its own (trap F7)
+ * Virtual functions: what is reset with the PF is not the dev_set of VFIO, in
+ * which each function is alone (trap F7)
  */
 FIXTURE(functions)
 {
@@ -1065,7 +1079,7 @@ static int bind_vfs(struct _test_data_functions *self)
 	return 0;
 }
 
-/* The sizes of queue entries in the configuration of an NVMe controller */
+/* Queue entry sizes in the configuration register of an NVMe controller */
 #define NVME_CC 0x14
 #define NVME_CC_SIZES 0x460000U
 
@@ -1087,7 +1101,7 @@ static int nvme_write(int device, __u32 value)
 	return nvme_read(device) == value ? 0 : -1;
 }
 
-/* Without virtual functions it is alone on its bus */
+/* Without VFs the PF is alone on its bus */
 TEST_F(functions, pf_alone_is_reset)
 {
 	struct reset_info info;
@@ -1102,7 +1116,7 @@ TEST_F(functions, pf_alone_is_reset)
 	EXPECT_EQ(0, nvme_read(self->device));
 }
 
-/* All that is on its bus would go with it, and they are not of its set */
+/* VFs would be reset with the PF, and are not in its dev_set */
 TEST_F(functions, pf_with_vfs_is_not_reset)
 {
 	struct reset_info info;
@@ -1119,7 +1133,7 @@ TEST_F(functions, pf_with_vfs_is_not_reset)
 	EXPECT_ERRNO(EINVAL, hot_reset(self->device));
 	EXPECT_EQ(NVME_CC_SIZES, nvme_read(self->device));
 
-	/* Nor when nobody has them open, but when there are none */
+	/* Nor while VFs exist that nobody has open */
 	close(self->vfs[0]);
 	close(self->vfs[1]);
 	EXPECT_ERRNO(EINVAL, hot_reset(self->device));
@@ -1129,7 +1143,7 @@ TEST_F(functions, pf_with_vfs_is_not_reset)
 	EXPECT_EQ(0, nvme_read(self->device));
 }
 
-/* A VF has nothing of the others, even if its user has them all */
+/* A VF owns no other function, even if its user has bound them all */
 TEST_F(functions, vf_owns_only_itself)
 {
 	struct reset_info info;
@@ -1149,7 +1163,7 @@ TEST_F(functions, vf_owns_only_itself)
 	}
 }
 
-/* It is reset alone on request, and when it is closed, and the others go on */
+/* A VF is reset alone, on request and at the close; the PF keeps its state */
 TEST_F(functions, vf_is_reset_alone)
 {
 	ASSERT_EQ(0, bind_vfs(self));

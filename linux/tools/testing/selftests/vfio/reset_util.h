@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of resets share that take all devices of a bus: the two requests, a
- * mark on a device that only such a reset removes, and what the kernel says of
- * the device's power.
+ * Helpers shared by the tests of hot reset: its two ioctls, a mark that only a
+ * bus reset removes, and the runtime PM count of a device.
  */
 #ifndef RESET_UTIL_H
 #define RESET_UTIL_H
@@ -18,12 +17,12 @@
 
 #include "vfio_util.h"
 
-/* No bus has more devices, so there is always room */
+/* No bus of the test VM has more devices */
 #define MAX_DEVICES 8
 #define NOT_OWNED ((__u32)VFIO_PCI_DEVID_NOT_OWNED)
 #define BY_ID VFIO_PCI_HOT_RESET_FLAG_DEV_ID
 #define ALL_OWNED VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED
-/* What was never answered: no id, no group */
+/* Fills memory that the kernel should leave alone; not a valid id or group */
 #define POISON 0x5a5a5a5aU
 
 struct reset_info {
@@ -31,7 +30,9 @@ struct reset_info {
 	struct vfio_pci_dependent_device devices[MAX_DEVICES];
 };
 
-/* What the input does not count for is poison, and so is what nobody answers */
+/*
+ * Everything but argsz is POISON, so fields that the kernel does not write show
+ */
 static inline int get_reset_info(int device, struct reset_info *info)
 {
 	memset(info, POISON & 0xff, sizeof(*info));
@@ -39,7 +40,9 @@ static inline int get_reset_info(int device, struct reset_info *info)
 	return ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info);
 }
 
-/* What is told of one of the devices: its id or its group; POISON for nothing */
+/*
+ * What the kernel reported for this device: its id or group; POISON if nothing
+ */
 static inline __u32 told_of(const struct reset_info *info,
 			    const struct pci_dev *dev)
 {
@@ -58,7 +61,7 @@ static inline __u32 told_of(const struct reset_info *info,
 	return POISON;
 }
 
-/* With no group, for files of nodes */
+/* Hot reset without groups, for callers that use cdevs */
 static inline int hot_reset(int device)
 {
 	struct vfio_pci_hot_reset cmd = { .argsz = sizeof(cmd) };
@@ -81,9 +84,9 @@ static inline int hot_reset_groups(int device, const int *groups, int nr)
 }
 
 /*
- * The address of an edu's message interrupt, which nobody else sets as long as that
- * is off. The kernel does not restore it after a reset, so it tells whether there
- * was one.
+ * MARK goes into the MSI address of an edu, which nobody sets while MSI is off.
+ * The kernel does not restore it after a reset, so it shows whether there was
+ * one.
  */
 #define MARK 0x12345678U
 
@@ -126,14 +129,14 @@ static inline bool has_mark(const struct pci_dev *dev)
 	off_t where;
 	int fd = open_mark(dev, &where);
 
-	/* Neither yes nor no is an answer of a device that can't be read */
+	/* The device can't be read, so there is no answer */
 	if (pread(fd, &mark, 4, where) != 4 || (mark && mark != MARK))
 		abort();
 	close(fd);
 	return mark;
 }
 
-/* How many want the device to have power; -1 if the kernel does not tell */
+/* Runtime PM usage count of the device; -1 if the kernel does not show it */
 static inline int power_users(const struct pci_dev *dev)
 {
 	char path[256];

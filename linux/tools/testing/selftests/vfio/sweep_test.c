@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * MAP, UNMAP and COPY with every start and length that is near something: a page
- * border, an area, the window of interrupts, half of the address space, its end.
- * What is expected comes from a plain model, which knows a list of areas and the
- * order in which errors are found.
+ * MAP, UNMAP and COPY with every start and length near something: a page
+ * border, an area, the MSI range, half of the IOVA space, its end. A plain
+ * model, which has a list of areas and the order of errors, gives the expected
+ * result.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Its tables are of pages of this size */
+/* The model has IOMMU pages of 4 KiB */
 #define PAGE 0x1000ULL
 
 #include "../iommu/iommufd_util.h"
@@ -27,7 +27,7 @@
 
 #define ERRNO(_call) ((_call) ? -errno : 0)
 
-/* Memory at a place that is known, with nothing around it */
+/* Memory at a known address, with nothing around it */
 #define BUF 0x20000000ULL
 #define BUF_SIZE (4 * PAGE)
 
@@ -38,7 +38,7 @@ struct range {
 
 /*
  * struct area - a mapping
- * @va: where the memory of @start is
+ * @va: address of the memory at @start
  */
 struct area {
 	__u64 start;
@@ -48,7 +48,7 @@ struct area {
 };
 
 /*
- * struct model - what an IOAS should be
+ * struct model - expected state of an IOAS
  * @device: it has a page table
  * @alignment: of mappings
  * @areas: ascending
@@ -100,7 +100,7 @@ static __u64 misaligned(const struct model *m, __u64 value)
 	return value & (m->alignment - 1);
 }
 
-/* Errors of a place that the program chooses */
+/* Errors of an IOVA that the program chooses */
 static int expect_place(const struct model *m, __u64 length, __u64 iova)
 {
 	if (misaligned(m, length) || misaligned(m, iova))
@@ -114,7 +114,7 @@ static int expect_place(const struct model *m, __u64 length, __u64 iova)
 	return 0;
 }
 
-/* And of the memory */
+/* Errors of the memory */
 static int expect_memory(const struct model *m, __u64 va, __u64 length)
 {
 	if (misaligned(m, va))
@@ -145,17 +145,19 @@ static int expect_map(const struct model *m, __u64 va, __u64 length, __u64 iova)
 	return ret;
 }
 
-/* Is [@start, @start + @length) in the way of something that is in [@from, @last]? */
+/*
+ * If [@start, @start + @length) overlaps [@from, @last], move @start behind it
+ */
 static bool step_over(__u64 *start, __u64 length, __u64 from, __u64 last)
 {
 	if (!meet(*start, *start + length - 1, from, last))
 		return false;
-	/* Wraps to 0 for what reaches the end */
+	/* Wraps to 0 if the range reaches the end */
 	*start = last + 1;
 	return true;
 }
 
-/* The lowest place for memory; 0 if there is none */
+/* The lowest IOVA for this memory; 0 if there is none */
 static __u64 find_place(const struct model *m, __u64 va, __u64 length)
 {
 	__u64 offset = va % PAGE, align = PAGE, start = PAGE;
@@ -201,7 +203,7 @@ static int expect_auto(const struct model *m, __u64 va, __u64 length, __u64 *iov
 	return expect_memory(m, va, length);
 }
 
-/* Take out what UNMAP would; the areas in front of one that is cut are gone */
+/* Unmap in the model; areas before one that is cut are gone */
 static int expect_unmap(struct model *m, __u64 iova, __u64 length, __u64 *bytes)
 {
 	__u64 last = iova + length - 1;
@@ -234,7 +236,7 @@ static int expect_unmap(struct model *m, __u64 iova, __u64 length, __u64 *bytes)
 	return ret || *bytes || all ? ret : -ENOENT;
 }
 
-/* Is all of it mapped? @parts is the model of the copy */
+/* Is all of it mapped? @parts is set to the areas of the copy */
 static bool split(const struct model *src, __u64 iova, __u64 length, __u64 dst,
 		  struct model *parts)
 {
@@ -279,7 +281,7 @@ static int expect_copy(const struct model *src, __u64 src_iova, __u64 length,
 	for (i = 0; !ret && i < parts->nr; i++)
 		if (write && !parts->areas[i].writable)
 			ret = -EPERM;
-	/* Each part is an area, and has to be aligned like one */
+	/* Each part is an area, and must be aligned like one */
 	for (i = 0; !ret && i < parts->nr; i++)
 		if (misaligned(dst, parts->areas[i].last + 1) ||
 		    misaligned(dst, parts->areas[i].va))
@@ -300,7 +302,7 @@ static int map_area(int file, __u32 ioas, const struct area *area)
 		   area->va, area->last - area->start + 1, &iova);
 }
 
-/* All of it is mapped, as one area or none */
+/* Unmap areas that fill the range completely */
 static int unmap_area(int file, __u32 ioas, __u64 start, __u64 last)
 {
 	__u64 bytes;
@@ -309,10 +311,7 @@ static int unmap_area(int file, __u32 ioas, __u64 start, __u64 last)
 	       bytes != last - start + 1;
 }
 
-/*
- * Where it is done: with a device, where memory is pinned and pages count, and
- * without
- */
+/* With a device, so that memory is pinned and pages count, and without */
 FIXTURE(sweep)
 {
 	struct pci_dev dev;
@@ -371,7 +370,7 @@ FIXTURE_TEARDOWN(sweep)
 	close(self->file);
 }
 
-/* Map an area above those that there are */
+/* Map an area above all others */
 static void add(struct __test_metadata *_metadata, struct _test_data_sweep *self,
 		__u64 start, __u64 length, __u64 va)
 {
@@ -440,11 +439,11 @@ TEST_F(sweep, map_at_any_place)
 			}
 		}
 	}
-	/* It was not only about errors */
+	/* Some maps must succeed */
 	EXPECT_LT(20, good);
 }
 
-/* Places that the kernel may choose from, from plenty to hardly one */
+/* Layouts of areas, from much free space to nearly none */
 static void fill(struct __test_metadata *_metadata,
 		 struct _test_data_sweep *self, int how)
 {
@@ -457,16 +456,16 @@ static void fill(struct __test_metadata *_metadata,
 		/* Gaps of 1, 2, 3, ... pages */
 		for (i = 1; i < 8; i++)
 			ADD(i * (i + 3) / 2 * PAGE, PAGE, BUF);
-		/* And up to the window */
+		/* And below the MSI range */
 		ADD(MSI_START - 3 * PAGE, PAGE, BUF);
 		break;
 	case 2:
-		/* What is left is the last 32 pages (trap A7) */
+		/* The last 32 pages are free (trap A7) */
 		ADD(0, HALF, 0);
 		ADD(HALF, HALF - 32 * PAGE, 0);
 		break;
 	case 3:
-		/* And of these the first three, and a byte less than a page */
+		/* Of those, the first three, and one byte less than a page */
 		ADD(0, HALF, 0);
 		ADD(HALF, HALF - 32 * PAGE, 0);
 		ADD(-29 * PAGE, 27 * PAGE, 0);
@@ -526,7 +525,7 @@ TEST_F(sweep, map_at_a_place_of_the_kernels_choice)
 	EXPECT_LT(10, good);
 }
 
-/* All bytes near the ends of these, in ascending order */
+/* IOVAs near the ends of all areas */
 static int borders(const struct model *m, __u64 *list)
 {
 	static const __s64 near[] = { -(__s64)PAGE, -1, 0, 1, PAGE };
@@ -547,8 +546,8 @@ static int borders(const struct model *m, __u64 *list)
 }
 
 /*
- * From any border to any other. After each what should be gone is mapped again,
- * and what should be left is still in the way (trap A21)
+ * From any border to any other. Afterwards areas that should be unmapped can be
+ * mapped, and others are EEXIST (trap A21).
  */
 TEST_F(sweep, unmap_any_range)
 {
@@ -572,7 +571,7 @@ TEST_F(sweep, unmap_any_range)
 	for (i = 0; i < nr; i++) {
 		for (j = 0; j <= nr; j++) {
 			__u64 start = list[i], bytes, expect_bytes;
-			/* The last one is the length itself */
+			/* The last iteration uses MAX as the length */
 			__u64 length = j < nr ? list[j] - start + 1 : MAX;
 			struct model left = whole;
 			int ret, expect;
@@ -602,19 +601,19 @@ TEST_F(sweep, unmap_any_range)
 	}
 }
 
-/* The source is an IOAS without a device, and has all there can be (trap A12) */
+/* The source is an IOAS without a device, with areas of all kinds (trap A12) */
 TEST_F_TIMEOUT(sweep, copy_any_range, 300)
 {
 	static const struct area sources[] = {
 		{ 0, PAGE - 1, BUF, true },
 		{ PAGE, 3 * PAGE - 1, BUF + 2 * PAGE, true },
-		/* Not to be written */
+		/* Read-only */
 		{ 3 * PAGE, 4 * PAGE - 1, BUF, false },
 		{ 6 * PAGE, 7 * PAGE - 1, BUF, true },
-		/* In the middle of a page, and then again not to be written */
+		/* In the middle of a page, then read-only */
 		{ 7 * PAGE, 8 * PAGE - 1, BUF + 16, true },
 		{ 8 * PAGE, 9 * PAGE - 1, BUF, false },
-		/* Not there */
+		/* No memory */
 		{ 9 * PAGE, 10 * PAGE - 1, BUF - PAGE, true },
 		{ -4 * PAGE, -2 * PAGE - 1, BUF, true },
 		{ -2 * PAGE, MAX, BUF, true },
@@ -657,11 +656,17 @@ TEST_F_TIMEOUT(sweep, copy_any_range, 300)
 				}
 				if (ret)
 					continue;
-				/* An area for each, from the last to the first */
+				/*
+				 * One area for each part, from the last to the
+				 * first
+				 */
 				for (n = parts.nr - 1; n >= 0; n--) {
 					__u64 last = parts.areas[n].last;
 
-					/* The last byte of all has no name */
+					/*
+					 * UNMAP can't begin at the last byte;
+					 * unmap it with the part before
+					 */
 					if (parts.areas[n].start == MAX)
 						n--;
 					ASSERT_EQ(0, unmap_area(self->file,
@@ -676,7 +681,7 @@ TEST_F_TIMEOUT(sweep, copy_any_range, 300)
 	EXPECT_LT(20, good);
 }
 
-/* A part of an area goes where the memory of that part would (trap A6) */
+/* The kernel chooses the IOVA of a copy by the memory of the part (trap A6) */
 TEST_F(sweep, copy_to_a_place_of_the_kernels_choice)
 {
 	struct area big = { 0x40000000, 0x40000000 + SZ_1G - 1, 0, true };
@@ -686,7 +691,7 @@ TEST_F(sweep, copy_to_a_place_of_the_kernels_choice)
 	};
 	int i, j;
 
-	/* With a device there has to be memory */
+	/* With a device, the memory must exist */
 	big.va = variant->device ? BUF : 0;
 	ASSERT_EQ(0, map_area(self->file, self->source, &big));
 	fill(_metadata, self, 1);
@@ -716,8 +721,8 @@ TEST_F(sweep, copy_to_a_place_of_the_kernels_choice)
 }
 
 /*
- * Mappings that a device can't have, in every combination of what is misaligned:
- * the attach says so, and works without them (trap A13)
+ * Mappings that a device can't use, with every combination of misalignment: the
+ * attach fails, and succeeds without them (trap A13)
  */
 TEST_F(sweep, attach_to_misaligned_areas)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several threads at once that attach, move and detach devices, and map and unmap.
- * No device is opened or closed meanwhile, so a machine whose processors are
- * threads of QEMU stands it.
+ * Several threads attach, move and detach devices, and map and unmap. No device
+ * is opened or closed meanwhile, so this also runs where each processor is a
+ * thread of QEMU.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,7 +22,7 @@ FIXTURE(table_race)
 	int dev_a, dev_b;
 	__u32 id_a, id_b;
 	__u32 ioas, other;
-	/* One that each thread has made */
+	/* A page table made by each thread */
 	__u32 hwpt[3];
 	long pinned;
 	bool reach_is_late;
@@ -63,7 +63,7 @@ static void move(struct _test_data_table_race *self, int nr, unsigned int *seed)
 	switch (rand_r(seed) % 5) {
 	case 0:
 		CHECK(!attach_pt(device, ioas, &hwpt) || errno == EINVAL);
-		/* Gone as soon as the last device leaves it */
+		/* Destroyed as soon as the last device leaves it */
 		if (hwpt)
 			CHECK(!attach_pt(device, hwpt, NULL) ||
 			      errno == ENOENT || errno == EINVAL);
@@ -152,8 +152,8 @@ static void *go_to_and_fro(void *arg)
 }
 
 /*
- * The table that a vector is set up in may be going at that moment (trap M3: needs
- * KASAN, and doorbells that are mapped)
+ * The page table in which a vector is set up may be destroyed at that moment
+ * (trap M3: needs KASAN, and doorbells that are mapped)
  */
 TEST_F_TIMEOUT(table_race, interrupts_are_set_up_beside_attach, ANY_TIME)
 {
@@ -162,7 +162,10 @@ TEST_F_TIMEOUT(table_race, interrupts_are_set_up_beside_attach, ANY_TIME)
 	struct edu edu;
 	int event;
 
-	/* Behind the bridge of the pair interrupts get lost here on AMD's: see testing.md */
+	/*
+	 * QEMU's AMD IOMMU loses interrupts of the pair, which is behind a
+	 * bridge
+	 */
 	if (find_edu_alone(&dev))
 		SKIP(return, "no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&dev));
@@ -189,10 +192,10 @@ TEST_F_TIMEOUT(table_race, interrupts_are_set_up_beside_attach, ANY_TIME)
 }
 
 /*
- * Two devices of a group, and two threads for one of them, attach, move and
- * detach: they agree on a page table, and it goes with the last, or when who made it
- * destroys it (traps B11, B12, C2). A third device keeps one address space from
- * being destroyed.
+ * Two devices of a group, one of them with two threads, are attached, moved and
+ * detached. They agree on a page table, which goes with the last device, or
+ * when the thread that made it destroys it (traps B11, B12, C2). A third device
+ * prevents the destroy of one IOAS.
  */
 TEST_F_TIMEOUT(table_race, attach_and_detach, ANY_TIME)
 {
@@ -297,8 +300,8 @@ static void *attach_and_detach(void *arg)
 }
 
 /*
- * An UNMAP takes its own area and all of it, while others come and go around it,
- * under it, and with them the device (traps A1, A8, A11)
+ * An UNMAP unmaps exactly its own area, while others map and unmap around it
+ * and a device is attached and detached (traps A1, A8, A11)
  */
 TEST_F_TIMEOUT(table_race, unmap_takes_its_own, ANY_TIME)
 {
@@ -338,7 +341,10 @@ static void *unmap_all(void *arg)
 	return NULL;
 }
 
-/* Several that remove everything: each area is removed once, and nobody fails */
+/*
+ * Several threads unmap everything: each area is unmapped once, and no call
+ * fails
+ */
 TEST_F(table_race, unmaps_wait_for_each_other)
 {
 	char *buf = map_anon(PAGE);
@@ -374,16 +380,16 @@ static void *map_low(void *arg)
 				MAP_RW));
 		CHECK(!ioas_unmap(self->iommufd, self->ioas, SZ_2M, PAGE));
 	}
-	/* With the stop comes a look at what the device reaches: nothing */
+	/* The memory is unmapped, so the device must not write to it */
 	memset(page, 0x5a, PAGE);
 	return page;
 }
 
 /*
- * One thread maps and unmaps a page, another maps higher and higher in a fresh page
- * table, which some IOMMU drivers let grow for that. Each unmap finds its page, so
- * nothing stays pinned; and in the end nothing is there for a device to write to
- * (trap M1)
+ * One thread maps and unmaps a page, another maps higher and higher in a fresh
+ * page table, to which some IOMMU drivers then add levels. Each unmap finds its
+ * page, so nothing stays pinned, and at the end the device can write to nothing
+ * (trap M1).
  */
 TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 {
@@ -409,7 +415,10 @@ TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 
 	START(&thread, map_low);
 	for (i = 0; i < rounds && !wrong; i++) {
-		/* What tables of 3, 4, 5 and 6 levels reach, as far as it can be used */
+		/*
+		 * The reach of page tables with 3, 4, 5 and 6 levels, as far as
+		 * it is usable
+		 */
 		for (iova = 1UL << 38; iova; iova <<= 9) {
 			if (ioas_map(self->iommufd, self->ioas, buf, PAGE,
 				     iova, MAP_RW)) {
@@ -419,7 +428,7 @@ TEST_F_TIMEOUT(table_race, tables_grow_meanwhile, ANY_TIME)
 			CHECK(!ioas_unmap(self->iommufd, self->ioas, iova,
 					  PAGE));
 		}
-		/* With the last device the table goes */
+		/* The last detach destroys the page table */
 		CHECK(!detach_pt(device));
 		CHECK(!attach_pt(device, self->ioas, NULL));
 	}

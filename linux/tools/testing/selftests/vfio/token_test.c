@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * VF tokens (trap E1): a secret that the user of a physical function shares with
- * those of its virtual functions, since the one can harm the others. The group
- * takes it behind the name of the device, the node with BIND. The rules are the
- * same, so each case goes both ways, and by a group on an iommufd.
+ * VF tokens (trap E1): a secret that the user of a physical function (PF)
+ * shares with the users of its virtual functions (VFs), because they can harm
+ * each other. A group takes it after the name of the device, a cdev with BIND.
+ * The rules are the same, so each case runs with cdev, group, and group on an
+ * iommufd.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-/* No two bytes are the same, so that their order counts */
+/* All bytes differ, so that their order counts */
 #define TOKEN(_first)                                                          \
 	{ _first, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,                    \
 	  0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff }
@@ -32,12 +33,12 @@ static const unsigned char token[16] = TOKEN(0x01);
 static const unsigned char other[16] = TOKEN(0x02);
 
 /*
- * struct user - who wants a device
+ * struct user - a user of a device
  * @dev: the device
- * @node: it is reached by its node
- * @iommufd: or container, for a group
- * @group: -1 with a node
- * @device: with a group -1 until the device is taken
+ * @node: through its cdev
+ * @iommufd: iommufd, or container of the group
+ * @group: -1 with a cdev
+ * @device: with a group, -1 until it is opened
  */
 struct user {
 	const struct pci_dev *dev;
@@ -47,7 +48,7 @@ struct user {
 	int device;
 };
 
-/* All but the last step. @container: NULL for the node */
+/* Everything but the last step. @container: NULL for the cdev */
 static int user_open(struct user *user, const char *container,
 		     const struct pci_dev *dev)
 {
@@ -75,7 +76,7 @@ static void user_close(struct user *user)
 	close(user->iommufd);
 }
 
-/* Come for the device with these 16 bytes, or with NULL for none */
+/* Open or bind the device with this token; NULL for none */
 static int user_take(struct user *user, const unsigned char *uuid)
 {
 	char name[128];
@@ -100,7 +101,7 @@ static int user_start(struct user *user, const char *container,
 	return user_open(user, container, dev) || user_take(user, uuid) ? -1 : 0;
 }
 
-/* The answer to somebody who takes the device and leaves: 0 or an errno */
+/* Open or bind the device and close it; return 0 or the errno */
 static int answer_to(const char *container, const struct pci_dev *dev,
 		     const unsigned char *uuid)
 {
@@ -113,7 +114,7 @@ static int answer_to(const char *container, const struct pci_dev *dev,
 	return err;
 }
 
-/* Set the token of a PF that is open */
+/* Set the token of an open PF */
 static int set_token(int device, const unsigned char *uuid)
 {
 	struct {
@@ -141,9 +142,9 @@ static bool is_nvme(int device)
 }
 
 /*
- * A physical function and two of its virtual ones, all with vfio-pci, with the
- * token of whoever came last. They are left as they are: it takes the kernel a
- * second to remove virtual functions.
+ * A PF and two of its VFs, all with vfio-pci. They are kept for the next case,
+ * because removing VFs takes the kernel a second; so the token is the last one
+ * set.
  */
 FIXTURE(token)
 {
@@ -170,7 +171,7 @@ FIXTURE_VARIANT_ADD(token, group_of_iommufd)
 	.container = "/dev/iommu",
 };
 
-/* A reset at each open and close, of 100 ms, is not what this is about */
+/* Skip the resets at each open and close, which take 100 ms */
 static int spare_resets(const struct pci_dev *dev)
 {
 	char path[128];
@@ -191,7 +192,7 @@ static int make_functions(struct pci_dev *pf, struct pci_dev vf[2],
 
 	if (set_numvfs(pf, 0))
 		return -1;
-	/* It may have none */
+	/* It may have no driver */
 	unbind_driver(pf);
 	if (bind_driver(pf, driver) || set_numvfs(pf, 2))
 		return -1;
@@ -226,11 +227,9 @@ FIXTURE_TEARDOWN(token)
 #define START(_user, _dev, _uuid)                                              \
 	user_start(_user, variant->container, _dev, _uuid)
 
-/*
- * A virtual function
- */
+/* Virtual functions */
 
-/* Whether or not its PF is open */
+/* Whether or not the PF is open */
 TEST_F(token, vf_without_token_is_EACCES)
 {
 	struct user pf;
@@ -258,7 +257,7 @@ TEST_F(token, vf_with_wrong_token_is_EACCES)
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[0], token));
 }
 
-/* Until somebody sets the token nobody knows it */
+/* Until a user sets the token, nobody knows it */
 TEST_F(token, token_is_not_zero_at_first)
 {
 	static const unsigned char zero[16];
@@ -271,7 +270,7 @@ TEST_F(token, token_is_not_zero_at_first)
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[0], zero));
 }
 
-/* One token is for all of them, at the same time */
+/* All functions can be used at once with one token */
 TEST_F(token, vf_with_token_of_its_pf_works)
 {
 	struct user pf, vf[2];
@@ -287,7 +286,7 @@ TEST_F(token, vf_with_token_of_its_pf_works)
 	user_close(&pf);
 }
 
-/* Nothing is claimed: others can have the device while the refused one stays */
+/* A refused user claims nothing: others can use the device meanwhile */
 TEST_F(token, refused_vf_is_free)
 {
 	struct iommu_option mode = {
@@ -308,24 +307,24 @@ TEST_F(token, refused_vf_is_free)
 		close(group);
 		EXPECT_EQ(0, answer_to(NULL, &self->vf[0], token));
 		EXPECT_EQ(0, answer_to(CONTAINER, &self->vf[0], token));
-		/* Only an iommufd without a single object takes this */
+		/* Succeeds only if the iommufd has no object */
 		EXPECT_EQ(0, ioctl(refused.iommufd, IOMMU_OPTION, &mode));
 	}
-	/* And the refused one, once it knows the token */
+	/* The refused user can use the device with the right token */
 	EXPECT_EQ(0, user_take(&refused, token));
 	user_close(&refused);
 }
 
 /*
- * Whichever way the PF was opened, by its node or group, and whichever way the VF is:
- * the tokens alone decide. The bytes that BIND takes are the digits that a group takes
+ * Only the tokens decide, through cdev or group, for PF and VF. The bytes of
+ * BIND are the hex digits of the group's string.
  */
 TEST_F(token, node_and_group_make_no_difference)
 {
 	static const struct {
-		/* The token of the user who opens one function and keeps it open */
+		/* Token of the user who opens one function and keeps it open */
 		const unsigned char *first;
-		/* The token of the user who then opens the other one */
+		/* Token of the user who then opens the other one */
 		const unsigned char *then;
 		bool vf_is_first;
 		int answer;
@@ -336,7 +335,7 @@ TEST_F(token, node_and_group_make_no_difference)
 		{ token, NULL, false, EACCES },
 		{ token, other, false, EACCES },
 		{ token, token, false, 0 },
-		/* And with a VF in use, whose token is that of the rows above */
+		/* A VF is in use; the token is still that of the rows above */
 		{ token, NULL, true, EACCES },
 		{ token, other, true, EACCES },
 		{ token, token, true, 0 },
@@ -368,7 +367,7 @@ TEST_F(token, node_and_group_make_no_difference)
 	}
 }
 
-/* A PF whose driver is not vfio-pci has no token that one could know */
+/* A PF with another driver than vfio-pci has no token */
 TEST_F(token, vf_of_a_pf_elsewhere_has_no_token)
 {
 	ASSERT_EQ(0, make_functions(&self->pf, self->vf, "nvme"));
@@ -377,11 +376,9 @@ TEST_F(token, vf_of_a_pf_elsewhere_has_no_token)
 	EXPECT_EQ(EINVAL, ANSWER_TO(&self->vf[0], token));
 }
 
-/*
- * The physical function
- */
+/* The physical function */
 
-/* The last one who names a token sets it, who names none leaves it */
+/* A user who passes a token sets it; a user who passes none leaves it */
 TEST_F(token, pf_sets_the_token_while_no_vf_is_used)
 {
 	EXPECT_EQ(0, ANSWER_TO(&self->pf, NULL));
@@ -394,7 +391,7 @@ TEST_F(token, pf_sets_the_token_while_no_vf_is_used)
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[0], token));
 }
 
-/* A new user of the PF could harm those of the VFs, so he has to know them */
+/* While a VF is in use, the user of the PF must know the token */
 TEST_F(token, pf_of_used_vf_needs_the_token)
 {
 	struct user vf;
@@ -403,7 +400,7 @@ TEST_F(token, pf_of_used_vf_needs_the_token)
 	ASSERT_EQ(0, START(&vf, &self->vf[0], token));
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->pf, NULL));
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->pf, other));
-	/* Nor did that one set it */
+	/* The failed attempt did not set the token */
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[1], other));
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[1], token));
 	EXPECT_EQ(0, ANSWER_TO(&self->pf, token));
@@ -414,7 +411,7 @@ TEST_F(token, pf_of_used_vf_needs_the_token)
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[0], other));
 }
 
-/* Those who were refused don't count as users, whatever they came with */
+/* A refused user does not count, whatever the token */
 TEST_F(token, refused_vf_is_not_used)
 {
 	ASSERT_EQ(0, ANSWER_TO(&self->pf, token));
@@ -424,7 +421,9 @@ TEST_F(token, refused_vf_is_not_used)
 	EXPECT_EQ(0, ANSWER_TO(&self->pf, other));
 }
 
-/* Its user can set another token at any time, which is for those who come then */
+/*
+ * The user of the open PF can set another token, which counts for later users
+ */
 TEST_F(token, token_is_set_through_the_open_pf)
 {
 	struct user pf, vf;
@@ -436,14 +435,14 @@ TEST_F(token, token_is_set_through_the_open_pf)
 	EXPECT_TRUE(is_nvme(vf.device));
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[1], token));
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[1], other));
-	/* A VF has none that it could set */
+	/* A VF has no token to set */
 	EXPECT_ERRNO(ENOTTY, set_token(vf.device, token));
 	user_close(&vf);
 	user_close(&pf);
 	EXPECT_EQ(0, ANSWER_TO(&self->vf[1], other));
 }
 
-/* The next driver of the PF is another one, even if it is the same */
+/* The token goes with the driver, even if the same driver is bound again */
 TEST_F(token, token_goes_with_the_driver)
 {
 	ASSERT_EQ(0, ANSWER_TO(&self->pf, token));
@@ -452,7 +451,7 @@ TEST_F(token, token_goes_with_the_driver)
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[0], token));
 }
 
-/* A device that is neither */
+/* A device that is neither PF nor VF */
 TEST_F(token, token_for_a_device_without_functions_is_EINVAL)
 {
 	struct pci_dev dev;
@@ -463,7 +462,10 @@ TEST_F(token, token_for_a_device_without_functions_is_EINVAL)
 	EXPECT_EQ(0, ANSWER_TO(&dev, NULL));
 }
 
-/* A driver that knows no tokens. The group compares the name with all that came */
+/*
+ * A driver without tokens. The group then compares the name with the whole
+ * string.
+ */
 TEST_F(token, token_for_a_driver_without_tokens)
 {
 	struct pci_dev dev;
@@ -474,9 +476,7 @@ TEST_F(token, token_for_a_driver_without_tokens)
 	EXPECT_EQ(0, mdev_remove(&dev));
 }
 
-/*
- * Different hands
- */
+/* Users in different processes */
 
 static pid_t fork_that_dies(void)
 {
@@ -487,7 +487,7 @@ static pid_t fork_that_dies(void)
 	return pid;
 }
 
-/* What another process is told, which shares no file with this one */
+/* Errno of another process, which shares no fd with this one */
 static int answer_to_other(struct user *mine, const char *container,
 			   const struct pci_dev *dev, const unsigned char *uuid)
 {
@@ -503,7 +503,7 @@ static int answer_to_other(struct user *mine, const char *container,
 	return WEXITSTATUS(status);
 }
 
-/* Another process that keeps the device until it is killed */
+/* Another process that holds the device until it is killed */
 static pid_t held_by_other(struct user *mine, const char *container,
 			   const struct pci_dev *dev, const unsigned char *uuid)
 {
@@ -529,7 +529,7 @@ static pid_t held_by_other(struct user *mine, const char *container,
 	return pid;
 }
 
-/* The user of a VF may be anybody, but one whom the PF's user told the token */
+/* Any process can use a VF if it got the token from the user of the PF */
 TEST_F(token, pf_and_vf_in_different_hands)
 {
 	struct user pf;
@@ -546,7 +546,7 @@ TEST_F(token, pf_and_vf_in_different_hands)
 
 	pid = held_by_other(&pf, variant->container, &self->vf[0], token);
 	ASSERT_LT(0, pid);
-	/* The user of the PF leaves: the next one must know the token too */
+	/* The PF is closed: its next user must know the token too */
 	user_close(&pf);
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->pf, NULL));
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->pf, other));
@@ -564,7 +564,7 @@ static void nap(void)
 	nanosleep(&pause, NULL);
 }
 
-/* VFs that are to go ask their users to leave, and wait for them */
+/* Removing VFs asks their users to close them, and waits */
 TEST_F(token, removal_of_vfs_waits_for_their_users)
 {
 	struct user vf;
@@ -588,20 +588,18 @@ TEST_F(token, removal_of_vfs_waits_for_their_users)
 		ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	}
 	EXPECT_TRUE(is_nvme(vf.device));
-	/* Nobody new comes to a function that is going */
+	/* A VF that is being removed can't be opened */
 	EXPECT_NE(0, ANSWER_TO(&self->vf[1], token));
 
 	user_close(&vf);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(-1, find_vf(&self->pf, 0, &self->vf[0]));
-	/* The PF stays, and has no VF in use */
+	/* The PF stays, and none of its VFs is in use */
 	EXPECT_EQ(0, ANSWER_TO(&self->pf, other));
 }
 
-/*
- * What only BIND has
- */
+/* Rules for BIND only */
 FIXTURE(bind)
 {
 	struct pci_dev pf, vf[2];
@@ -656,7 +654,7 @@ TEST_F(bind, unreadable_token_is_EFAULT)
 	EXPECT_EQ(0, BIND());
 }
 
-/* Without the flag nobody looks at it */
+/* Without the flag the pointer is ignored */
 TEST_F(bind, pointer_without_flag_is_ignored)
 {
 	self->cmd->flags = 0;
@@ -666,7 +664,7 @@ TEST_F(bind, pointer_without_flag_is_ignored)
 	self->cmd->argsz = 16;
 	EXPECT_ERRNO(EACCES, BIND());
 
-	/* Where none is needed */
+	/* For a device that needs no token */
 	close(self->device);
 	self->device = open_cdev(&self->pf);
 	self->cmd->argsz = 24;
@@ -674,7 +672,7 @@ TEST_F(bind, pointer_without_flag_is_ignored)
 	EXPECT_EQ(0, BIND());
 }
 
-/* A structure that ends before the pointer, or inside it, has none */
+/* A structure that ends before or inside the pointer has no token */
 TEST_F(bind, short_structure_has_no_token)
 {
 	for (self->cmd->argsz = 16; self->cmd->argsz < 24; self->cmd->argsz++)
@@ -682,7 +680,7 @@ TEST_F(bind, short_structure_has_no_token)
 	EXPECT_EQ(0, BIND());
 }
 
-/* A longer one, of a later program, must ask for nothing that is not known */
+/* The unknown part of a longer structure must be zero */
 TEST_F(bind, unknown_tail_is_E2BIG)
 {
 	int i;
@@ -710,7 +708,7 @@ TEST_F(bind, unknown_flag_is_EINVAL)
 	EXPECT_EQ(0, BIND());
 }
 
-/* A token that can't be read is known before anything else, a wrong one last */
+/* An unreadable token is the first error, a wrong one the last */
 TEST_F(bind, wrong_token_is_the_last_error)
 {
 	struct user user;

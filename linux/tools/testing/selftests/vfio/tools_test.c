@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The programs that the documentation speaks of, as a person calls them: lsvfio,
- * and nvme_read, which has to read what the kernel's own driver reads.
+ * The programs of the documentation, called as a person calls them: lsvfio, and
+ * nvme_read, which must read the same as the kernel's driver.
  *
- * They are looked for in PATH. The disk that is to be read can have virtual functions,
- * and has a first namespace of at least 16 blocks.
+ * They are found in PATH. The disk must have SR-IOV, and a first namespace of
+ * at least 16 blocks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,9 +41,9 @@
 #define BLOCKS 16
 
 /*
- * struct said - what a program said
+ * struct said - output of a program
  * @status: its exit status
- * @length: bytes in @out, which ends with a 0 beyond
+ * @length: bytes in @out, which are followed by a 0
  */
 struct said {
 	int status;
@@ -53,7 +53,7 @@ struct said {
 
 static struct said said;
 
-/* Run a program, as the user @uid; what it writes to the standard error too */
+/* Run a program as user @uid; collect standard output and standard error */
 static void run_as(uid_t uid, char *const argv[])
 {
 	int out[2], status;
@@ -92,7 +92,7 @@ static void run_as(uid_t uid, char *const argv[])
 #define NVME_READ(uid, ...) \
 	run_as(uid, (char *const[]){ "nvme_read", ##__VA_ARGS__, NULL })
 
-/* The line that begins so, in a buffer that the next call uses too, or "" */
+/* The line with this start, or "". The next call reuses the buffer. */
 static const char *line_of(const char *start)
 {
 	static char line[1024];
@@ -122,7 +122,7 @@ static const char *word_of(const char *line, int nr)
 	return word;
 }
 
-/* What the last column says */
+/* Text of the last column */
 static const char *usable(const char *bdf)
 {
 	const char *title = line_of("DEVICE");
@@ -137,19 +137,19 @@ static bool contains(const char *text)
 	return strstr(said.out, text);
 }
 
-/* Where nodes are made */
+/* Directory for device nodes */
 #define DIR "/tmp/tools_test"
 
 /*
- * struct child - a process that has something until it is ended
- * @ready: it has written to it that it has
+ * struct child - a process that holds something until it is killed
+ * @ready: a pipe; the process writes a byte once it holds it
  */
 struct child {
 	pid_t pid;
 	int ready[2];
 };
 
-/* Returns 0 in the child, which is to call stay() */
+/* Return 0 in the child, which must call stay() */
 static pid_t start(struct child *child)
 {
 	if (pipe(child->ready))
@@ -168,7 +168,7 @@ static void stay(struct child *child, bool ok)
 		pause();
 }
 
-/* Has it what it is to have? */
+/* Does the child hold what it should? */
 static bool stays(struct child *child)
 {
 	char byte;
@@ -275,7 +275,10 @@ TEST_F(lsvfio, sharers_of_the_group_are_named)
 	EXPECT_STREQ("", line_of(self->dev.bdf));
 }
 
-/* A driver that is in the way; uio_pci_generic lets its device do any DMA */
+/*
+ * A driver prevents the use of the group: uio_pci_generic allows its device any
+ * DMA
+ */
 TEST_F(lsvfio, driver_in_the_way_is_named)
 {
 	char reason[128];
@@ -300,7 +303,7 @@ TEST_F(lsvfio, other_user_is_told_whose_the_node_is)
 		SKIP(return, "the kernel has no nodes");
 	LSVFIO(NOBODY);
 	EXPECT_EQ(0, said.status);
-	/* Numbers or names: the system may have no /etc/passwd */
+	/* Numbers or names, since the system may have no /etc/passwd */
 	snprintf(reason, sizeof(reason), "no: %s belongs to ", self->node);
 	EXPECT_EQ(0, strncmp(reason, usable(self->dev.bdf), strlen(reason)));
 	EXPECT_NE(NULL, strstr(usable(self->dev.bdf), "mode 0600"));
@@ -333,7 +336,7 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
-/* Open a node that has the device's number, and take it away */
+/* Open a copy of the node with the device's number, and unlink it */
 static int open_copy(const char *node)
 {
 	struct stat st;
@@ -346,7 +349,7 @@ static int open_copy(const char *node)
 	return fd;
 }
 
-/* A device that is open and bound, or -1 */
+/* Open and bind the device; -1 if that fails */
 static int open_bound(const struct pci_dev *dev)
 {
 	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -360,7 +363,7 @@ static int open_bound(const struct pci_dev *dev)
 	return -1;
 }
 
-/* What -w says: a word of the line of a device, from its second on */
+/* Output of -w: a word of the line of a device, from its second on */
 static const char *who(const char *bdf, int word)
 {
 	LSVFIO(0, "-w", (char *)bdf);
@@ -372,7 +375,7 @@ enum {
 	WHO_LIMIT, WHO_PROGRAM,
 };
 
-/* The number counts, not the name, which is gone */
+/* The device number counts, not the name, which is gone */
 TEST_F(lsvfio, copy_of_the_node_is_the_node)
 {
 	char user[64];
@@ -416,7 +419,7 @@ static void *open_alone(void *arg)
 	return NULL;
 }
 
-/* The first thread of the process has ended, so /proc/PID/fd is empty */
+/* The first thread of the process has exited, so /proc/PID/fd is empty */
 TEST_F(lsvfio, thread_has_files_of_its_own)
 {
 	pthread_t thread;
@@ -479,7 +482,7 @@ TEST_F(lsvfio, bound_device_is_held)
 	EXPECT_TRUE(contains("\"held\": false, \"holders\": []"));
 }
 
-/* Only the program that holds the other device can bind this one */
+/* Only the process that holds the other device can bind this one */
 TEST_F(lsvfio, held_device_of_the_group_is_named)
 {
 	char text[128];
@@ -497,7 +500,7 @@ TEST_F(lsvfio, held_device_of_the_group_is_named)
 	close(device);
 }
 
-/* While a process has the group fd, no other process can have a device of it */
+/* While a process has the group fd, no other process can use a device of it */
 TEST_F(lsvfio, group_is_held_by_who_has_it_open)
 {
 	char pid[16];
@@ -536,7 +539,7 @@ TEST_F(lsvfio, mapping_outlives_the_file)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
-/* The mapping is of a copy of the node that is gone, so its name leads nowhere */
+/* The copy of the node is gone, so the name of the mapping leads nowhere */
 TEST_F(lsvfio, mapping_of_a_copy_outlives_the_file)
 {
 	struct edu edu;
@@ -554,7 +557,7 @@ TEST_F(lsvfio, mapping_of_a_copy_outlives_the_file)
 	edu_close(&edu);
 }
 
-/* Without the capability for map_files the name in maps is used */
+/* Without the capability for map_files, lsvfio uses the name in maps */
 TEST_F(lsvfio, own_mapping_is_found_without_privilege)
 {
 	struct edu edu;
@@ -579,7 +582,9 @@ TEST_F(lsvfio, own_mapping_is_found_without_privilege)
 	EXPECT_STREQ(text, usable(self->dev.bdf));
 }
 
-/* Neither a device fd of the group path nor its mapping tells which device it is */
+/*
+ * Neither a device fd from the group nor its mapping tells which device it is
+ */
 TEST_F(lsvfio, device_fd_of_a_closed_group_is_a_candidate)
 {
 	struct legacy l;
@@ -628,7 +633,7 @@ TEST_F(lsvfio, vm_is_a_candidate)
 		 "no: held, perhaps by the VM of tools_test (%d)", getpid());
 	EXPECT_STREQ(text, usable(self->dev.bdf));
 	EXPECT_STREQ("vm?", who(self->dev.bdf, WHO_HAS));
-	/* There are no candidates for a device that is open */
+	/* A device that is open has no candidates */
 	EXPECT_STREQ("node", who(self->a.bdf, WHO_HAS));
 	LSVFIO(0, "-j", self->dev.bdf);
 	EXPECT_TRUE(contains("\"has\": [\"vm\"], \"sure\": false"));
@@ -653,7 +658,7 @@ TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
 		     usable(self->dev.bdf));
 	EXPECT_STREQ("-", who(self->dev.bdf, WHO_PID));
 	EXPECT_STREQ("nobody", who(self->dev.bdf, WHO_PROGRAM));
-	/* NOBODY can't look into all processes */
+	/* NOBODY can't inspect all processes */
 	ASSERT_EQ(0, chmod(self->node, 0666));
 	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
 	LSVFIO(NOBODY);
@@ -665,7 +670,10 @@ TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
-/* No attribute tells that a group fd is in flight. After -t the group can be opened */
+/*
+ * No attribute tells that a group fd is in flight. After -t the group can be
+ * opened.
+ */
 TEST_F(lsvfio, group_in_flight_is_found_by_trying)
 {
 	int group, pair[2];
@@ -689,7 +697,9 @@ TEST_F(lsvfio, group_in_flight_is_found_by_trying)
 	close(group);
 }
 
-/* No attribute tells that a mediated device is open either, but a process may */
+/*
+ * Nor does an attribute tell that a mediated device is open, but a process can
+ */
 TEST_F(lsvfio, mediated_device_is_found_by_trying)
 {
 	struct pci_dev mtty;
@@ -719,13 +729,13 @@ TEST_F(lsvfio, mediated_device_is_found_by_trying)
 	EXPECT_EQ(0, mdev_remove(&mtty));
 }
 
-/* A driver that was there before can leave a device as if it were open */
+/* The device's previous driver can leave it enabled, as if it were open */
 TEST_F(lsvfio, enabled_device_is_found_free_by_trying)
 {
 	ASSERT_EQ(0, unbind_driver(&self->dev));
 	ASSERT_EQ(0, write_pci_file(&self->dev, "enable", "1"));
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	/* Unless it is seen that the module has no user */
+	/* Unless the module is known to have no user */
 	EXPECT_STREQ(module_users("vfio_pci") < 0 ? "yes" : "",
 		     who(self->dev.bdf, WHO_HELD));
 	LSVFIO(0, "--try", "--who");
@@ -737,7 +747,7 @@ TEST_F(lsvfio, enabled_device_is_found_free_by_trying)
 #define BUFFER 0x100000
 #define LIMIT 0x2000000
 
-/* Pin memory for the device, as a process of a user */
+/* Pin memory for the device as a process of this user */
 static void pin(struct _test_data_lsvfio *self, uid_t uid, bool by_process)
 {
 	int iommufd = open("/dev/iommu", O_RDWR), device = open_cdev(&self->dev);
@@ -775,7 +785,7 @@ TEST_F(lsvfio, memory_is_beside_its_limit)
 	}
 }
 
-/* By user, what the user's other processes have pinned counts too */
+/* By user, pages of the user's other processes count too */
 TEST_F(lsvfio, needed_limit_is_told)
 {
 	struct rlimit limit = { LIMIT, LIMIT };
@@ -797,7 +807,7 @@ TEST_F(lsvfio, needed_limit_is_told)
 	EXPECT_EQ(0, said.status);
 	EXPECT_STREQ("by user     1M      32M     32M    yes",
 		     line_of("by user"));
-	/* Other users do not count, nor do processes that have no limit */
+	/* Other users don't count, nor do processes without a limit */
 	LSVFIO(NOBODY - 1, "-m", "32M");
 	EXPECT_EQ(0, said.status);
 	EXPECT_STREQ("by user     0       32M     32M    yes",
@@ -818,7 +828,7 @@ TEST_F(lsvfio, needed_limit_is_told)
 		     line_of("by user"));
 }
 
-/* In the order in which they are named, whichever node was there first */
+/* In the order of the arguments, whatever the order of the nodes */
 TEST_F(lsvfio, arguments_for_qemu_are_one_line)
 {
 	char *dev = self->dev.bdf, *a = self->a.bdf;
@@ -901,13 +911,13 @@ FIXTURE(nvme_read)
 	char blocks[BLOCKS * 512];
 };
 
-/* Have the kernel drive it; the disk appears some time after its driver */
+/* Bind the kernel's driver, and read when the disk appears */
 static int read_disk(struct pci_dev *disk, void *blocks, size_t size)
 {
 	int tries, fd = -1;
 	ssize_t n;
 
-	/* Others may have left virtual functions */
+	/* Another test may have left virtual functions */
 	if (set_numvfs(disk, 0) || bind_driver(disk, "nvme"))
 		return -1;
 	for (tries = 0; tries < 3000 && fd < 0; tries++) {
@@ -947,7 +957,7 @@ TEST_F(nvme_read, reads_what_the_kernel_reads)
 
 	NVME_READ(0, self->disk.bdf, "0", "16");
 	ASSERT_EQ(0, said.status);
-	/* After what it says of the disk */
+	/* After the description of the disk */
 	data = said.out + said.length - sizeof(self->blocks);
 	EXPECT_LT(sizeof(self->blocks), said.length);
 	EXPECT_EQ(0, memcmp(self->blocks, data, sizeof(self->blocks)));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who may use a device is who may open its node and /dev/iommu, as an administrator
- * says with the owner, group and mode of both. Nothing else is needed: no capability,
- * and no more locked memory than is mapped.
+ * Whoever can open the cdev and /dev/iommu can use the device, as the
+ * administrator sets owner, group and mode of both. It needs no capability, and
+ * no higher memlock limit than what is mapped.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,16 +22,16 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-/* A user and a group that nobody else is in */
+/* A user and a group without other members */
 #define USER 12003
 #define GROUP 12004
 
-/* What the user may lock */
+/* The user's memlock limit */
 #define LIMIT (16 * PAGE)
 
 #define IOVA SZ_2M
 
-/* What a rule of udev does for both nodes */
+/* Like a udev rule for both nodes */
 static int give(const char *path, gid_t group, mode_t mode)
 {
 	return chown(path, 0, group) || chmod(path, mode) ? -1 : 0;
@@ -44,7 +44,7 @@ FIXTURE(user)
 	struct stat iommu;
 };
 
-/* A node as the kernel makes it */
+/* A cdev as the kernel makes it */
 FIXTURE_SETUP(user)
 {
 	if (find_edu_alone(&self->dev))
@@ -64,7 +64,7 @@ FIXTURE_TEARDOWN(user)
 	bind_vfio_pci(&self->dev);
 }
 
-/* Become a user without any right, in @group alone if that is not 0 */
+/* Become a user without privileges, only in @group if that is not 0 */
 static int become_user(gid_t group)
 {
 	struct __user_cap_header_struct header = {
@@ -84,7 +84,7 @@ static int become_user(gid_t group)
 typedef void (*user_fn)(struct __test_metadata *_metadata,
 			struct _test_data_user *self);
 
-/* Does all go well for a process of that user? */
+/* Does @fn succeed in a process of that user? */
 static bool run_as_user(struct __test_metadata *_metadata,
 			struct _test_data_user *self, gid_t group, user_fn fn)
 {
@@ -111,7 +111,7 @@ static void find_all_closed(struct __test_metadata *_metadata,
 	EXPECT_ERRNO(EACCES, open_group(&self->dev));
 }
 
-/* For root alone, until root says something else */
+/* Only root has access until root changes that */
 TEST_F(user, nodes_are_roots)
 {
 	struct stat st;
@@ -126,7 +126,7 @@ TEST_F(user, nodes_are_roots)
 	EXPECT_TRUE(run_as_user(_metadata, self, GROUP, find_all_closed));
 }
 
-/* What the rules in Documentation/driver-api/vfio.rst find them by */
+/* The rules in Documentation/driver-api/vfio.rst match these */
 TEST_F(user, nodes_have_a_subsystem_and_a_name)
 {
 	char *name = strrchr(self->path, '/') + 1, path[512], link[512];
@@ -150,8 +150,8 @@ TEST_F(user, node_of_a_group_is_closed_to_others)
 }
 
 /*
- * All that there is to do with the files of a device and an iommufd: memory up to the
- * limit, DMA both ways, and an interrupt
+ * Everything that a user does with a device and an iommufd: map memory up to
+ * the limit, DMA both ways, and an interrupt
  */
 static void drive(struct __test_metadata *_metadata, struct _test_data_user *self,
 		  int device, int iommufd)
@@ -171,7 +171,7 @@ static void drive(struct __test_metadata *_metadata, struct _test_data_user *sel
 	event = irq_eventfd(device, VFIO_PCI_MSI_IRQ_INDEX);
 	ASSERT_LE(0, event);
 
-	/* A page over the limit is not there at all, and takes nothing */
+	/* A page above the limit: nothing is mapped or charged */
 	EXPECT_ERRNO(ENOMEM, ioas_map(iommufd, ioas, buf, LIMIT + PAGE, IOVA,
 				      MAP_RW));
 	EXPECT_EQ(pinned, status_kb("VmPin"));
@@ -185,7 +185,7 @@ static void drive(struct __test_metadata *_metadata, struct _test_data_user *sel
 	ASSERT_EQ(0, edu_dma_to_ram_irq(&edu, IOVA + LIMIT - 1000, 1000));
 	EXPECT_TRUE(is_signalled(event, 5000));
 	EXPECT_TRUE(is_pattern(buf + LIMIT - 1000, 1000, 1));
-	/* Where nothing is the device gets nowhere */
+	/* DMA to an IOVA without a mapping arrives nowhere */
 	ASSERT_EQ(0, edu_dma_to_ram(&edu, IOVA + LIMIT, 1000));
 	EXPECT_TRUE(is_byte(buf + LIMIT, PAGE, 0));
 
@@ -201,17 +201,17 @@ static void drive(struct __test_metadata *_metadata, struct _test_data_user *sel
 static void drive_what_opens(struct __test_metadata *_metadata,
 			     struct _test_data_user *self)
 {
-	/* The old way stays closed */
+	/* The group can't be opened */
 	EXPECT_ERRNO(EACCES, open_group(&self->dev));
 	drive(_metadata, self, open(self->path, O_RDWR),
 	      open("/dev/iommu", O_RDWR));
-	/* Nothing is left of it, neither bound nor pinned nor charged */
+	/* Nothing stays bound, pinned or charged */
 	EXPECT_EQ(0, status_kb("VmPin"));
 	drive(_metadata, self, open(self->path, O_RDWR),
 	      open("/dev/iommu", O_RDWR));
 }
 
-/* Who is in the group of the nodes needs no right beyond */
+/* A member of the group of both nodes needs no other privilege */
 TEST_F(user, group_of_the_nodes_drives_the_device)
 {
 	ASSERT_EQ(0, give(self->path, GROUP, 0660));
@@ -229,7 +229,10 @@ static void drive_what_was_passed(struct __test_metadata *_metadata,
 	drive(_metadata, self, passed_device, passed_iommufd);
 }
 
-/* Who may open neither, but was given both, has no less; the limit is the user's */
+/*
+ * A user who got both fds can use them without access to the nodes; the limit
+ * is the user's
+ */
 TEST_F(user, passed_files_drive_the_device)
 {
 	passed_device = open(self->path, O_RDWR | O_CLOEXEC);
@@ -239,7 +242,7 @@ TEST_F(user, passed_files_drive_the_device)
 	close(passed_iommufd);
 }
 
-/* What is mapped for a device is charged to the user until the last file is closed */
+/* Mapped memory is charged to the user until the last fd is closed */
 static void leave_it_mapped(struct __test_metadata *_metadata,
 			    struct _test_data_user *self)
 {
@@ -257,7 +260,7 @@ static void find_no_room(struct __test_metadata *_metadata,
 {
 	__u32 ioas;
 
-	/* The first id of the first process, who is gone */
+	/* Ids of the first process, which is gone */
 	for (ioas = 1; ioas < 4; ioas++)
 		if (!ioas_map(passed_iommufd, ioas, map_anon(PAGE), PAGE,
 			      2 * IOVA, MAP_RW) || errno != ENOENT)

@@ -96,8 +96,8 @@ static int group_of(const struct pci_dev *dev)
 }
 
 /*
- * Where the driver of the IOMMU comes later than devices, as virtio's, these have a group
- * only when a driver was bound to them
+ * If the IOMMU driver is loaded after the devices exist, as virtio-iommu's is,
+ * a device gets its group only when a driver is bound to it
  */
 static void find_group(struct pci_dev *dev)
 {
@@ -178,8 +178,8 @@ int find_edu_pair(struct pci_dev *a, struct pci_dev *b)
 }
 
 /*
- * Two that are reset together, since they are on a bus, each alone in its group; or,
- * where there is no IOMMU, in none
+ * Find two edus that share a bus and so are reset together, each alone in its
+ * group. Without an IOMMU they need no group.
  */
 int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 {
@@ -187,7 +187,7 @@ int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 	struct pci_dev all[16];
 	int nr = find_edus(all, 16), i;
 
-	/* They are in the order of their addresses */
+	/* scandir() has sorted them by address */
 	for (i = 0; i + 1 < nr; i++) {
 		char bridge[PATH_MAX];
 
@@ -204,7 +204,7 @@ int find_edu_neighbours(struct pci_dev *a, struct pci_dev *b)
 	return -1;
 }
 
-/* The first of all devices whose class is this, as in 0x010802 */
+/* Find the device number n, from 0, of this class, such as 0x010802 */
 int find_pci_class_nth(struct pci_dev *dev, const char *class, int n)
 {
 	struct dirent **list;
@@ -234,7 +234,7 @@ int find_pci_class(struct pci_dev *dev, const char *class)
 	return find_pci_class_nth(dev, class, 0);
 }
 
-/* To a file of the device in sysfs: reset, remove */
+/* Write to a file of the device in sysfs, such as reset or remove */
 int write_pci_file(const struct pci_dev *dev, const char *leaf, const char *line)
 {
 	char path[PATH_MAX];
@@ -243,7 +243,6 @@ int write_pci_file(const struct pci_dev *dev, const char *leaf, const char *line
 	return write_line(path, line);
 }
 
-/* Find devices that were removed */
 int rescan_pci(void)
 {
 	return write_line("/sys/bus/pci/rescan", "1");
@@ -275,14 +274,14 @@ int bind_vfio_pci(struct pci_dev *dev)
 {
 	int ret = bind_driver(dev, "vfio-pci");
 
-	/* A device without an IOMMU has a group only now */
+	/* Without an IOMMU the device gets its group only now */
 	dev->group = group_of(dev);
 	return ret;
 }
 
 /*
- * What the kernel's own drivers get of the device's IOMMU: "DMA", or "identity"
- * for all of memory. The device is alone in its group and has no driver.
+ * Set the domain that kernel drivers get for the device: "DMA" or "identity".
+ * The device must be alone in its group and have no driver.
  */
 int set_default_domain(const struct pci_dev *dev, const char *type)
 {
@@ -301,7 +300,7 @@ int unbind_driver(const struct pci_dev *dev)
 	return write_line(path, dev->bdf);
 }
 
-/* A device of one of the samples, whose module is loaded if it is not there yet */
+/* Create a device of a sample driver, whose module is loaded if necessary */
 int mdev_create(struct pci_dev *dev, const char *driver, const char *type)
 {
 	char path[PATH_MAX], modprobe[64];
@@ -322,7 +321,7 @@ int mdev_create(struct pci_dev *dev, const char *driver, const char *type)
 	return 0;
 }
 
-/* Waits until it is not used any more */
+/* Blocks until the device is no longer in use */
 int mdev_remove(const struct pci_dev *dev)
 {
 	char path[PATH_MAX];
@@ -331,7 +330,7 @@ int mdev_remove(const struct pci_dev *dev)
 	return write_line(path, "1");
 }
 
-/* From now on no device of mdpin can be opened, with this errno; or again, with 0 */
+/* Let the next opens of mdpin devices fail with this errno; 0 stops that */
 int mdpin_fail_open(int error)
 {
 	char line[16];
@@ -340,7 +339,7 @@ int mdpin_fail_open(int error)
 	return write_line("/sys/module/mdpin/parameters/fail_open", line);
 }
 
-/* A device that can have virtual functions, a PF */
+/* Find an SR-IOV physical function (PF) */
 int find_sriov(struct pci_dev *pf)
 {
 	struct dirent **list;
@@ -366,11 +365,12 @@ int find_sriov(struct pci_dev *pf)
 }
 
 /*
- * Make this many VFs, which no driver is given to, or with 0 remove them all, which
- * waits until none is used any more. Between two numbers there has to be a 0.
+ * Create @nr VFs without a driver, or with 0 remove all, which blocks until
+ * none is in use. The kernel refuses to change one number of VFs to another;
+ * set 0 first.
  *
- * While there are some the PF is not reset when it is opened and closed, since
- * QEMU's VFs would be gone after that, and the kernel not know it.
+ * While the PF has VFs, the reset of the PF at open and close is switched off:
+ * it would remove QEMU's VFs without the kernel knowing.
  */
 int set_numvfs(const struct pci_dev *pf, int nr)
 {
@@ -401,17 +401,20 @@ int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf)
 	return 0;
 }
 
-/* A line for each driver of an IOMMU. QEMU is that of Debian 12, 7.2 */
+/*
+ * One entry for each IOMMU driver. The properties are those of Debian 12's QEMU
+ * 7.2.
+ */
 static const struct iommu_kind iommu_kinds[] = {
 	{ .units = "dmar", .fault = "fault addr 0x%llx",
 	  .hw_info = IOMMU_HW_INFO_TYPE_INTEL_VTD },
-	/* AMD's: QEMU logs no access that finds no entry, and misses buses behind ports */
+	/* AMD: QEMU logs no DMA faults, and does not see buses behind ports */
 	{ .units = "ivhd", .bits = 64, .root_bus_only = true },
 	{ .units = "smmu3", .fault = "0x%016llx", .reach_is_late = true },
-	/* virtio's has the name of its PCI device */
+	/* virtio-iommu's unit has the name of its PCI device */
 	{ .units = "0000:", .fault = "at 0x%llx", .bits = 64,
 	  .reach_is_late = true },
-	/* Any other, or none */
+	/* Any other IOMMU, or none */
 	{ .units = "" },
 };
 
@@ -427,7 +430,7 @@ const struct iommu_kind *iommu_of(const struct pci_dev *dev)
 	return kind;
 }
 
-/* A register of the VT-d unit of a device, cap or ecap; 0 if it has none */
+/* Register "cap" or "ecap" of the VT-d unit of a device; 0 if it has none */
 __u64 vtd_register(const struct pci_dev *dev, const char *name)
 {
 	char path[PATH_MAX], leaf[64], line[32];
@@ -437,7 +440,7 @@ __u64 vtd_register(const struct pci_dev *dev, const char *name)
 	return read_line(path, line, sizeof(line)) ? 0 : strtoull(line, NULL, 16);
 }
 
-/* How many bits an IOVA can have, by what the hardware is; 0 if that is not known */
+/* Address width of the IOMMU; 0 if unknown */
 unsigned int iommu_bits(const struct pci_dev *dev)
 {
 	if (iommu_of(dev)->hw_info == IOMMU_HW_INFO_TYPE_INTEL_VTD)
@@ -445,7 +448,10 @@ unsigned int iommu_bits(const struct pci_dev *dev)
 	return iommu_of(dev)->bits;
 }
 
-/* The last IOVA that a device can be given, which nobody has open; 0 if it can't be asked */
+/*
+ * The last IOVA that the device can use; 0 if unknown. The device must not be
+ * open.
+ */
 __u64 last_iova(const struct pci_dev *dev)
 {
 	struct iommu_iova_range range[32];
@@ -466,17 +472,17 @@ __u64 last_iova(const struct pci_dev *dev)
 	return last;
 }
 
-/* Not a device of this machine whose DMA can be tested: the emulator is at fault */
+/* QEMU loses DMA of this device, so a test of DMA has to skip */
 bool loses_dma(const struct pci_dev *dev)
 {
 	char path[PATH_MAX];
 
-	/* A port of PCI Express has a link */
+	/* Only a PCI Express port has this file */
 	sysfs_path(dev, "../current_link_speed", path);
 	return iommu_of(dev)->root_bus_only && !access(path, F_OK);
 }
 
-/* Does this kernel give devices a node, whether or not one has it? */
+/* Does this kernel have VFIO cdevs? */
 bool has_nodes(void)
 {
 	FILE *f = fopen("/proc/devices", "r");
@@ -490,7 +496,10 @@ bool has_nodes(void)
 	return found;
 }
 
-/* The one name in the device's vfio-dev directory; -1 for none or several */
+/*
+ * Get the only name in the device's vfio-dev directory; -1 if there is none or
+ * several
+ */
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size)
 {
 	char path[PATH_MAX];
@@ -645,7 +654,7 @@ int iommufd_destroy(int iommufd, __u32 id)
 	return ioctl(iommufd, IOMMU_DESTROY, &destroy);
 }
 
-/* IOMMU_VFIO_IOAS_SET takes the id, IOMMU_VFIO_IOAS_GET tells it */
+/* @id: input of SET, output of GET */
 int vfio_ioas(int iommufd, __u16 op, __u32 *id)
 {
 	struct iommu_vfio_ioas cmd = {
@@ -673,7 +682,7 @@ int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id)
 	return 0;
 }
 
-/* Is all of [start, last] offered by IOVA_RANGES? */
+/* Is all of [start, last] in one range of IOMMU_IOAS_IOVA_RANGES? */
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last)
 {
 	struct iommu_iova_range range[32];
@@ -693,7 +702,7 @@ bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last)
 	return false;
 }
 
-/* Whether a container is an iommufd, which also knows requests of its own */
+/* Is the container an iommufd? Only that knows IOMMU_OPTION. */
 bool is_iommufd(int container)
 {
 	struct iommu_option option = {
@@ -705,7 +714,7 @@ bool is_iommufd(int container)
 	return !ioctl(container, IOMMU_OPTION, &option);
 }
 
-/* What IOVAs and lengths must be multiples of, 0 if that can't be asked */
+/* Alignment of IOVAs and lengths; 0 if it can't be queried */
 __u64 iova_alignment(int iommufd, __u32 ioas)
 {
 	struct iommu_iova_range range;
@@ -727,7 +736,7 @@ int legacy_open(struct legacy *l, const struct pci_dev *dev)
 	return legacy_open_in(l, dev, CONTAINER);
 }
 
-/* @container: node of the container, which can be an iommufd */
+/* @container: path of the container, which can be /dev/iommu */
 int legacy_open_in(struct legacy *l, const struct pci_dev *dev,
 		   const char *container)
 {
@@ -773,7 +782,6 @@ int legacy_unmap(int container, __u64 iova, __u64 length)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
-/* By the node, with an IOAS to attach it to */
 int open_unattached(struct opened *o, const struct pci_dev *dev)
 {
 	o->device = open_cdev(dev);
@@ -782,7 +790,7 @@ int open_unattached(struct opened *o, const struct pci_dev *dev)
 	       ioas_alloc(o->iommufd, &o->ioas) ? -1 : 0;
 }
 
-/* @container: what to give to the group; NULL to use the node */
+/* @container: path of the container for the group; NULL: use the cdev */
 int open_device(struct opened *o, const struct pci_dev *dev,
 		const char *container)
 {
@@ -846,7 +854,6 @@ void *map_region(int device, off_t offset, size_t length)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Set and clear bits of the command register */
 int change_command(int device, __u16 set, __u16 clear)
 {
 	off_t at = region_at(device, VFIO_PCI_CONFIG_REGION_INDEX) +
@@ -896,7 +903,7 @@ void edu_write(struct edu *edu, unsigned int reg, __u32 value)
 	__atomic_store_n((__u32 *)(edu->regs + reg), value, __ATOMIC_RELAXED);
 }
 
-/* The registers of the DMA engine have 64 bits */
+/* The registers of the DMA engine are 64 bits wide */
 static void edu_write64(struct edu *edu, unsigned int reg, __u64 value)
 {
 	__atomic_store_n((__u64 *)(edu->regs + reg), value, __ATOMIC_RELAXED);
@@ -908,12 +915,12 @@ static void edu_start(struct edu *edu, __u64 src, __u64 dst, size_t length,
 	edu_write64(edu, EDU_DMA_SRC, src);
 	edu_write64(edu, EDU_DMA_DST, dst);
 	edu_write64(edu, EDU_DMA_COUNT, length);
-	/* What the program wrote to memory comes before the start */
+	/* Order the program's writes to memory before the start of the DMA */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	edu_write64(edu, EDU_DMA_CMD, cmd | EDU_DMA_START);
 }
 
-/* Until the transfer that was started has ended */
+/* Is the transfer still running? */
 bool edu_is_busy(struct edu *edu)
 {
 	return edu_read(edu, EDU_DMA_CMD) & EDU_DMA_START;
@@ -924,7 +931,7 @@ int edu_wait(struct edu *edu)
 	struct timespec pause = { .tv_nsec = 5000000 };
 	int tries;
 
-	/* The device takes 100 ms for each */
+	/* A transfer takes the device 100 ms */
 	for (tries = 0; tries < 2000; tries++) {
 		nanosleep(&pause, NULL);
 		if (!edu_is_busy(edu))
@@ -941,34 +948,34 @@ static int edu_dma(struct edu *edu, __u64 src, __u64 dst, size_t length,
 	return edu_wait(edu);
 }
 
-/* Let the device write the first @length bytes of its buffer to memory */
+/* Start to write the first @length bytes of the device's buffer to memory */
 void edu_start_to_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	edu_start(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
 }
 
-/* The same, and wait for it */
+/* The same, and wait until it is complete */
 int edu_dma_to_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, EDU_BUFFER, iova, length, EDU_DMA_TO_RAM);
 }
 
-/* And with an interrupt at the end */
+/* The same, with an interrupt at the end */
 int edu_dma_to_ram_irq(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, EDU_BUFFER, iova, length,
 		       EDU_DMA_TO_RAM | EDU_DMA_IRQ);
 }
 
-/* The device reads memory into its buffer */
+/* Let the device read memory into its buffer */
 int edu_dma_from_ram(struct edu *edu, __u64 iova, size_t length)
 {
 	return edu_dma(edu, iova, EDU_BUFFER, length, 0);
 }
 
 /*
- * VFIO_DEVICE_SET_IRQS for the first interrupt of a kind. @value: an eventfd, a bool,
- * or nothing, as @flags say
+ * VFIO_DEVICE_SET_IRQS for the first interrupt of this index. @value: eventfd
+ * or bool, as in @flags; otherwise ignored.
  */
 int set_irq(int device, __u32 index, __u32 flags, __s32 value)
 {
@@ -988,7 +995,7 @@ int set_irq(int device, __u32 index, __u32 flags, __s32 value)
 	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irq);
 }
 
-/* An eventfd that the first interrupt of this kind raises */
+/* Return an eventfd that the first interrupt of this index signals */
 int irq_eventfd(int device, __u32 index)
 {
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), err;
@@ -1002,7 +1009,7 @@ int irq_eventfd(int device, __u32 index)
 	return -1;
 }
 
-/* All of a kind, of which some are on */
+/* Disable all interrupts of this index; at least one must be enabled */
 int irqs_off(int device, __u32 index)
 {
 	struct vfio_irq_set set = {
@@ -1014,7 +1021,7 @@ int irqs_off(int device, __u32 index)
 	return ioctl(device, VFIO_DEVICE_SET_IRQS, &set);
 }
 
-/* Is it, within this time? Then it is not any more */
+/* Is the eventfd signalled within @ms? Resets its count. */
 bool is_signalled(int eventfd, int ms)
 {
 	struct pollfd pfd = { .fd = eventfd, .events = POLLIN };
@@ -1030,7 +1037,7 @@ static void jump(int sig)
 	siglongjmp(no_memory, 1);
 }
 
-/* Can this be read, or is it SIGBUS? */
+/* Can this be read without a SIGBUS? */
 bool touches(const void *p)
 {
 	struct sigaction old, new = { .sa_handler = jump };
@@ -1046,8 +1053,8 @@ bool touches(const void *p)
 }
 
 /*
- * The table of MSI-X messages, which a program can map, though it is not asked for. What
- * is in it is gone after a reset
+ * Map the MSI-X table, which VFIO allows to programs. A reset clears its
+ * contents.
  */
 __u32 *map_msix_table(int device)
 {
@@ -1083,7 +1090,7 @@ void munmap_msix_table(__u32 *table)
 	munmap((void *)((uintptr_t)table & ~(PAGE - 1)), PAGE);
 }
 
-/* The kernel log, from here on */
+/* Open the kernel log; reads return only later messages */
 int kmsg_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -1094,8 +1101,8 @@ int kmsg_open(void)
 }
 
 /*
- * Does the kernel say this, within a second? It limits the rate of what it says, so
- * the reason may have to be caused again.
+ * Does the kernel log this text within a second? The kernel limits the rate of
+ * messages, so the caller may have to repeat the cause.
  */
 bool kmsg_has(int kmsg, const char *text)
 {
@@ -1119,7 +1126,7 @@ bool kmsg_has(int kmsg, const char *text)
 	return false;
 }
 
-/* Does the device's IOMMU report a fault at this page? */
+/* Does the IOMMU log a fault at this page? */
 bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova)
 {
 	const char *fault = iommu_of(dev)->fault;
@@ -1148,7 +1155,7 @@ void *map_huge(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Of a page that is there, and that is kept from being moved */
+/* The page must be present, and must not be movable */
 __u64 physical_address(const void *va)
 {
 	return pfn_of(va) * PAGE;
@@ -1187,7 +1194,7 @@ bool is_byte(const void *buf, size_t length, unsigned char byte)
 	return true;
 }
 
-/* Put a file into a socket, where it stays until somebody receives it */
+/* Put an fd into a socket, where it stays until it is received */
 int send_fd(int socket, int fd)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(fd))] = {};
@@ -1207,7 +1214,7 @@ int send_fd(int socket, int fd)
 	return sendmsg(socket, &msg, 0) == 1 ? 0 : -1;
 }
 
-/* Go on without a capability */
+/* Drop an effective capability of this thread */
 int drop_cap(unsigned int cap)
 {
 	struct __user_cap_header_struct header = {
@@ -1221,7 +1228,7 @@ int drop_cap(unsigned int cap)
 	return syscall(SYS_capset, &header, data);
 }
 
-/* Let RLIMIT_MEMLOCK count, and be this */
+/* Set RLIMIT_MEMLOCK and drop CAP_IPC_LOCK, which exempts from it */
 int limit_memlock(size_t bytes)
 {
 	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the vfio tests share: find the devices, give them to vfio-pci, and drive
- * the edu device of QEMU, which has a DMA engine and an interrupt.
+ * Helpers shared by the vfio tests: find devices, bind them to vfio-pci, and
+ * drive QEMU's edu device, which has a DMA engine and an interrupt.
  *
- * The tests bind devices to vfio-pci themselves, and leave them there. They need
- * root, and two kinds of edu devices: one alone in its IOMMU group, and two that
+ * The tests bind devices to vfio-pci themselves and leave them bound. They need
+ * root and two kinds of edu devices: one alone in its IOMMU group, and two that
  * share a group.
  */
 #ifndef VFIO_UTIL_H
@@ -24,8 +24,8 @@
 #define SZ_1G 0x40000000UL
 
 /*
- * What a program can't map, since interrupts are there: on x86 the device does not
- * translate it, elsewhere the kernel maps the doorbells of interrupts in it
+ * The IOVA range of MSI, which a program can't map. On x86 the IOMMU does not
+ * translate it; on Arm the kernel maps the MSI doorbells there.
  */
 #ifdef __aarch64__
 #define MSI_START 0x8000000UL
@@ -39,7 +39,7 @@
 
 #define MAP_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
-/* The call fails, with this errno */
+/* Expect the call to fail with this errno */
 #define EXPECT_ERRNO(_errno, _call)                                            \
 	do {                                                                   \
 		errno = 0;                                                     \
@@ -47,14 +47,17 @@
 		EXPECT_EQ(_errno, errno);                                      \
 	} while (0)
 
-/* For a setup, after whose SKIP(return, ...) the test would be run */
+/*
+ * SKIP() for a fixture setup: after SKIP(return, ...) the test body would still
+ * run
+ */
 #define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
 
 /*
  * struct pci_dev - a device in sysfs
- * @bdf: PCI address, as in 0000:00:04.0, or UUID of a mediated device
- * @group: number of its IOMMU group, -1 for none
- * @mdev: it is a mediated device
+ * @bdf: PCI address such as 0000:00:04.0, or the UUID of a mediated device
+ * @group: number of its IOMMU group, -1 if it has none
+ * @mdev: the device is a mediated device
  */
 struct pci_dev {
 	char bdf[40];
@@ -82,15 +85,14 @@ int set_numvfs(const struct pci_dev *pf, int nr);
 int find_vf(const struct pci_dev *pf, int nr, struct pci_dev *vf);
 
 /*
- * struct iommu_kind - what differs between IOMMUs, and tests have to know
- * @units: what the names of its units in /sys/class/iommu begin with
- * @fault: how the kernel log tells the address of an access that was refused; NULL if
- *	it does not
- * @bits: of addresses; 0 if that has to be asked
- * @hw_info: what IOMMU_GET_HW_INFO tells of it
- * @root_bus_only: DMA of a device behind a PCI Express port does not get through
- * @reach_is_late: what a table reaches is known when it was attached, so IOMMU_HWPT_ALLOC
- *	for a device that is attached is EOPNOTSUPP
+ * struct iommu_kind - differences between IOMMUs that the tests depend on
+ * @units: prefix of the names of its units in /sys/class/iommu
+ * @fault: how the kernel log prints the IOVA of a DMA fault; NULL if it does not
+ * @bits: address width; 0 if the test has to query it
+ * @hw_info: type that IOMMU_GET_HW_INFO returns
+ * @root_bus_only: DMA of devices behind a PCI Express port is lost
+ * @reach_is_late: the limits of a page table are known only after an attach, so
+ *	IOMMU_HWPT_ALLOC for an attached device fails with EOPNOTSUPP
  */
 struct iommu_kind {
 	const char *units;
@@ -101,7 +103,7 @@ struct iommu_kind {
 	bool reach_is_late;
 };
 
-/* Why a test is skipped */
+/* Reasons for a skip */
 #define NO_FAULTS "the emulated IOMMU reports no access that finds no entry"
 #define LOST_DMA "the emulated IOMMU takes devices behind a port for others"
 
@@ -142,7 +144,10 @@ struct legacy {
 	int device;
 };
 
-/* What programs open that know nothing else, whoever provides it */
+/*
+ * The path that a program opens if it knows only containers. VFIO or iommufd
+ * provides it.
+ */
 #define CONTAINER "/dev/vfio/vfio"
 
 bool is_iommufd(int container);
@@ -155,9 +160,8 @@ int legacy_unmap(int container, __u64 iova, __u64 length);
 int set_default_domain(const struct pci_dev *dev, const char *type);
 
 /*
- * struct opened - a device that is open and whose DMA goes through memory, whichever
- * way it came
- * @legacy: by its group, if iommufd is -1
+ * struct opened - an open device with a container or an IOAS for its DMA
+ * @legacy: valid if @iommufd is -1: the device was opened through its group
  */
 struct opened {
 	struct legacy legacy;
@@ -166,7 +170,7 @@ struct opened {
 	__u32 ioas;
 };
 
-/* By its node, and not attached yet */
+/* Open and bind the cdev without attaching the device */
 int open_unattached(struct opened *o, const struct pci_dev *dev);
 int open_device(struct opened *o, const struct pci_dev *dev,
 		const char *container);
@@ -182,15 +186,15 @@ void *map_region(int device, off_t offset, size_t length);
 int change_command(int device, __u16 set, __u16 clear);
 
 /*
- * struct edu - the edu device behind a vfio device file
- * @regs: its registers
+ * struct edu - an edu device that is open through VFIO
+ * @regs: its registers, mapped
  */
 struct edu {
 	int device;
 	void *regs;
 };
 
-/* A transfer must end before the last byte of the device's buffer of 4 KiB */
+/* The device's buffer has 4 KiB; a transfer must end before its last byte */
 #define EDU_MAX 4095UL
 
 int edu_open(struct edu *edu, int device);
@@ -212,7 +216,7 @@ bool touches(const void *p);
 __u32 *map_msix_table(int device);
 void munmap_msix_table(__u32 *table);
 
-/* A register that is mapped, which has to be read and written as often as it says */
+/* Access a mapped register: the compiler must not merge or drop accesses */
 static inline __u32 get_register(const void *p)
 {
 	return __atomic_load_n((const __u32 *)p, __ATOMIC_SEQ_CST);
