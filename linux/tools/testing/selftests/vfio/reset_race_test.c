@@ -86,7 +86,7 @@ static bool dma_works(struct both *both, int i, unsigned int seed)
 	       is_pattern(both->mem + PAGE, 2048, seed);
 }
 
-/* Does a hot reset reset both devices, and does their DMA work? */
+/* Do both devices come back from a hot reset, and does their DMA work? */
 static bool all_works(struct both *both)
 {
 	return !set_mark(&both->dev[0]) && !set_mark(&both->dev[1]) &&
