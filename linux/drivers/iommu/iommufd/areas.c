@@ -37,7 +37,8 @@ static void free_batch(struct list_head *batch)
 
 	list_for_each_entry_safe(area, next, batch, batch) {
 		free_area(area);
-		cond_resched();
+		if (!list_entry_is_head(next, batch, batch))
+			cond_resched();
 	}
 }
 

@@ -66,7 +66,8 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 		       void *entry)
 {
 	if (is_small(pages)) {
-		pages->chunk = entry;
+		/* Pairs with is_one_run() */
+		WRITE_ONCE(pages->chunk, entry);
 		return 0;
 	}
 	if (!entry) {
@@ -254,7 +255,8 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 		iommufd_mmio_put(pages->place.mmio);
 	else
 		destroy_store(pages);
-	iommufd_release_file(pages);
+	if (pages->file)
+		iommufd_release_file(pages);
 	iommufd_owner_put(pages->owner);
 	mutex_destroy(&pages->lock);
 	kfree(pages);
@@ -837,6 +839,25 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
 	return run_in_table(cur, skip);
 }
 
+/*
+ * Are all pages one run, and which is the first? Takes no lock: the caller needs
+ * some of them, and a PFN that is stored in place of a table can't be freed
+ */
+static bool is_one_run(struct iommufd_pages *pages, unsigned long *pfn)
+{
+	void *entry;
+
+	if (unlikely(pages->is_mmio)) {
+		*pfn = PHYS_PFN(pages->place.phys);
+		return true;
+	}
+	if (!is_small(pages))
+		return false;
+	entry = READ_ONCE(pages->chunk);
+	*pfn = xa_to_value(entry);
+	return xa_is_value(entry);
+}
+
 /**
  * iommufd_cursor_next - get the next runs of contiguous pages
  * @cur: cursor, which begins as { .pages = pages, .index = first page }
@@ -845,8 +866,9 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
  * @runs: set to the runs, each as long as pages up to @last are contiguous
  * @max: number of runs that fit
  *
- * Context: holds @lock of the pages. If everything up to @last is contiguous,
- * that takes one step for each chunk. Takes no lock for memory of a device.
+ * Context: holds @lock of the pages, unless they are few or memory of a device,
+ * and contiguous. If everything up to @last is contiguous, it takes one step for
+ * each chunk.
  *
  * Return: the number of runs; 0 after @last.
  */
@@ -855,12 +877,13 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 {
 	struct iommufd_pages *pages = cur->pages;
 	unsigned int nr = 0;
+	unsigned long pfn;
 
-	if (unlikely(pages->is_mmio)) {
+	if (is_one_run(pages, &pfn)) {
 		if (cur->index > last)
 			return 0;
 		runs[0] = (struct iommufd_run){
-			.pfn = PHYS_PFN(pages->place.phys) + cur->index,
+			.pfn = pfn + cur->index,
 			.npages = last - cur->index + 1,
 		};
 		cur->index = last + 1;

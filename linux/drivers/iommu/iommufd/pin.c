@@ -106,11 +106,11 @@ int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
 /**
  * iommufd_release_file - undo iommufd_hold_file(), except for memory of a
  * device
- * @pages: pages, none of which is pinned any more
+ * @pages: pages of a file, none of which is pinned any more
  */
 void iommufd_release_file(struct iommufd_pages *pages)
 {
-	if (IS_ERR_OR_NULL(pages->file))
+	if (IS_ERR(pages->file))
 		return;
 	if (pages->writable)
 		mapping_unmap_writable(pages->file->f_mapping);
