@@ -26,6 +26,12 @@
 #include "reset_util.h"
 #include "vfio_util.h"
 
+/*
+ * Timeout in seconds. A request is made once for each of its allocations: with
+ * KASAN, and a machine that does something else as well, 30 s can be too short
+ */
+#define SWEEP_TIME 120
+
 FIXTURE(fault)
 {
 	struct pci_dev dev;
@@ -272,7 +278,7 @@ static int make_reset(void *arg)
 static const struct request reset = { make_reset, undo_nothing, is_as_before };
 
 /* A group and its device on an iommufd (traps E2, E3, E11) */
-TEST_F(fault, open_by_group)
+TEST_F_TIMEOUT(fault, open_by_group, SWEEP_TIME)
 {
 	ASSERT_EQ(0, make_map(self));
 	close(self->device);
@@ -297,7 +303,7 @@ static int take_pair(struct _test_data_fault *self)
 	       bind_vfio_pci(&other);
 }
 
-TEST_F(fault, hot_reset_info)
+TEST_F_TIMEOUT(fault, hot_reset_info, SWEEP_TIME)
 {
 	ASSERT_EQ(0, take_pair(self));
 	self->device = open_cdev(&self->dev);
@@ -305,7 +311,7 @@ TEST_F(fault, hot_reset_info)
 	EXPECT_LT(3, sweep(self, &reset_info_));
 }
 
-TEST_F(fault, hot_reset_by_group)
+TEST_F_TIMEOUT(fault, hot_reset_by_group, SWEEP_TIME)
 {
 	ASSERT_EQ(0, take_pair(self));
 	ASSERT_EQ(0, make_open(self));
@@ -315,14 +321,14 @@ TEST_F(fault, hot_reset_by_group)
 }
 
 /* Ids of failed requests are free again */
-TEST_F(fault, ioas_alloc)
+TEST_F_TIMEOUT(fault, ioas_alloc, SWEEP_TIME)
 {
 	EXPECT_LT(0, sweep(self, &alloc));
 	EXPECT_EQ(2, self->other);
 }
 
 /* The group can be opened after each failure (traps E2, E11, G3) */
-TEST_F(fault, bind)
+TEST_F_TIMEOUT(fault, bind, SWEEP_TIME)
 {
 	EXPECT_LT(5, sweep(self, &bind_));
 	EXPECT_EQ(0, undo_bind(self));
@@ -363,7 +369,7 @@ static const struct request bind_for_machine = {
 };
 
 /* KVM has the fd, and opening the device fails (trap H4) */
-TEST_F(fault, bind_for_a_machine)
+TEST_F_TIMEOUT(fault, bind_for_a_machine, SWEEP_TIME)
 {
 	int vm;
 
@@ -385,14 +391,14 @@ TEST_F(fault, bind_for_a_machine)
 }
 
 /* Without a device a mapping is only recorded */
-TEST_F(fault, map_without_device)
+TEST_F_TIMEOUT(fault, map_without_device, SWEEP_TIME)
 {
 	EXPECT_LT(0, sweep(self, &map_));
 	EXPECT_EQ(0, undo_map(self));
 }
 
 /* With a device pages are pinned, stored and mapped (traps B8, J2) */
-TEST_F(fault, map_with_device)
+TEST_F_TIMEOUT(fault, map_with_device, SWEEP_TIME)
 {
 	ASSERT_EQ(0, make_bind(self));
 	ASSERT_EQ(0, make_attach(self));
@@ -404,7 +410,7 @@ TEST_F(fault, map_with_device)
 }
 
 /* After a failed map other memory can be mapped there, and DMA reaches it */
-TEST_F(fault, failed_map_leaves_nothing_mapped)
+TEST_F_TIMEOUT(fault, failed_map_leaves_nothing_mapped, SWEEP_TIME)
 {
 	char *other = map_anon(self->length);
 	struct edu edu;
@@ -431,7 +437,7 @@ TEST_F(fault, failed_map_leaves_nothing_mapped)
 }
 
 /* An attach pins and maps what is in the IOAS (trap C3) */
-TEST_F(fault, attach)
+TEST_F_TIMEOUT(fault, attach, SWEEP_TIME)
 {
 	ASSERT_EQ(0, make_map(self));
 	ASSERT_EQ(0, make_bind(self));
@@ -443,7 +449,7 @@ TEST_F(fault, attach)
 }
 
 /* A page table that is allocated while the device is attached to another one */
-TEST_F(fault, hwpt_alloc)
+TEST_F_TIMEOUT(fault, hwpt_alloc, SWEEP_TIME)
 {
 	ASSERT_EQ(0, make_map(self));
 	ASSERT_EQ(0, make_bind(self));
@@ -543,7 +549,7 @@ static const struct request copy_registers = {
 };
 
 /* By address, by dma-buf, and a copy; nothing is ever pinned */
-TEST_F(fault, map_registers)
+TEST_F_TIMEOUT(fault, map_registers, SWEEP_TIME)
 {
 	ASSERT_EQ(0, open_registers(self));
 	ASSERT_EQ(0, make_bind(self));
@@ -563,7 +569,7 @@ TEST_F(fault, map_registers)
 }
 
 /* An attach finds the registers and maps them, besides memory */
-TEST_F(fault, attach_with_registers)
+TEST_F_TIMEOUT(fault, attach_with_registers, SWEEP_TIME)
 {
 	ASSERT_EQ(0, open_registers(self));
 	ASSERT_EQ(0, make_dma_buf(self));
@@ -585,7 +591,7 @@ TEST_F(fault, attach_with_registers)
  * then be missing, which the kernel logs; it returns when decoding is disabled
  * and enabled again.
  */
-TEST_F(fault, registers_come_back)
+TEST_F_TIMEOUT(fault, registers_come_back, SWEEP_TIME)
 {
 	struct target *target = &self->target;
 	int n, nr_missing = 0;
