@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel reports about the state of pages and of a process's memory.
+ * For the tests of VFIO and of iommufd: skips, and what the kernel reports about
+ * the state of pages and of a process's memory.
  */
 #ifndef STATUS_UTIL_H
 #define STATUS_UTIL_H
@@ -21,6 +22,12 @@
 #ifndef PAGE
 #define PAGE ((unsigned long long)sysconf(_SC_PAGESIZE))
 #endif
+
+/*
+ * SKIP() for a fixture setup: after SKIP(return, ...) the test body would still
+ * run
+ */
+#define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
 
 #define PAGES_KB(_nr) ((long)((_nr) * PAGE / 1024))
 

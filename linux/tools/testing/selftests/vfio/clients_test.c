@@ -29,7 +29,7 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
-#define RAM SZ_2M
+#define RAM_SIZE SZ_2M
 
 FIXTURE(client)
 {
@@ -51,8 +51,8 @@ FIXTURE_SETUP(client)
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	self->memfd = memfd_create("ram", MFD_CLOEXEC);
-	ASSERT_EQ(0, ftruncate(self->memfd, RAM));
-	self->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED,
+	ASSERT_EQ(0, ftruncate(self->memfd, RAM_SIZE));
+	self->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 self->memfd, 0);
 	ASSERT_NE(MAP_FAILED, self->ram);
 	self->pinned = status_kb("VmPin");
@@ -69,7 +69,7 @@ FIXTURE_TEARDOWN(client)
 /* The device writes to the last page of the RAM, which is mapped at @iova */
 static bool dma_arrives(struct _test_data_client *self, __u64 iova)
 {
-	char *page = self->ram + RAM - PAGE;
+	char *page = self->ram + RAM_SIZE - PAGE;
 	char data[EDU_MAX];
 	struct edu edu;
 	bool ret;
@@ -78,9 +78,9 @@ static bool dma_arrives(struct _test_data_client *self, __u64 iova)
 	memcpy(page, data, EDU_MAX);
 	if (edu_open(&edu, self->device))
 		return false;
-	ret = !edu_dma_from_ram(&edu, iova + RAM - PAGE, EDU_MAX);
+	ret = !edu_dma_from_ram(&edu, iova + RAM_SIZE - PAGE, EDU_MAX);
 	memset(page, 0, PAGE);
-	ret = ret && !edu_dma_to_ram(&edu, iova + RAM - PAGE, EDU_MAX) &&
+	ret = ret && !edu_dma_to_ram(&edu, iova + RAM_SIZE - PAGE, EDU_MAX) &&
 	      !memcmp(page, data, EDU_MAX);
 	edu_close(&edu);
 	return ret;
@@ -90,7 +90,7 @@ static bool dma_arrives(struct _test_data_client *self, __u64 iova)
 #define IOAS_ALLOC() alloc_ioas(self->iommufd, &self->ioas)
 #define ATTACH(pt) attach_pt(self->device, pt, &self->hwpt)
 #define MAP_RAM(iova) map_at(self->iommufd, self->ioas, (uintptr_t)self->ram, \
-			     RAM, iova)
+			     RAM_SIZE, iova)
 
 static int get_info(int device)
 {
@@ -151,8 +151,9 @@ static int open_by_number(const struct pci_dev *dev)
 static int qemu_ends(struct _test_data_client *self, __u32 hwpt)
 {
 	/* QEMU accepts that nothing is mapped */
-	if (ioas_unmap(self->iommufd, self->ioas, 0, RAM) ||
-	    !ioas_unmap(self->iommufd, self->ioas, 0, RAM) || errno != ENOENT)
+	if (ioas_unmap(self->iommufd, self->ioas, 0, RAM_SIZE) ||
+	    !ioas_unmap(self->iommufd, self->ioas, 0, RAM_SIZE) ||
+	    errno != ENOENT)
 		return -1;
 	if (detach_pt(self->device) || (hwpt && destroy(self->iommufd, hwpt)))
 		return -1;
@@ -221,11 +222,11 @@ TEST_F(client, qemu_10_1_maps_the_file_of_its_ram)
 	ASSERT_EQ(0, alloc_hwpt(self->iommufd, self->id, self->ioas, &hwpt));
 	ASSERT_EQ(0, ATTACH(hwpt));
 	ASSERT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW, self->memfd,
-				 0, RAM, 0));
+				 0, RAM_SIZE, 0));
 	EXPECT_TRUE(dma_arrives(self, 0));
 	/* QEMU 11 */
 	ASSERT_EQ(0, unmap_all(self->iommufd, self->ioas, &unmapped));
-	EXPECT_EQ(RAM, unmapped);
+	EXPECT_EQ(RAM_SIZE, unmapped);
 	ASSERT_EQ(0, unmap_all(self->iommufd, self->ioas, &unmapped));
 	EXPECT_EQ(0, unmapped);
 	EXPECT_EQ(0, detach_pt(self->device));
@@ -264,10 +265,10 @@ TEST_F(client, libvfn)
 	ASSERT_LT(0, nr);
 	ASSERT_EQ(0, get_info(self->device));
 	ASSERT_EQ(0, map(self->iommufd, self->ioas, MAP_RW,
-			 (uintptr_t)self->ram, RAM, &iova));
+			 (uintptr_t)self->ram, RAM_SIZE, &iova));
 	EXPECT_LE(ranges[0].start, iova);
 	EXPECT_TRUE(dma_arrives(self, iova));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, RAM));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, iova, RAM_SIZE));
 }
 
 TEST_F(client, ublksrv)
@@ -277,7 +278,7 @@ TEST_F(client, ublksrv)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, MAP_RAM(SZ_1G));
 	EXPECT_TRUE(dma_arrives(self, SZ_1G));
-	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_1G, RAM));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, SZ_1G, RAM_SIZE));
 }
 
 /* Maps before there is a device, and maps the same again */
@@ -300,7 +301,7 @@ TEST_F(client, xnvme)
 
 	ASSERT_EQ(0, IOAS_ALLOC());
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, MAP_RW, self->memfd, 0,
-			      RAM, &iova));
+			      RAM_SIZE, &iova));
 	ASSERT_EQ(0, BIND());
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	EXPECT_TRUE(dma_arrives(self, iova));
@@ -333,8 +334,8 @@ TEST_F(client, cloud_hypervisor)
 	ASSERT_EQ(0, get_info(self->device));
 	ASSERT_EQ(0, MAP_RAM(0));
 	EXPECT_TRUE(dma_arrives(self, 0));
-	EXPECT_EQ(0, unmap(self->iommufd, self->ioas, 0, RAM, &unmapped));
-	EXPECT_EQ(RAM, unmapped);
+	EXPECT_EQ(0, unmap(self->iommufd, self->ioas, 0, RAM_SIZE, &unmapped));
+	EXPECT_EQ(RAM_SIZE, unmapped);
 	EXPECT_EQ(0, detach_pt(self->device));
 }
 
@@ -345,7 +346,7 @@ TEST_F(client, openvmm)
 
 	ASSERT_EQ(0, IOAS_ALLOC());
 	ASSERT_EQ(0, map_file_at(self->iommufd, self->ioas, MAP_RW, self->memfd,
-				 0, RAM, 0));
+				 0, RAM_SIZE, 0));
 	ASSERT_EQ(0, BIND());
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	dmabuf = dma_buf_of(self->device, VFIO_PCI_BAR0_REGION_INDEX, 0, PAGE);
@@ -405,7 +406,7 @@ static int receive_files(int socket, int files[2], __u32 *ioas)
 /* No privileges, and a memlock limit of the size of the RAM */
 static int become_user(void)
 {
-	struct rlimit limit = { .rlim_cur = RAM, .rlim_max = RAM };
+	struct rlimit limit = { .rlim_cur = RAM_SIZE, .rlim_max = RAM_SIZE };
 
 	return setrlimit(RLIMIT_MEMLOCK, &limit) || setgroups(0, NULL) ||
 	       setgid(USER) || setuid(USER);
@@ -451,14 +452,14 @@ static void libvirts_qemu(struct __test_metadata *_metadata,
 
 	/* Exactly the limit, and not a page more, in one request or two */
 	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas,
-				    (uintptr_t)map_anon(RAM + PAGE), RAM + PAGE,
-				    0));
+				    (uintptr_t)map_anon(RAM_SIZE + PAGE),
+				    RAM_SIZE + PAGE, 0));
 	EXPECT_EQ(0, charged());
 	ASSERT_EQ(0, MAP_RAM(0));
-	EXPECT_EQ(RAM / 1024, charged());
+	EXPECT_EQ(RAM_SIZE / 1024, charged());
 	EXPECT_ERRNO(ENOMEM, map_at(self->iommufd, self->ioas, (uintptr_t)more,
 				    PAGE, SZ_1G));
-	EXPECT_EQ(RAM / 1024, charged());
+	EXPECT_EQ(RAM_SIZE / 1024, charged());
 	/* Memory that it locks counts too */
 	EXPECT_ERRNO(ENOMEM, mlock(more, PAGE));
 
@@ -555,7 +556,7 @@ static void use_what_is_bound(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, attach ? 0 : ATTACH(self->ioas));
 	ASSERT_EQ(0, get_info(self->device));
 	ASSERT_EQ(0, MAP_RAM(0));
-	EXPECT_EQ(RAM / 1024, status_kb("VmPin"));
+	EXPECT_EQ(RAM_SIZE / 1024, status_kb("VmPin"));
 	EXPECT_TRUE(dma_arrives(self, 0));
 	EXPECT_EQ(0, qemu_ends(self, 0));
 	EXPECT_EQ(0, status_kb("VmPin"));

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/udmabuf.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
@@ -835,27 +834,16 @@ static bool reads_register(struct edu *edu, char *ram, struct target *target)
 
 #define READS_REGISTER() reads_register(&self->edu, self->ram, &self->target)
 
-/* Wait until a device in low power is suspended, if the kernel can do that, and resume it */
+/*
+ * Resume a device in low power, and let it be suspended again. Without power
+ * management in the kernel it is always active
+ */
 static int resume_for_a_moment(struct target *target)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
-	char path[PATH_MAX], status[16] = {};
-	int fd, tries;
 
-	snprintf(path, sizeof(path),
-		 "/sys/bus/pci/devices/%s/power/runtime_status",
-		 target->dev.bdf);
-	for (tries = 0; tries < 500 && strncmp(status, "suspended", 9);
-	     tries++) {
-		usleep(10000);
-		fd = open(path, O_RDONLY);
-		if (fd < 0)
-			break;
-		if (read(fd, status, sizeof(status) - 1) < 0)
-			tries = 500;
-		close(fd);
-	}
-	if (tries == 500)
+	if (has_power_management(&target->dev) &&
+	    !has_power_status(&target->dev, "suspended"))
 		return -1;
 	return ioctl(target->device, VFIO_DEVICE_GET_INFO, &info);
 }

@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -25,7 +24,6 @@ FIXTURE(power)
 {
 	struct pci_dev dev;
 	struct opened opened;
-	char status[PATH_MAX];
 };
 
 /* @container: see open_device() */
@@ -53,9 +51,7 @@ FIXTURE_SETUP(power)
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	snprintf(self->status, sizeof(self->status),
-		 "/sys/bus/pci/devices/%s/power/runtime_status", self->dev.bdf);
-	if (access(self->status, R_OK))
+	if (!has_power_management(&self->dev))
 		SKIP_TEST("no power management in this kernel");
 }
 
@@ -63,38 +59,18 @@ FIXTURE_TEARDOWN(power)
 {
 }
 
-/* Is it in this state within 5 seconds? */
-static bool becomes(const char *path, const char *status)
-{
-	struct timespec pause = { .tv_nsec = 10000000 };
-	size_t length = strlen(status);
-	char now[32] = {};
-	int tries, fd;
-
-	for (tries = 0; tries < 500; tries++) {
-		fd = open(path, O_RDONLY);
-		if (read(fd, now, sizeof(now) - 1) < 0)
-			now[0] = 0;
-		close(fd);
-		if (!strncmp(now, status, length))
-			return true;
-		nanosleep(&pause, NULL);
-	}
-	return false;
-}
-
-/* Is it still in this state after a while? */
-static bool stays(const char *path, const char *status)
+/* Has it still this status after a while? */
+static bool stays(const struct pci_dev *dev, const char *status)
 {
 	struct timespec pause = { .tv_nsec = 200000000 };
 
 	nanosleep(&pause, NULL);
-	return becomes(path, status);
+	return has_power_status(dev, status);
 }
 
-#define SLEEPS() becomes(self->status, "suspended")
-#define IS_AWAKE() becomes(self->status, "active")
-#define STAYS_AWAKE() stays(self->status, "active")
+#define SLEEPS() has_power_status(&self->dev, "suspended")
+#define IS_AWAKE() has_power_status(&self->dev, "active")
+#define STAYS_AWAKE() stays(&self->dev, "active")
 #define OPEN() open_device(&self->opened, &self->dev, variant->container)
 #define CLOSE() close_device(&self->opened)
 

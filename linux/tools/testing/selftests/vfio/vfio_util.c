@@ -1087,7 +1087,44 @@ __u32 *map_msix_table(int device)
 
 void munmap_msix_table(__u32 *table)
 {
-	munmap((void *)((uintptr_t)table & ~(PAGE - 1)), PAGE);
+	munmap((void *)(uintptr_t)((uintptr_t)table & ~(PAGE - 1)), PAGE);
+}
+
+static int open_power_status(const struct pci_dev *dev)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path),
+		 "/sys/bus/pci/devices/%s/power/runtime_status", dev->bdf);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Has the kernel runtime power management? */
+bool has_power_management(const struct pci_dev *dev)
+{
+	int fd = open_power_status(dev);
+
+	close(fd);
+	return fd >= 0;
+}
+
+/* Has the device this status of runtime power management within 5 seconds? */
+bool has_power_status(const struct pci_dev *dev, const char *status)
+{
+	struct timespec pause = { .tv_nsec = 10000000 };
+	ssize_t length;
+	char now[32];
+	int tries, fd;
+
+	for (tries = 0; tries < 500; tries++) {
+		fd = open_power_status(dev);
+		length = read(fd, now, sizeof(now));
+		close(fd);
+		if (length > 0 && !strncmp(now, status, strlen(status)))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
 }
 
 /* Open the kernel log; reads return only later messages */

@@ -48,12 +48,6 @@
 	} while (0)
 
 /*
- * SKIP() for a fixture setup: after SKIP(return, ...) the test body would still
- * run
- */
-#define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
-
-/*
  * struct pci_dev - a device in sysfs
  * @bdf: PCI address such as 0000:00:04.0, or the UUID of a mediated device
  * @group: number of its IOMMU group, -1 if it has none
@@ -229,6 +223,8 @@ static inline void set_register(void *p, __u32 value)
 
 int kmsg_open(void);
 bool kmsg_has(int kmsg, const char *text);
+bool has_power_management(const struct pci_dev *dev);
+bool has_power_status(const struct pci_dev *dev, const char *status);
 bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova);
 
 void *map_anon(size_t length);
