@@ -115,6 +115,7 @@ class Verbs(unittest.TestCase):
 
     def test_packages_without_debhelper(self):
         self.put('build/linux/.git/HEAD')
+        self.program('dh', '')
         self.refused(['dh_dkms is missing', 'tools/setup deb'], 'packaging/build', path=self.without('dh_dkms'))
 
     def test_root_of_no_kernel(self):
