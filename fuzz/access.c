@@ -425,13 +425,13 @@ static void m_access_set(const struct op *op, struct outcome *out)
 static void i_access_set(const struct op *op, struct outcome *out)
 {
 	out->ret = result(access_set(fd_of(op), w->objects[op->obj].access,
-				     op->a ? MOCK_ACCESS_STUBBORN : 0, 0));
+				     op->a ? MOCK_ACCESS_NEVER_UNPINS : 0, 0));
 }
 
 static void p_access_set(const struct op *op)
 {
 	say("access_set(fd%d, %s, %s, 0)", op->ctx, name_of(op->obj),
-	    op->a ? "MOCK_ACCESS_STUBBORN" : "0");
+	    op->a ? "MOCK_ACCESS_NEVER_UNPINS" : "0");
 }
 
 const struct op_type access_ops[] = {

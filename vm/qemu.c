@@ -496,7 +496,7 @@ static int set_up(const struct way *way)
 	if ((uses(way, "{edu}") && bind_vfio_pci(&edu)) ||
 	    (uses(way, "{neighbour}") && bind_vfio_pci(&neighbour)) ||
 	    (uses(way, "{mtty}") && mdev_create(&mtty, "mtty", "1")) ||
-	    (uses(way, "{mdpin}") && mdev_create(&mdpin, "mdpin", "deaf")))
+	    (uses(way, "{mdpin}") && mdev_create(&mdpin, "mdpin", "nounmap")))
 		return -1;
 	if (!strcmp(way->accel, "kvm") && system("modprobe kvm_amd"))
 		return -1;

@@ -42,7 +42,7 @@ static void vfio_cdev_release(struct device *dev)
 }
 
 /* After this BIND fails with -ENODEV */
-static void cut_off(struct vfio_cdev *cdev)
+static void disable_bind(struct vfio_cdev *cdev)
 {
 	spin_lock(&cdev->lock);
 	WRITE_ONCE(cdev->device, NULL);
@@ -84,7 +84,7 @@ int vfio_cdev_add(struct vfio_device *device)
 	if (!ret)
 		ret = cdev_device_add(&cdev->cdev, &cdev->dev);
 	if (ret) {
-		cut_off(cdev);
+		disable_bind(cdev);
 		put_device(&cdev->dev);
 		/* The cdev was live for a moment: wait for anyone who bound it */
 		vfio_device_put_registration(device);
@@ -101,7 +101,7 @@ void vfio_cdev_del(struct vfio_device *device)
 {
 	struct vfio_cdev *cdev = vfio_device_private(device)->cdev;
 
-	cut_off(cdev);
+	disable_bind(cdev);
 	cdev_device_del(&cdev->cdev, &cdev->dev);
 	put_device(&cdev->dev);
 }
@@ -130,7 +130,7 @@ int vfio_cdev_open(struct inode *inode, struct file *file)
 }
 
 /* Get the references that BIND holds until close: to the registration and the driver */
-static struct vfio_device *hold_device(struct vfio_cdev *cdev)
+static struct vfio_device *get_registered_device(struct vfio_cdev *cdev)
 {
 	struct vfio_device *device;
 
@@ -147,7 +147,7 @@ static struct vfio_device *hold_device(struct vfio_cdev *cdev)
 	return device;
 }
 
-static void let_device_go(struct vfio_device *device)
+static void put_registered_device(struct vfio_device *device)
 {
 	module_put(device->dev->driver->owner);
 	vfio_device_put_registration(device);
@@ -387,14 +387,14 @@ int vfio_cdev_bind(struct vfio_device_file *df,
 	if (!df->cdev || vfio_device_file_granted(df))
 		return -EINVAL;
 
-	device = hold_device(df->cdev);
+	device = get_registered_device(df->cdev);
 	if (!device)
 		return -ENODEV;
 	if (cmd.flags & VFIO_DEVICE_BIND_FLAG_TOKEN)
 		given = &token;
 	ret = bind_device(df, device, &cmd, given, &arg->out_devid);
 	if (ret)
-		let_device_go(device);
+		put_registered_device(device);
 	return ret;
 }
 
@@ -408,7 +408,7 @@ void vfio_cdev_close(struct vfio_device_file *df)
 
 	if (device) {
 		close_device(device);
-		let_device_go(device);
+		put_registered_device(device);
 	}
 }
 

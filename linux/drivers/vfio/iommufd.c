@@ -195,25 +195,26 @@ EXPORT_SYMBOL_GPL(vfio_device_cdev_opened);
 /**
  * vfio_iommufd_devid_of - get the id of a device for the user of another one
  * @device: device of the same dev_set, open or not
- * @asker: physical device that was opened through its cdev
+ * @opened: physical device that was opened through its cdev
  *
  * Context: dev_set->lock is held.
  *
- * Return: the id of @device in the iommufd of @asker. If it has none:
+ * Return: the id of @device in the iommufd of @opened. If it has none:
  * VFIO_PCI_DEVID_OWNED if a device of its group is bound there, else
  * VFIO_PCI_DEVID_NOT_OWNED.
  */
-int vfio_iommufd_devid_of(struct vfio_device *device, struct vfio_device *asker)
+int vfio_iommufd_devid_of(struct vfio_device *device,
+			  struct vfio_device *opened)
 {
 	int id = 0;
 
-	lockdep_assert_held(&asker->dev_set->lock);
+	lockdep_assert_held(&opened->dev_set->lock);
 
 	if (idev_of(device))
-		id = iommufd_device_to_id(idev_of(device), idev_of(asker));
+		id = iommufd_device_to_id(idev_of(device), idev_of(opened));
 	if (id)
 		return id;
-	return iommufd_has_group_of(idev_of(asker), device->dev) ?
+	return iommufd_has_group_of(idev_of(opened), device->dev) ?
 		       VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
 }
 EXPORT_SYMBOL_GPL(vfio_iommufd_devid_of);

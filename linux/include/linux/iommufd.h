@@ -34,8 +34,8 @@ int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id);
 int iommufd_detach(struct iommufd_device *idev);
 u32 iommufd_device_to_id(struct iommufd_device *idev,
-			 struct iommufd_device *asker);
-bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev);
+			 struct iommufd_device *other);
+bool iommufd_has_group_of(struct iommufd_device *idev, struct device *dev);
 bool iommufd_enforces_coherency(struct device *dev);
 
 /**

@@ -6,11 +6,11 @@
  *
  * Types:
  *
- *	mdpin-hearing	unpins in dma_unmap(), with a mutex held that is held around
- *			pinning too
- *	mdpin-deaf	has no dma_unmap()
- *	mdpin-bare	is registered as a physical device, which must not pin; it has
- *			no IOMMU, so it needs enable_unsafe_noiommu_mode
+ *	mdpin-unmap	unpins in dma_unmap(), with a mutex held that is held
+ *			around pinning too
+ *	mdpin-nounmap	has no dma_unmap()
+ *	mdpin-physical	is registered as a physical device, which must not pin; it
+ *			has no IOMMU, so it needs enable_unsafe_noiommu_mode
  *
  * It is a PCI device without interrupts, which QEMU can assign to a guest. It
  * can be migrated: its data is saved and restored.
@@ -601,8 +601,8 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 		msleep(mdpin->sleep);
 
 	mutex_lock(&mdpin->lock);
-	mdpin->state.notices++;
-	mdpin->state.ever++;
+	mdpin->state.unmaps++;
+	mdpin->state.total_unmaps++;
 	mdpin->state.iova = iova;
 	mdpin->state.length = length;
 	if (mdpin->ignore)
@@ -623,7 +623,7 @@ static int mdpin_open_device(struct vfio_device *vdev)
 	mdpin->ignore = 0;
 	mdpin->state = (struct mdpin_state) {
 		.kvm = !!vdev->kvm,
-		.ever = mdpin->state.ever,
+		.total_unmaps = mdpin->state.total_unmaps,
 	};
 	restart(mdpin);
 	WRITE_ONCE(mdpin->open, true);
@@ -652,7 +652,7 @@ static const struct vfio_device_ops mdpin_ops = {
 	.dma_unmap = mdpin_dma_unmap,
 };
 
-static const struct vfio_device_ops mdpin_deaf_ops = {
+static const struct vfio_device_ops mdpin_no_unmap_ops = {
 	.name = "vfio-mdpin",
 	.release = vfio_free_device,
 	.open_device = mdpin_open_device,
@@ -696,15 +696,15 @@ static void mdpin_remove(struct mdev_device *mdev)
 
 static struct mdpin_type mdpin_types[] = {
 	{
-		.type.sysfs_name = "hearing",
+		.type.sysfs_name = "unmap",
 		.ops = &mdpin_ops,
 		.register_dev = vfio_register_emulated_iommu_dev,
 	}, {
-		.type.sysfs_name = "deaf",
-		.ops = &mdpin_deaf_ops,
+		.type.sysfs_name = "nounmap",
+		.ops = &mdpin_no_unmap_ops,
 		.register_dev = vfio_register_emulated_iommu_dev,
 	}, {
-		.type.sysfs_name = "bare",
+		.type.sysfs_name = "physical",
 		.ops = &mdpin_ops,
 		.register_dev = vfio_register_group_dev,
 	},

@@ -82,20 +82,20 @@ struct mdpin_cmd {
 
 /**
  * struct mdpin_state - state of the device since it was opened
- * @notices: number of calls of dma_unmap()
+ * @unmaps: number of calls of dma_unmap()
  * @iova: first byte of the range in the last call
  * @length: size of that range in bytes
  * @pins: number of pins; a page that is pinned twice counts twice
  * @kvm: 1 if the device had a VM when it was opened, else 0
- * @ever: number of calls of dma_unmap() since the device was made
+ * @total_unmaps: number of calls of dma_unmap() since the device was made
  */
 struct mdpin_state {
-	__u64 notices;
+	__u64 unmaps;
 	__u64 iova;
 	__u64 length;
 	__u64 pins;
 	__u64 kvm;
-	__u64 ever;
+	__u64 total_unmaps;
 };
 
 #endif

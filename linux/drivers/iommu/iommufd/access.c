@@ -7,13 +7,13 @@
  * pinned, so pins are counted per page. An area can't be removed while one of
  * its pages is pinned or copied. UNMAP and accesses synchronize like this:
  *
- * - begin_access() increments iommufd_area::accessed under iova_space::lock,
+ * - begin_access() increments iommufd_area::nr_accesses under iova_space::lock,
  *   and only if the area has no owner. An UNMAP owns the area first, so from
  *   then on the count only decreases. end_access() decrements it.
  * - iommufd_access_evict() calls ops->unpin() with no lock held until the count
  *   is 0. Before each call it finds an access in the list of the IOAS and
- *   increments its nr_notices, both under iova_space::lock. After an access was
- *   removed from the list, unlist() waits until nr_notices is 0, so
+ *   increments its nr_unpin_calls, both under iova_space::lock. After an access
+ *   was removed from the list, unlist() waits until nr_unpin_calls is 0, so
  *   ops->unpin() is not called any more.
  * - If no access has a pin in the area, the count stands for a copy, or for a
  *   pin that is not in iommufd_access::pins yet. The UNMAP then waits until
@@ -78,7 +78,7 @@ static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 	else if ((area->prot & prot) != prot)
 		area = ERR_PTR(-EPERM);
 	else
-		area->accessed++;
+		area->nr_accesses++;
 	mutex_unlock(&ioas->space.lock);
 	return area;
 }
@@ -86,7 +86,7 @@ static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 static void end_access(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	mutex_lock(&ioas->space.lock);
-	area->accessed--;
+	area->nr_accesses--;
 	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 }
@@ -410,7 +410,7 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, IOMMUFD);
 
 /* Pages in one ops->unpin(); they are counted under iova_space::lock */
-#define MAX_ASKED 512
+#define MAX_UNPIN_PAGES 512
 
 /*
  * Find the first pages in [*iova, last] that an access has pinned. Set *iova to
@@ -425,7 +425,7 @@ static unsigned long find_pinned(struct iommufd_access *access,
 	if (!xa_find(&access->pins, &index, last >> PAGE_SHIFT, XA_PRESENT))
 		return 0;
 	*iova = index << PAGE_SHIFT;
-	limit = min((last >> PAGE_SHIFT) + 1, index + MAX_ASKED);
+	limit = min((last >> PAGE_SHIFT) + 1, index + MAX_UNPIN_PAGES);
 	for (end = index + 1; end < limit; end++)
 		if (!xa_load(&access->pins, end))
 			break;
@@ -447,13 +447,13 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	unsigned int ignored = 0;
 
 	while (ignored < MAX_IGNORED) {
-		unsigned long iova, length = 0, changes, accessed;
+		unsigned long iova, length = 0, changes, nr_accesses;
 		struct iommufd_access *access;
 
 		mutex_lock(&ioas->space.lock);
-		accessed = area->accessed;
+		nr_accesses = area->nr_accesses;
 		changes = ioas->space.nr_changes;
-		if (!accessed) {
+		if (!nr_accesses) {
 			mutex_unlock(&ioas->space.lock);
 			return 0;
 		}
@@ -461,7 +461,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 			iova = area->start;
 			length = find_pinned(access, &iova, area->last);
 			if (length) {
-				access->nr_notices++;
+				access->nr_unpin_calls++;
 				break;
 			}
 		}
@@ -476,8 +476,8 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		access->ops->unpin(access->owner, iova, length);
 
 		mutex_lock(&ioas->space.lock);
-		ignored = area->accessed < accessed ? 0 : ignored + 1;
-		access->nr_notices--;
+		ignored = area->nr_accesses < nr_accesses ? 0 : ignored + 1;
+		access->nr_unpin_calls--;
 		iova_space_changed(&ioas->space);
 		mutex_unlock(&ioas->space.lock);
 		if (fatal_signal_pending(current))
@@ -575,7 +575,7 @@ static int set_pinner(struct iommufd_access *access, struct iommufd_ioas *ioas,
 	return ret;
 }
 
-static void unjoin(struct iommufd_access *access, struct iommufd_ioas *ioas)
+static void unuse_ioas(struct iommufd_access *access, struct iommufd_ioas *ioas)
 {
 	set_pinner(access, ioas, false);
 	iommufd_object_unuse(&ioas->obj);
@@ -587,18 +587,19 @@ static void unlist(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	mutex_lock(&ioas->space.lock);
 	list_del(&access->item);
 	mutex_unlock(&ioas->space.lock);
-	wait_event(ioas->space.changed, !READ_ONCE(access->nr_notices));
+	wait_event(ioas->space.changed, !READ_ONCE(access->nr_unpin_calls));
 }
 
-static void leave(struct iommufd_access *access, struct iommufd_ioas *ioas)
+static void detach_from(struct iommufd_access *access,
+			struct iommufd_ioas *ioas)
 {
 	evict_all(access);
 	unlist(access, ioas);
 	drop_pins(access);
-	unjoin(access, ioas);
+	unuse_ioas(access, ioas);
 }
 
-static int join(struct iommufd_access *access, struct iommufd_ioas *ioas)
+static int use_ioas(struct iommufd_access *access, struct iommufd_ioas *ioas)
 {
 	int ret;
 
@@ -668,7 +669,7 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 
 	old = access->ioas;
 	if (ioas != old) {
-		ret = join(access, ioas);
+		ret = use_ioas(access, ioas);
 		if (ret)
 			goto err_end;
 	}
@@ -678,12 +679,12 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id,
 	if (out_ioas_id && put_user(ioas_id, out_ioas_id)) {
 		ret = -EFAULT;
 		if (ioas != old)
-			unjoin(access, ioas);
+			unuse_ioas(access, ioas);
 		goto err_end;
 	}
 	if (ioas != old) {
 		if (old)
-			leave(access, old);
+			detach_from(access, old);
 		mutex_lock(&ioas->space.lock);
 		list_add_tail(&access->item, &ioas->accesses);
 		mutex_unlock(&ioas->space.lock);
@@ -714,7 +715,7 @@ int iommufd_access_detach(struct iommufd_access *access)
 	if (ret)
 		return ret;
 	if (access->ioas)
-		leave(access, access->ioas);
+		detach_from(access, access->ioas);
 	end_change(access, NULL);
 	return 0;
 }
@@ -793,10 +794,10 @@ void iommufd_access_destroy(struct iommufd_access *access)
 	iommufd_access_stop(access);
 	if (access->ioas) {
 		drop_pins(access);
-		unjoin(access, access->ioas);
+		unuse_ioas(access, access->ioas);
 		end_change(access, NULL);
 	}
-	iommufd_object_withdraw(ctx, &access->obj);
+	iommufd_object_remove_owned(ctx, &access->obj);
 	fput(ctx->file);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, IOMMUFD);

@@ -465,7 +465,7 @@ static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 
 	list_for_each_entry(area, batch, batch) {
 		/* The count only decreases here */
-		ret = READ_ONCE(area->accessed) ?
+		ret = READ_ONCE(area->nr_accesses) ?
 			iommufd_access_evict(ioas, area) : 0;
 		if (ret)
 			return ret;
@@ -523,8 +523,8 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * @ioas: the IOAS
  * @first: first IOVA
  * @last: last IOVA
- * @going: the IOAS is being released: a signal does not end the call, since
- *         nobody else would remove the rest
+ * @releasing: the IOAS is being released: a signal does not end the call, since
+ *             nobody else would remove the rest
  * @unmapped: number of bytes removed, also on error
  *
  * Context: calls ops->unpin() of accesses, and waits for other UNMAPs.
@@ -537,7 +537,8 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * * -EINTR, -ERESTARTSYS - a fatal signal
  */
 int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
-			unsigned long last, bool going, unsigned long *unmapped)
+			unsigned long last, bool releasing,
+			unsigned long *unmapped)
 {
 	unsigned long start = first, changes;
 	int ret, err;
@@ -562,7 +563,7 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 		/* @start is 0 if the area ended at the highest IOVA */
 		if (ret || !start || start > last)
 			return ret;
-		if (!going && fatal_signal_pending(current))
+		if (!releasing && fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
 	}
@@ -570,12 +571,12 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 
 /*
  * Own the area that contains both @at - 1 and @at. Return NULL if there is
- * none, -EBUSY if it has an owner, or -EINVAL if it can't be cut: an access
+ * none, -EBUSY if it has an owner, or -EINVAL if it can't be split: an access
  * uses it, HWPTs may map it with large pages, or @at is not aligned.
  * domains_lock is held for read.
  */
-static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
-					unsigned long at)
+static struct iommufd_area *own_to_split(struct iommufd_ioas *ioas,
+					 unsigned long at)
 {
 	struct iommufd_area *area;
 
@@ -585,7 +586,7 @@ static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
 		area = NULL;
 	else if (area_owner(area) != IOMMUFD_AREA_FREE)
 		area = ERR_PTR(-EBUSY);
-	else if (area->accessed || !ioas->small_pages ||
+	else if (area->nr_accesses || !ioas->small_pages ||
 		 (at & (ioas->space.alignment - 1)))
 		area = ERR_PTR(-EINVAL);
 	else
@@ -594,46 +595,46 @@ static struct iommufd_area *hold_to_cut(struct iommufd_ioas *ioas,
 	return area;
 }
 
-static int make_half(struct iommufd_area *area, unsigned long start,
-		     unsigned long last, struct list_head *halves)
+static int make_piece(struct iommufd_area *area, unsigned long start,
+		      unsigned long last, struct list_head *pieces)
 {
-	struct copied_area *half = kzalloc(sizeof(*half), GFP_KERNEL_ACCOUNT);
+	struct copied_area *piece = kzalloc(sizeof(*piece), GFP_KERNEL_ACCOUNT);
 
-	if (!half)
+	if (!piece)
 		return -ENOMEM;
-	share_pages(half, area, start, last);
-	half->area.owner = IOMMUFD_AREA_UNMAP;
-	half->area.prot = area->prot;
-	list_add_tail(&half->area.batch, halves);
+	share_pages(piece, area, start, last);
+	piece->area.owner = IOMMUFD_AREA_UNMAP;
+	piece->area.prot = area->prot;
+	list_add_tail(&piece->area.batch, pieces);
 	return 0;
 }
 
-static void unpin_halves(struct list_head *halves)
+static void unpin_pieces(struct list_head *pieces)
 {
-	struct iommufd_area *half;
+	struct iommufd_area *piece;
 
-	list_for_each_entry(half, halves, batch)
-		unpin_area(half);
+	list_for_each_entry(piece, pieces, batch)
+		unpin_area(piece);
 }
 
 /*
- * Pin the pages for each half. If the area is pinned, the store has all pages
+ * Pin the pages for each piece. If the area is pinned, the store has all pages
  * already, and only the need is recorded.
  */
-static int pin_halves(struct iommufd_area *area, struct list_head *halves)
+static int pin_pieces(struct iommufd_area *area, struct list_head *pieces)
 {
-	struct iommufd_area *half;
+	struct iommufd_area *piece;
 	int ret = 0;
 
-	list_for_each_entry(half, halves, batch) {
+	list_for_each_entry(piece, pieces, batch) {
 		if (area->pinned)
-			ret = iommufd_pages_pin(half->pages, half->part);
+			ret = iommufd_pages_pin(piece->pages, piece->part);
 		if (ret) {
-			unpin_halves(halves);
+			unpin_pieces(pieces);
 			return ret;
 		}
-		half->pinned = area->pinned;
-		half->filled = area->filled;
+		piece->pinned = area->pinned;
+		piece->filled = area->filled;
 	}
 	return 0;
 }
@@ -642,25 +643,26 @@ static int pin_halves(struct iommufd_area *area, struct list_head *halves)
  * HWPTs map the area with small pages, so their entries stay as they are. Only
  * for memory of devices an HWPT refers to the area.
  */
-static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area,
-			    struct list_head *halves)
+static void split_in_tables(struct iommufd_ioas *ioas,
+			    struct iommufd_area *area,
+			    struct list_head *pieces)
 {
 	struct iommufd_hwpt *hwpt;
 
 	if (!area->pinned || !area->pages->is_mmio)
 		return;
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
-		iommufd_mmio_halve(hwpt, area,
-				   list_first_entry(halves, struct iommufd_area,
+		iommufd_mmio_split(hwpt, area,
+				   list_first_entry(pieces, struct iommufd_area,
 						    batch),
-				   list_last_entry(halves, struct iommufd_area,
+				   list_last_entry(pieces, struct iommufd_area,
 						   batch));
 }
 
 /**
- * iommufd_areas_cut - split an area in two
+ * iommufd_areas_split - split an area in two
  * @ioas: the IOAS
- * @at: first IOVA of the upper half
+ * @at: first IOVA of the upper piece
  *
  * On error nothing is changed.
  *
@@ -672,39 +674,39 @@ static void halve_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area
  * * -ENOSPC - too many areas
  * * -ENOMEM, -EINTR
  */
-int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at)
+int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at)
 {
 	struct iommufd_area *area;
-	LIST_HEAD(halves);
+	LIST_HEAD(pieces);
 	LIST_HEAD(whole);
-	struct list_head *gone = &halves, *kept = &whole;
+	struct list_head *gone = &pieces, *kept = &whole;
 	int ret;
 
 	/* The HWPTs, small_pages and the alignment can't change now */
 	ret = down_read_killable(&ioas->domains_lock);
 	if (ret)
 		return ret;
-	area = hold_to_cut(ioas, at);
+	area = own_to_split(ioas, at);
 	if (IS_ERR_OR_NULL(area)) {
 		ret = PTR_ERR_OR_ZERO(area);
 		goto out_unlock;
 	}
 	list_add(&area->batch, &whole);
 
-	ret = make_half(area, area->start, at - 1, &halves);
+	ret = make_piece(area, area->start, at - 1, &pieces);
 	if (!ret)
-		ret = make_half(area, at, area->last, &halves);
+		ret = make_piece(area, at, area->last, &pieces);
 	if (!ret)
-		ret = pin_halves(area, &halves);
+		ret = pin_pieces(area, &pieces);
 	if (!ret) {
 		mutex_lock(&ioas->space.lock);
-		ret = iova_space_halve(&ioas->space, &whole, &halves);
+		ret = iova_space_split(&ioas->space, &whole, &pieces);
 		mutex_unlock(&ioas->space.lock);
 		if (ret)
-			unpin_halves(&halves);
+			unpin_pieces(&pieces);
 	}
 	if (!ret) {
-		halve_in_tables(ioas, area, &halves);
+		split_in_tables(ioas, area, &pieces);
 		unpin_area(area);
 		swap(gone, kept);
 	}

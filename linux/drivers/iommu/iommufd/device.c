@@ -43,13 +43,13 @@ static int read_regions(struct iommufd_group *igroup)
 	LIST_HEAD(regions);
 	int ret;
 
-	if (!READ_ONCE(igroup->changed))
+	if (!READ_ONCE(igroup->regions_stale))
 		return 0;
-	WRITE_ONCE(igroup->changed, false);
+	WRITE_ONCE(igroup->regions_stale, false);
 
 	ret = iommu_get_group_resv_regions(igroup->group, &regions);
 	if (ret) {
-		WRITE_ONCE(igroup->changed, true);
+		WRITE_ONCE(igroup->regions_stale, true);
 		iommu_put_resv_regions(NULL, &regions);
 		return ret;
 	}
@@ -70,7 +70,7 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 	list_for_each_entry(igroup, &ctx->groups, ctx_item) {
 		if (igroup->group == group) {
 			igroup->nr_bound++;
-			WRITE_ONCE(igroup->changed, true);
+			WRITE_ONCE(igroup->regions_stale, true);
 			goto out_unlock;
 		}
 	}
@@ -90,7 +90,7 @@ static struct iommufd_group *get_group(struct iommufd_ctx *ctx,
 	igroup->nr_bound = 1;
 	mutex_init(&igroup->lock);
 	INIT_LIST_HEAD(&igroup->regions);
-	igroup->changed = true;
+	igroup->regions_stale = true;
 	/* If this fails, the attach tries again and fails */
 	read_regions(igroup);
 	list_add(&igroup->ctx_item, &ctx->groups);
@@ -103,7 +103,7 @@ static void put_group(struct iommufd_ctx *ctx, struct iommufd_group *igroup)
 {
 	mutex_lock(&ctx->groups_lock);
 	if (--igroup->nr_bound) {
-		WRITE_ONCE(igroup->changed, true);
+		WRITE_ONCE(igroup->regions_stale, true);
 		mutex_unlock(&ctx->groups_lock);
 		return;
 	}
@@ -173,7 +173,7 @@ struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
 		goto out_put;
 	}
 	idev->ctx = ctx;
-	init_rwsem(&idev->bound);
+	init_rwsem(&idev->bind_lock);
 	idev->igroup = igroup;
 	idev->unit = unit;
 	idev->dev = dev;
@@ -219,11 +219,12 @@ static int block(struct iommufd_group *igroup, bool killable)
 {
 	int ret;
 
-	if (!igroup->live)
+	if (!igroup->attached_hwpt)
 		return 0;
-	ret = iommufd_hwpt_detach_group(igroup->live, igroup->group, killable);
+	ret = iommufd_hwpt_detach_group(igroup->attached_hwpt, igroup->group,
+					killable);
 	if (!ret)
-		igroup->live = NULL;
+		igroup->attached_hwpt = NULL;
 	return ret;
 }
 
@@ -233,7 +234,7 @@ static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group, killable);
 
 	if (!ret)
-		igroup->live = hwpt;
+		igroup->attached_hwpt = hwpt;
 	return ret;
 }
 
@@ -277,11 +278,11 @@ void iommufd_unbind_noref(struct iommufd_device *idev)
 	struct iommufd_group *igroup = idev->igroup;
 
 	detach(idev, false);
-	down_write(&idev->bound);
+	down_write(&idev->bind_lock);
 	idev->igroup = NULL;
-	up_write(&idev->bound);
+	up_write(&idev->bind_lock);
 	put_group(idev->ctx, igroup);
-	iommufd_object_withdraw(idev->ctx, &idev->obj);
+	iommufd_object_remove_owned(idev->ctx, &idev->obj);
 }
 
 /**
@@ -303,28 +304,28 @@ EXPORT_SYMBOL_NS_GPL(iommufd_unbind, IOMMUFD);
 /**
  * iommufd_device_to_id - get the id of a device in the context of another one
  * @idev: bound device
- * @asker: another bound device
+ * @other: another bound device
  *
  * Return: the id, or 0 if they are not bound to the same context.
  */
 u32 iommufd_device_to_id(struct iommufd_device *idev,
-			 struct iommufd_device *asker)
+			 struct iommufd_device *other)
 {
-	return idev->ctx == asker->ctx ? idev->obj.id : 0;
+	return idev->ctx == other->ctx ? idev->obj.id : 0;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, IOMMUFD);
 
 /**
  * iommufd_has_group_of - does the context of a device own the group of another?
- * @asker: bound device, whose context is searched
+ * @idev: bound device, whose context is searched
  * @dev: device whose group is searched for; need not be bound
  *
  * Return: true if a device of the group of @dev is bound to the context of
- * @asker.
+ * @idev.
  */
-bool iommufd_has_group_of(struct iommufd_device *asker, struct device *dev)
+bool iommufd_has_group_of(struct iommufd_device *idev, struct device *dev)
 {
-	struct iommufd_ctx *ctx = asker->ctx;
+	struct iommufd_ctx *ctx = idev->ctx;
 	struct iommufd_group *igroup;
 	struct iommu_group *group;
 	bool found = false;
@@ -392,13 +393,13 @@ static int reserve_regions(struct iommufd_group *igroup,
  * How an attach changes the HWPT of a group from T, or NULL, to N. The attach
  * uses N first; the last column says who has that use afterwards.
  *
- *                            @hwpt  @live  @reserved  use of N
- *  before                    T      T      T's        attach
- *  try_hwpt() succeeded      T      N      T's        attach
- *  commit_hwpt()             N      N      N's        group, and T is unused
- *  try_hwpt() failed, or     T      T      T's        attach, which ends it
- *  leave_hwpt()
- *  the same, and T can't     T      NULL   T's        attach, which ends it
+ *                         @hwpt  @attached_hwpt  @reserved  use of N
+ *  before                 T      T               T's        attach
+ *  try_hwpt() succeeded   T      N               T's        attach
+ *  commit_hwpt()          N      N               N's        group; T is unused
+ *  try_hwpt() failed, or  T      T               T's        attach, which ends it
+ *  rollback_hwpt()
+ *  the same, and T can't  T      NULL            T's        attach, which ends it
  *  be attached again
  *
  * Until commit_hwpt() the attach owns what try_hwpt() has reserved. In the last
@@ -406,12 +407,13 @@ static int reserve_regions(struct iommufd_group *igroup,
  */
 
 /* Go back from @hwpt to the HWPT that the group has; not killable */
-static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
-		       struct iova_reserved *reserved)
+static void rollback_hwpt(struct iommufd_group *igroup,
+			  struct iommufd_hwpt *hwpt,
+			  struct iova_reserved *reserved)
 {
 	struct iommufd_hwpt *old = igroup->hwpt;
 
-	if (igroup->live != old) {
+	if (igroup->attached_hwpt != old) {
 		block(igroup, false);
 		if (old && unblock(igroup, old, false))
 			pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
@@ -424,7 +426,7 @@ static void leave_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
  * Try an HWPT: reserve what the group needs, attach the group, and fill the
  * HWPT if it is new. The IOMMU drivers of this kernel detach in attach, so DMA
  * is blocked in between. The caller passes @reserved to commit_hwpt() or
- * leave_hwpt(). On error leave_hwpt() was called already.
+ * rollback_hwpt(). On error rollback_hwpt() was called already.
  */
 static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		    struct iova_reserved **reserved)
@@ -435,26 +437,26 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 	ret = reserve_regions(igroup, hwpt->ioas, reserved, &sw_msi);
 	if (ret)
 		return ret;
-	/* A vector may be set up as soon as the HWPT is live */
+	/* A vector may be set up as soon as the group is attached */
 	if (sw_msi) {
-		ret = iommufd_hwpt_take_doorbells(hwpt, sw_msi);
+		ret = iommufd_hwpt_setup_msi(hwpt, sw_msi);
 		if (ret)
-			goto err_leave;
+			goto err_rollback;
 	}
-	if (igroup->live != hwpt) {
+	if (igroup->attached_hwpt != hwpt) {
 		ret = block(igroup, true);
 		if (!ret)
 			ret = unblock(igroup, hwpt, true);
 		if (ret)
-			goto err_leave;
+			goto err_rollback;
 	}
-	ret = iommufd_hwpt_settle(hwpt);
+	ret = iommufd_hwpt_fill(hwpt);
 	if (ret)
-		goto err_leave;
+		goto err_rollback;
 	return 0;
 
-err_leave:
-	leave_hwpt(igroup, hwpt, *reserved);
+err_rollback:
+	rollback_hwpt(igroup, hwpt, *reserved);
 	return ret;
 }
 
@@ -496,7 +498,7 @@ static int finish_attach(struct iommufd_group *igroup,
 			 struct iova_reserved *reserved, u32 __user *out_pt_id)
 {
 	if (out_pt_id && put_user(hwpt->obj.id, out_pt_id)) {
-		leave_hwpt(igroup, hwpt, reserved);
+		rollback_hwpt(igroup, hwpt, reserved);
 		return -EFAULT;
 	}
 	commit_hwpt(igroup, hwpt, reserved);
@@ -546,7 +548,7 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 	struct iova_reserved *reserved;
 	int ret;
 
-	if (!iommufd_units_alike(&hwpt->unit, &idev->unit))
+	if (!iommufd_units_may_share(&hwpt->unit, &idev->unit))
 		return -EINVAL;
 	if (!iommufd_object_use(&hwpt->obj))
 		return -ENOENT;
@@ -678,9 +680,9 @@ static struct iommufd_device *get_bound(struct iommufd_ctx *ctx, u32 id)
 		return ERR_CAST(obj);
 	idev = to_idev(obj);
 
-	ret = down_read_killable(&idev->bound);
+	ret = down_read_killable(&idev->bind_lock);
 	if (!ret && !idev->igroup) {
-		up_read(&idev->bound);
+		up_read(&idev->bind_lock);
 		ret = -ENOENT;
 	}
 	if (ret) {
@@ -692,7 +694,7 @@ static struct iommufd_device *get_bound(struct iommufd_ctx *ctx, u32 id)
 
 static void put_bound(struct iommufd_device *idev)
 {
-	up_read(&idev->bound);
+	up_read(&idev->bind_lock);
 	iommufd_object_put(&idev->obj);
 }
 
@@ -711,10 +713,10 @@ static struct iommufd_hwpt *new_hwpt(struct iommufd_device *idev,
 	ret = mutex_lock_killable(&igroup->lock);
 	if (ret)
 		goto err_abort;
-	if (igroup->live)
-		ret = iommufd_hwpt_imitate(hwpt, igroup->live);
+	if (igroup->attached_hwpt)
+		ret = iommufd_hwpt_copy_limits(hwpt, igroup->attached_hwpt);
 	else
-		ret = iommufd_hwpt_explore(hwpt, igroup->group);
+		ret = iommufd_hwpt_probe_limits(hwpt, igroup->group);
 	mutex_unlock(&igroup->lock);
 	if (ret)
 		goto err_abort;
@@ -726,13 +728,13 @@ err_abort:
 }
 
 /**
- * iommufd_make_hwpt - IOMMU_HWPT_ALLOC
+ * iommufd_hwpt_alloc - IOMMU_HWPT_ALLOC
  * @req: struct iommu_hwpt_alloc
  *
  * Return: 0, or an errno. The checks are made in the order that userspace
  * expects.
  */
-int iommufd_make_hwpt(struct iommufd_request *req)
+int iommufd_hwpt_alloc(struct iommufd_request *req)
 {
 	struct iommu_hwpt_alloc *cmd = req->cmd;
 	struct iommufd_device *idev;
@@ -764,7 +766,7 @@ int iommufd_make_hwpt(struct iommufd_request *req)
 	if (IS_ERR(hwpt))
 		return PTR_ERR(hwpt);
 
-	ret = iommufd_hwpt_settle(hwpt);
+	ret = iommufd_hwpt_fill(hwpt);
 	if (!ret) {
 		cmd->out_hwpt_id = hwpt->obj.id;
 		ret = iommufd_answer(req, sizeof(*cmd));
@@ -797,12 +799,12 @@ static int clear_rest(void __user *rest, unsigned long length)
 }
 
 /**
- * iommufd_hw_info - IOMMU_GET_HW_INFO
+ * iommufd_get_hw_info - IOMMU_GET_HW_INFO
  * @req: struct iommu_hw_info
  *
  * Return: 0, -EOPNOTSUPP, -ENOENT, -EFAULT, -ENOMEM, -EINTR.
  */
-int iommufd_hw_info(struct iommufd_request *req)
+int iommufd_get_hw_info(struct iommufd_request *req)
 {
 	struct iommu_hw_info *cmd = req->cmd;
 	void __user *buf = u64_to_user_ptr(cmd->data_uptr);

@@ -110,7 +110,7 @@ int iommufd_hwpt_align(struct iommufd_ioas *ioas)
 /*
  * The IOVA that the hardware reaches, by all that the IOMMU driver has reported
  */
-static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
+static struct iova_range read_aperture(struct iommufd_hwpt *hwpt)
 {
 	const struct iommu_domain_geometry *geometry = &hwpt->domain->geometry;
 	struct iova_range range = hwpt->aperture;
@@ -126,8 +126,8 @@ static struct iova_range reach_of(struct iommufd_hwpt *hwpt)
 static int narrow_aperture(struct iommufd_hwpt *hwpt)
 {
 	struct iova_space *space = &hwpt->ioas->space;
-	struct iova_range now = reach_of(hwpt);
-	struct iova_reserved *beyond = NULL;
+	struct iova_range now = read_aperture(hwpt);
+	struct iova_reserved *reserved = NULL;
 	int ret = 0;
 
 	/* A filled HWPT has reserved the rest already */
@@ -136,18 +136,18 @@ static int narrow_aperture(struct iommufd_hwpt *hwpt)
 		return 0;
 
 	if (now.start)
-		ret = iova_reserved_add(&beyond, 0, now.start - 1);
+		ret = iova_reserved_add(&reserved, 0, now.start - 1);
 	if (!ret && now.last != ULONG_MAX)
-		ret = iova_reserved_add(&beyond, now.last + 1, ULONG_MAX);
+		ret = iova_reserved_add(&reserved, now.last + 1, ULONG_MAX);
 	if (ret) {
-		iova_reserved_free(beyond);
+		iova_reserved_free(reserved);
 		return ret;
 	}
-	ret = iova_space_reserve(space, beyond);
+	ret = iova_space_reserve(space, reserved);
 	if (ret)
 		return ret;
-	iova_space_unreserve(space, hwpt->beyond);
-	hwpt->beyond = beyond;
+	iova_space_unreserve(space, hwpt->reserved);
+	hwpt->reserved = reserved;
 	hwpt->aperture = now;
 	return 0;
 }
@@ -209,7 +209,7 @@ static int grow_to_end(struct iommufd_hwpt *hwpt)
  * the HWPT maps memory of a device, that can be revoked and restored in
  * parallel.
  */
-static int fill(struct iommufd_hwpt *hwpt)
+static int map_areas(struct iommufd_hwpt *hwpt)
 {
 	struct iommufd_ioas *ioas = hwpt->ioas;
 	struct iommufd_area *area = NULL;
@@ -279,17 +279,17 @@ static void release_hwpt(struct iommufd_object *obj)
 		iommufd_hwpt_align(ioas);
 		up_write(&ioas->domains_lock);
 	}
-	iova_space_unreserve(&ioas->space, hwpt->beyond);
-	if (hwpt->doorbells)
-		iova_space_unreserve(&ioas->space, hwpt->doorbells);
+	iova_space_unreserve(&ioas->space, hwpt->reserved);
+	if (hwpt->msi_reserved)
+		iova_space_unreserve(&ioas->space, hwpt->msi_reserved);
 	if (hwpt->domain) {
 		wait_for_vectors();
 		iommu_domain_free(hwpt->domain);
 	}
 	if (hwpt->user_made)
 		iova_space_remove_table(&ioas->space);
-	if (hwpt->maker)
-		iommufd_maker_put(hwpt->maker);
+	if (hwpt->quota)
+		iommufd_hwpt_quota_put(hwpt->quota);
 	mutex_destroy(&hwpt->mmio_lock);
 	iommufd_object_unuse(&ioas->obj);
 }
@@ -302,7 +302,7 @@ static void release_hwpt(struct iommufd_object *obj)
  * @user_made: iommufd_hwpt::user_made
  *
  * The id is reserved, and the caller uses the HWPT. It must publish the HWPT
- * after iommufd_hwpt_settle() has succeeded, or else abort it.
+ * after iommufd_hwpt_fill() has succeeded, or else abort it.
  *
  * Return: the HWPT, or an ERR_PTR: -ENOENT if the IOAS is being destroyed,
  * -ENOSPC if the user has made too many HWPTs for the device or for the number
@@ -331,10 +331,10 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 	hwpt->ioas = ioas;
 
 	if (user_made) {
-		hwpt->maker = iommufd_maker_get(dev);
-		if (IS_ERR(hwpt->maker)) {
-			ret = PTR_ERR(hwpt->maker);
-			hwpt->maker = NULL;
+		hwpt->quota = iommufd_hwpt_quota_get(dev);
+		if (IS_ERR(hwpt->quota)) {
+			ret = PTR_ERR(hwpt->quota);
+			hwpt->quota = NULL;
 			goto err_abort;
 		}
 		ret = iova_space_add_table(&ioas->space);
@@ -367,7 +367,7 @@ static void enforce_coherency(struct iommufd_hwpt *hwpt)
  * Page faults can be taken with domains_lock held, so the wait for it is
  * killable wherever the caller can fail
  */
-static int lock_tables(struct iommufd_ioas *ioas, bool killable)
+static int lock_domains(struct iommufd_ioas *ioas, bool killable)
 {
 	if (killable)
 		return down_write_killable(&ioas->domains_lock);
@@ -394,7 +394,7 @@ static int lock_tables(struct iommufd_ioas *ioas, bool killable)
 int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable)
 {
-	int ret = lock_tables(hwpt->ioas, killable);
+	int ret = lock_domains(hwpt->ioas, killable);
 
 	if (ret)
 		return ret;
@@ -420,7 +420,7 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable)
 {
-	int ret = lock_tables(hwpt->ioas, killable);
+	int ret = lock_domains(hwpt->ioas, killable);
 
 	if (ret)
 		return ret;
@@ -432,7 +432,7 @@ int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 }
 
 /**
- * iommufd_hwpt_take_doorbells - reserve the range of the kernel's MSI doorbells
+ * iommufd_hwpt_setup_msi - reserve the range of the kernel's MSI doorbells
  * @hwpt: the HWPT; attach_lock of its IOAS is held
  * @region: the range, from the IOMMU driver of the group that will be attached
  *
@@ -441,15 +441,15 @@ int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
  *
  * Return: 0, -EADDRINUSE if an area is in the range, or -ENOMEM.
  */
-int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
-				const struct iommu_resv_region *region)
+int iommufd_hwpt_setup_msi(struct iommufd_hwpt *hwpt,
+			   const struct iommu_resv_region *region)
 {
 	struct iova_space *space = &hwpt->ioas->space;
 	struct iova_reserved *window = NULL;
 	int ret;
 
 	/* Reserved for another group; one IOMMU driver uses one range */
-	if (hwpt->doorbells)
+	if (hwpt->msi_reserved)
 		return 0;
 	ret = iova_reserved_add(&window, region->start,
 				region->start + region->length - 1);
@@ -464,12 +464,12 @@ int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
 		/* Without CONFIG_IOMMU_DMA no doorbell is mapped */
 		return ret == -ENODEV ? 0 : ret;
 	}
-	hwpt->doorbells = window;
+	hwpt->msi_reserved = window;
 	return 0;
 }
 
 /**
- * iommufd_hwpt_explore - attach a new HWPT for a moment to get its limits
+ * iommufd_hwpt_probe_limits - attach a new HWPT for a moment to get its limits
  * @hwpt: HWPT that is not filled
  * @group: group whose DMA is blocked, before and afterwards
  *
@@ -477,51 +477,53 @@ int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
  *
  * Return: 0, or an errno from the IOMMU driver.
  */
-int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group)
+int iommufd_hwpt_probe_limits(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group)
 {
 	int ret = iommu_attach_group(hwpt->domain, group);
 
 	if (ret)
 		return ret;
 	enforce_coherency(hwpt);
-	hwpt->aperture = reach_of(hwpt);
+	hwpt->aperture = read_aperture(hwpt);
 	iommu_detach_group(hwpt->domain, group);
 	return 0;
 }
 
 /**
- * iommufd_hwpt_imitate - copy the limits of another HWPT
- * @hwpt: HWPT that is not filled, for a group that is attached to @model
- * @model: HWPT of the same unit
+ * iommufd_hwpt_copy_limits - copy the limits of another HWPT
+ * @hwpt: HWPT that is not filled, for a group that is attached to @from
+ * @from: HWPT of the same unit
  *
  * For a group whose DMA must not be interrupted.
  *
  * Return: 0, -EOPNOTSUPP if the IOMMU driver completes a domain only when a
- * device is attached, -EINVAL if @hwpt can't have the coherency of @model, or
+ * device is attached, -EINVAL if @hwpt can't have the coherency of @from, or
  * -EINTR.
  */
-int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
+int iommufd_hwpt_copy_limits(struct iommufd_hwpt *hwpt,
+			     struct iommufd_hwpt *from)
 {
 	int ret;
 
 	if (!hwpt->domain->geometry.force_aperture)
 		return -EOPNOTSUPP;
 
-	if (model->coherent)
+	if (from->coherent)
 		enforce_coherency(hwpt);
-	if (hwpt->coherent != model->coherent)
+	if (hwpt->coherent != from->coherent)
 		return -EINVAL;
 
-	ret = down_read_killable(&model->ioas->domains_lock);
+	ret = down_read_killable(&from->ioas->domains_lock);
 	if (ret)
 		return ret;
-	hwpt->aperture = model->aperture;
-	up_read(&model->ioas->domains_lock);
+	hwpt->aperture = from->aperture;
+	up_read(&from->ioas->domains_lock);
 	return 0;
 }
 
 /**
- * iommufd_hwpt_settle - apply the limits of an HWPT to its IOAS, and fill it
+ * iommufd_hwpt_fill - apply the limits of an HWPT to its IOAS, and fill it
  * @hwpt: the HWPT, which the caller uses; its limits are known
  *
  * If another group was attached, the limits can be narrower, also for an HWPT
@@ -535,7 +537,7 @@ int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model)
  * * -EINTR - a fatal signal
  * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map()
  */
-int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
+int iommufd_hwpt_fill(struct iommufd_hwpt *hwpt)
 {
 	struct iommufd_ioas *ioas = hwpt->ioas;
 	bool first = list_empty(&hwpt->ioas_item);
@@ -555,7 +557,7 @@ int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt)
 	ret = iova_space_align(&ioas->space, ioas_alignment(ioas, hwpt));
 	if (ret)
 		goto out_unlock;
-	ret = fill(hwpt);
+	ret = map_areas(hwpt);
 	if (ret) {
 		iommufd_hwpt_align(ioas);
 	} else {
@@ -571,7 +573,7 @@ out_unlock:
 static bool can_share(struct iommufd_hwpt *hwpt,
 		      const struct iommufd_unit *unit)
 {
-	return !hwpt->user_made && iommufd_units_alike(&hwpt->unit, unit);
+	return !hwpt->user_made && iommufd_units_may_share(&hwpt->unit, unit);
 }
 
 /**
@@ -618,5 +620,5 @@ void iommufd_hwpt_unuse(struct iommufd_hwpt *hwpt)
 	if (hwpt->user_made)
 		iommufd_object_unuse(&hwpt->obj);
 	else
-		iommufd_object_unuse_last(hwpt->ioas->ctx, &hwpt->obj);
+		iommufd_object_unuse_try_remove(hwpt->ioas->ctx, &hwpt->obj);
 }

@@ -486,7 +486,7 @@ int iommufd_option(struct iommufd_request *req)
  * held
  */
 
-static void hold_all(struct iommufd_ctx *ctx, struct list_head *held)
+static void lock_all_ioas(struct iommufd_ctx *ctx, struct list_head *held)
 {
 	struct iommufd_object *obj;
 	struct iommufd_ioas *ioas;
@@ -502,7 +502,7 @@ static void hold_all(struct iommufd_ctx *ctx, struct list_head *held)
 	}
 }
 
-static void let_go_all(struct iommufd_ctx *ctx, struct list_head *held)
+static void unlock_all_ioas(struct iommufd_ctx *ctx, struct list_head *held)
 {
 	struct iommufd_ioas *ioas, *next;
 
@@ -549,9 +549,9 @@ static int move_charge(struct iommufd_area *area, void *owner)
 	return iommufd_pages_move_charge(area->pages, owner);
 }
 
-static int end_move(struct iommufd_area *area, void *commit)
+static int end_move_charge(struct iommufd_area *area, void *commit)
 {
-	iommufd_pages_end_move(area->pages, commit);
+	iommufd_pages_end_move_charge(area->pages, commit);
 	return 0;
 }
 
@@ -576,13 +576,13 @@ int iommufd_ioas_change_process(struct iommufd_request *req)
 	if (IS_ERR(owner))
 		return PTR_ERR(owner);
 
-	hold_all(ctx, &held);
+	lock_all_ioas(ctx, &held);
 	ret = visit_held(&held, can_move_charge, NULL);
 	if (!ret) {
 		ret = visit_held(&held, move_charge, owner);
-		visit_held(&held, end_move, ret ? NULL : owner);
+		visit_held(&held, end_move_charge, ret ? NULL : owner);
 	}
-	let_go_all(ctx, &held);
+	unlock_all_ioas(ctx, &held);
 	iommufd_owner_put(owner);
 	return ret;
 }

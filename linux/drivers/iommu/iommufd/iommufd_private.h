@@ -18,7 +18,7 @@
  * Lock order, outermost first. Any of them may be left out.
  *
  *     iommufd_ctx::held_lock
- *     iommufd_device::bound
+ *     iommufd_device::bind_lock
  *     iommufd_group::lock
  *     iommufd_ioas::attach_lock
  *     iommufd_access::lock
@@ -166,10 +166,10 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
 					  enum iommufd_object_type type);
 void iommufd_object_put(struct iommufd_object *obj);
 int iommufd_object_remove(struct iommufd_ctx *ctx, u32 id);
-void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
-			       struct iommufd_object *obj);
-void iommufd_object_withdraw(struct iommufd_ctx *ctx,
-			     struct iommufd_object *obj);
+void iommufd_object_unuse_try_remove(struct iommufd_ctx *ctx,
+				     struct iommufd_object *obj);
+void iommufd_object_remove_owned(struct iommufd_ctx *ctx,
+				 struct iommufd_object *obj);
 void iommufd_object_remove_all(struct iommufd_ctx *ctx);
 int iommufd_destroy(struct iommufd_request *req);
 
@@ -218,23 +218,23 @@ enum iommufd_area_owner {
  * @owner: the MAP or UNMAP that owns the area
  * @filled: the area is complete: every HWPT of the IOAS, if any, maps it
  * @pinned: the area has pinned @part of @pages
- * @accessed: number of pages that accesses have pinned in the area, plus
- *            running pins and copies
+ * @nr_accesses: number of pages that accesses have pinned in the area, plus
+ *               running pins and copies
  * @batch: list of areas that a request maps or unmaps together
  *
  * @owner decides who may write a field. Fields that are not in the table are
  * constant while the area is in the tree.
  *
- *              MAP               FREE               UNMAP
- *  @node,      space lock        space lock         space lock
+ *                MAP              FREE              UNMAP
+ *  @node,        space lock       space lock        space lock
  *  the gaps
- *  @owner      the MAP, with     space lock         space lock
- *              release
- *  @filled     the MAP [1]       nobody             the UNMAP [1]
- *  @pinned     the MAP           domains_lock [2]   the UNMAP once @filled is clear;
+ *  @owner        the MAP, with    space lock        space lock
+ *                release
+ *  @filled       the MAP [1]      nobody            the UNMAP [1]
+ *  @pinned       the MAP          domains_lock [2]  the UNMAP once @filled is clear;
  *                                                   domains_lock [2] before
- *  @accessed   nobody, it is 0   space lock         space lock, and only down
- *  @batch      the MAP           nobody             the UNMAP
+ *  @nr_accesses  nobody, it is 0  space lock        space lock, and only down
+ *  @batch        the MAP          nobody            the UNMAP
  *
  * [1] with domains_lock held for read, so @filled does not change while the
  * lock is held for write to add or remove an HWPT
@@ -258,7 +258,7 @@ struct iommufd_area {
 	u8 owner; /* enum iommufd_area_owner */
 	bool filled;
 	bool pinned;
-	unsigned long accessed;
+	unsigned long nr_accesses;
 	struct list_head batch;
 };
 
@@ -370,17 +370,17 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
 /**
  * struct iommufd_pages - a range of memory, parts of which can be pinned
  * @refs: references of areas, and of accesses that have pinned pages
- * @lock: protects the members up to @before, @is_mmio and @found. Not held in a
- *        page fault, but held while a range is unpinned, however large
+ * @lock: protects the members up to @old_owner, @is_mmio and @found. Not held in
+ *        a page fault, but held while a range is unpinned, however large
  * @chunks: the PFN store, see pages.c
  * @chunk: used instead of @chunks if there is only one
  * @place: used instead of both if @is_mmio
  * @changes: incremented when a chunk that was stored changes
  * @npinned: number of pages in the store
- * @whole: number of users that need all pages
+ * @nr_whole: number of users that need all pages
  * @needs: parts that other users need, by index
  * @owner: who is charged; changes only if there is a @file
- * @before: the old owner while @owner is being changed, or NULL
+ * @old_owner: the old owner while @owner is being changed, or NULL
  * @npages: number of pages in the range
  * @uva: address of the first page, or its offset in the file
  * @file: file that has the memory; an ERR_PTR if nothing of it can be pinned;
@@ -402,10 +402,10 @@ struct iommufd_pages {
 	};
 	unsigned long changes;
 	unsigned long npinned;
-	unsigned long whole;
+	unsigned long nr_whole;
 	struct rb_root_cached needs;
 	struct iommufd_owner *owner;
-	struct iommufd_owner *before;
+	struct iommufd_owner *old_owner;
 	unsigned long npages;
 	unsigned long uva;
 	struct file *file;
@@ -452,11 +452,11 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part);
 void iommufd_pages_unpin(struct iommufd_pages *pages,
 			 struct interval_tree_node *part);
-void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
-			unsigned long last);
+void iommufd_pages_keep_pinned(struct iommufd_pages *pages, unsigned long first,
+			       unsigned long last);
 int iommufd_pages_move_charge(struct iommufd_pages *pages,
 			      struct iommufd_owner *owner);
-void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit);
+void iommufd_pages_end_move_charge(struct iommufd_pages *pages, bool commit);
 
 /**
  * struct iommufd_cursor - position in pinned pages, which are walked run by run
@@ -478,9 +478,9 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 /*
  * pin.c: pinning memory
  */
-int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
-		      const struct iommufd_mapping *map);
-void iommufd_release_file(struct iommufd_pages *pages);
+int iommufd_pages_init_file(struct iommufd_pages *pages, struct file *file,
+			    const struct iommufd_mapping *map);
+void iommufd_pages_put_file(struct iommufd_pages *pages);
 int iommufd_pin_list(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list);
 void iommufd_unpin_list(struct iommufd_pages *pages, struct page **list,
@@ -558,7 +558,7 @@ int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
 		      unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
-int iova_space_halve(struct iova_space *space, struct list_head *old,
+int iova_space_split(struct iova_space *space, struct list_head *old,
 		     struct list_head *new);
 void iova_space_changed(struct iova_space *space);
 int iova_space_wait(struct iova_space *space, unsigned long changes);
@@ -706,8 +706,9 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		       unsigned long first, unsigned long last,
 		       struct iommufd_mapping *map);
 int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
-			unsigned long last, bool going, unsigned long *unmapped);
-int iommufd_areas_cut(struct iommufd_ioas *ioas, unsigned long at);
+			unsigned long last, bool releasing,
+			unsigned long *unmapped);
+int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at);
 
 /*
  * unit.c: the IOMMU of a device
@@ -739,12 +740,12 @@ struct iommufd_unit {
 };
 
 int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit);
-bool iommufd_units_alike(const struct iommufd_unit *a,
-			 const struct iommufd_unit *b);
+bool iommufd_units_may_share(const struct iommufd_unit *a,
+			     const struct iommufd_unit *b);
 void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
 			u32 *length, u32 *type);
-struct iommufd_maker *iommufd_maker_get(struct device *dev);
-void iommufd_maker_put(struct iommufd_maker *maker);
+struct iommufd_hwpt_quota *iommufd_hwpt_quota_get(struct device *dev);
+void iommufd_hwpt_quota_put(struct iommufd_hwpt_quota *quota);
 
 /*
  * Page tables
@@ -754,9 +755,9 @@ void iommufd_maker_put(struct iommufd_maker *maker);
  * struct iommufd_hwpt - a page table that has the mappings of an IOAS
  * @obj: head
  * @ioas: the IOAS; used as long as the HWPT exists
- * @unit: IOMMU that it was made for. Units that iommufd_units_alike() accepts
- *        can use it too
- * @maker: where it is counted if a program made it; else NULL
+ * @unit: IOMMU that it was made for. Units that iommufd_units_may_share()
+ *        accepts can use it too
+ * @quota: where it is counted if a program made it; else NULL
  * @user_made: made by IOMMU_HWPT_ALLOC. It exists until it is destroyed, and is
  *             attached only by its own id. Otherwise it was made for an attach,
  *             and is destroyed with the last device
@@ -769,22 +770,22 @@ void iommufd_maker_put(struct iommufd_maker *maker);
  * @aperture: IOVA that the hardware reaches. It only ever shrinks, since VT-d
  *            reports that of the last attached device. Protected by
  *            domains_lock
- * @beyond: reserved ranges outside of @aperture; protected by domains_lock
- * @doorbells: reserved range where the kernel maps MSI doorbells, or NULL;
- *             protected by iommufd_ioas::attach_lock
+ * @reserved: reserved ranges outside of @aperture; protected by domains_lock
+ * @msi_reserved: reserved range where the kernel maps MSI doorbells, or NULL;
+ *                protected by iommufd_ioas::attach_lock
  * @coherent: no device can bypass the CPU caches; constant once filled
  */
 struct iommufd_hwpt {
 	struct iommufd_object obj;
 	struct iommufd_ioas *ioas;
 	struct iommufd_unit unit;
-	struct iommufd_maker *maker;
+	struct iommufd_hwpt_quota *quota;
 	struct iommu_domain *domain;
 	struct mutex mmio_lock; /* see above */
 	struct list_head ioas_item;
 	struct iova_range aperture;
-	struct iova_reserved *beyond;
-	struct iova_reserved *doorbells;
+	struct iova_reserved *reserved;
+	struct iova_reserved *msi_reserved;
 	bool user_made;
 	bool coherent;
 };
@@ -812,7 +813,7 @@ void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
  */
 int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+void iommufd_mmio_split(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommufd_area *lower, struct iommufd_area *upper);
 
 /*
@@ -825,11 +826,13 @@ int iommufd_hwpt_attach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable);
 int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
 			      struct iommu_group *group, bool killable);
-int iommufd_hwpt_take_doorbells(struct iommufd_hwpt *hwpt,
-				const struct iommu_resv_region *region);
-int iommufd_hwpt_explore(struct iommufd_hwpt *hwpt, struct iommu_group *group);
-int iommufd_hwpt_imitate(struct iommufd_hwpt *hwpt, struct iommufd_hwpt *model);
-int iommufd_hwpt_settle(struct iommufd_hwpt *hwpt);
+int iommufd_hwpt_setup_msi(struct iommufd_hwpt *hwpt,
+			   const struct iommu_resv_region *region);
+int iommufd_hwpt_probe_limits(struct iommufd_hwpt *hwpt,
+			      struct iommu_group *group);
+int iommufd_hwpt_copy_limits(struct iommufd_hwpt *hwpt,
+			     struct iommufd_hwpt *from);
+int iommufd_hwpt_fill(struct iommufd_hwpt *hwpt);
 struct iommufd_hwpt *iommufd_hwpt_next(struct iommufd_ioas *ioas,
 				       const struct iommufd_unit *unit,
 				       struct iommufd_hwpt *prev);
@@ -851,25 +854,25 @@ int iommufd_hwpt_align(struct iommufd_ioas *ioas);
  * @ctx_item: in iommufd_ctx::groups
  * @group: the group; the context owns its DMA as long as this exists
  * @nr_bound: bound devices; protected by iommufd_ctx::groups_lock
- * @changed: a device was bound or unbound since @regions were read
+ * @regions_stale: a device was bound or unbound since @regions were read
  * @lock: protects the members below, and iommufd_device::attached
  * @regions: struct iommu_resv_region: what the IOMMU does not translate
  * @hwpt: HWPT that the attached devices share, used, or NULL
  * @reserved: @regions as they are reserved in the IOAS of @hwpt
- * @live: HWPT whose domain the group is attached to: @hwpt, or during an attach
- *        another one; NULL if DMA is blocked
+ * @attached_hwpt: HWPT whose domain the group is attached to: @hwpt, or during
+ *                 an attach another one; NULL if DMA is blocked
  * @nr_attached: number of attached devices
  */
 struct iommufd_group {
 	struct list_head ctx_item;
 	struct iommu_group *group;
 	unsigned int nr_bound;
-	bool changed;
+	bool regions_stale;
 	struct mutex lock; /* see above */
 	struct list_head regions;
 	struct iommufd_hwpt *hwpt;
 	struct iova_reserved *reserved;
-	struct iommufd_hwpt *live;
+	struct iommufd_hwpt *attached_hwpt;
 	unsigned int nr_attached;
 };
 
@@ -877,8 +880,8 @@ struct iommufd_group {
  * struct iommufd_device - a device bound to a context
  * @obj: head
  * @ctx: the context, referenced
- * @bound: held for read by requests that use the id, and for write to unbind,
- *         which waits for them
+ * @bind_lock: held for read by requests that use the id, and for write to
+ *             unbind, which waits for them
  * @igroup: its group, or NULL once the device is unbound
  * @unit: its IOMMU
  * @dev: the device; not used once it is unbound
@@ -887,7 +890,7 @@ struct iommufd_group {
 struct iommufd_device {
 	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
-	struct rw_semaphore bound; /* see above */
+	struct rw_semaphore bind_lock; /* see above */
 	struct iommufd_group *igroup;
 	struct iommufd_unit unit;
 	struct device *dev;
@@ -902,8 +905,8 @@ static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
 struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
 					  struct device *dev, u32 *id);
 void iommufd_unbind_noref(struct iommufd_device *idev);
-int iommufd_make_hwpt(struct iommufd_request *req);
-int iommufd_hw_info(struct iommufd_request *req);
+int iommufd_hwpt_alloc(struct iommufd_request *req);
+int iommufd_get_hw_info(struct iommufd_request *req);
 
 /*
  * access.c: kernel drivers that read and write memory themselves
@@ -922,7 +925,8 @@ int iommufd_hw_info(struct iommufd_request *req);
  *            nothing can be pinned
  * @pins: struct access_pin by page number of the IOVA
  * @item: in iommufd_ioas::accesses
- * @nr_notices: number of running calls of @ops; protected by iova_space::lock
+ * @nr_unpin_calls: number of running calls of ops->unpin(); protected by
+ *                  iova_space::lock
  */
 struct iommufd_access {
 	struct iommufd_object obj;
@@ -934,7 +938,7 @@ struct iommufd_access {
 	bool changing;
 	struct xarray pins;
 	struct list_head item;
-	unsigned int nr_notices;
+	unsigned int nr_unpin_calls;
 };
 
 int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area);
@@ -958,7 +962,8 @@ long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 int iommufd_test_init(void);
 void iommufd_test_exit(void);
 int iommufd_test(struct iommufd_request *req);
-void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit);
+void iommufd_test_set_restrictions(struct device *dev,
+				   struct iommufd_unit *unit);
 void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type);
 void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova);
 unsigned long iommufd_test_limit(unsigned long npages);
@@ -975,8 +980,8 @@ static inline void iommufd_test_exit(void)
 {
 }
 
-static inline void iommufd_test_set_habits(struct device *dev,
-					   struct iommufd_unit *unit)
+static inline void iommufd_test_set_restrictions(struct device *dev,
+						 struct iommufd_unit *unit)
 {
 }
 

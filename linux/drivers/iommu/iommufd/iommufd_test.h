@@ -172,8 +172,8 @@ struct iommu_test_mock_region {
  *	gathered, as on VT-d; the IOMMU warns if it does
  * @MOCK_DEVICE_SHARES: it can be attached to page tables of other units
  * @MOCK_DEVICE_CANNOT_MAP: its IOMMU driver can't map, so it can't be bound
- * @MOCK_DEVICE_DEAF: its IOMMU does not use a page table that was attached
- *	before, so it can't be bound
+ * @MOCK_DEVICE_NO_REATTACH: its IOMMU does not use a page table that was
+ *	attached before, so it can't be bound
  * @MOCK_DEVICE_SLOW: IOMMU_GET_HW_INFO takes MOCK_SLOW_MS after it has looked
  *	up the device
  */
@@ -186,7 +186,7 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_FREES_EARLY = 1 << 5,
 	MOCK_DEVICE_SHARES = 1 << 6,
 	MOCK_DEVICE_CANNOT_MAP = 1 << 7,
-	MOCK_DEVICE_DEAF = 1 << 8,
+	MOCK_DEVICE_NO_REATTACH = 1 << 8,
 	MOCK_DEVICE_SLOW = 1 << 9,
 };
 
@@ -261,8 +261,8 @@ struct iommu_test_mock_stats {
 
 /* @access_set.flags: never unpins; or unpins only what was pinned last */
 enum {
-	MOCK_ACCESS_STUBBORN = 1 << 0,
-	MOCK_ACCESS_RELUCTANT = 1 << 1,
+	MOCK_ACCESS_NEVER_UNPINS = 1 << 0,
+	MOCK_ACCESS_UNPINS_LAST = 1 << 1,
 };
 
 /**

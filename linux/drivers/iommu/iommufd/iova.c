@@ -279,14 +279,14 @@ void iova_space_erase(struct iova_space *space, struct list_head *batch)
 }
 
 /**
- * iova_space_halve - replace an area by two
+ * iova_space_split - replace an area by two
  * @space: the space, locked by the caller
  * @old: list of the area, linked by its @batch
  * @new: list of two areas that together have the same IOVA
  *
  * Return: 0, or -ENOSPC with nothing changed if there are too many areas.
  */
-int iova_space_halve(struct iova_space *space, struct list_head *old,
+int iova_space_split(struct iova_space *space, struct list_head *old,
 		     struct list_head *new)
 {
 	struct iommufd_area *area;

@@ -155,16 +155,16 @@ int iommufd_object_remove(struct iommufd_ctx *ctx, u32 id)
 }
 
 /**
- * iommufd_object_unuse_last - end a use, and remove the object if it was the
- * last one
+ * iommufd_object_unuse_try_remove - end a use, and remove the object if it was
+ * the last one
  * @ctx: context of the id
  * @obj: published object that the caller uses
  *
  * If another thread removes the object or begins to use it, it is left to that
  * thread.
  */
-void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
-			       struct iommufd_object *obj)
+void iommufd_object_unuse_try_remove(struct iommufd_ctx *ctx,
+				     struct iommufd_object *obj)
 {
 	int ret;
 
@@ -182,12 +182,12 @@ void iommufd_object_unuse_last(struct iommufd_ctx *ctx,
 }
 
 /**
- * iommufd_object_withdraw - remove the id of an object that the caller owns
+ * iommufd_object_remove_owned - remove the id of an object that the caller owns
  * @ctx: context of the id
  * @obj: published object whose only user is the caller
  */
-void iommufd_object_withdraw(struct iommufd_ctx *ctx,
-			     struct iommufd_object *obj)
+void iommufd_object_remove_owned(struct iommufd_ctx *ctx,
+				 struct iommufd_object *obj)
 {
 	WARN_ON(refcount_read(&obj->users) != 2);
 	xa_erase(&ctx->objects, obj->id);

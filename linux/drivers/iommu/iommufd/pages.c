@@ -134,7 +134,7 @@ static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
  * @pages: pages of a file, which many areas may share
  * @owner: the new owner
  *
- * The caller ends this with iommufd_pages_end_move(), also on error.
+ * The caller ends this with iommufd_pages_end_move_charge(), also on error.
  *
  * Return: 0, or -ENOMEM if that exceeds the limit of the new owner.
  */
@@ -145,35 +145,35 @@ int iommufd_pages_move_charge(struct iommufd_pages *pages,
 
 	mutex_lock(&pages->lock);
 	if (pages->owner != owner) {
-		struct iommufd_owner *before = pages->owner;
+		struct iommufd_owner *old_owner = pages->owner;
 
 		ret = move_charge(pages, owner, false);
 		if (!ret)
-			pages->before = before;
+			pages->old_owner = old_owner;
 	}
 	mutex_unlock(&pages->lock);
 	return ret;
 }
 
 /**
- * iommufd_pages_end_move - end what iommufd_pages_move_charge() began
+ * iommufd_pages_end_move_charge - end what iommufd_pages_move_charge() began
  * @pages: the pages, whether they were moved or not
  * @commit: keep the new owner; otherwise charge the old one again
  */
-void iommufd_pages_end_move(struct iommufd_pages *pages, bool commit)
+void iommufd_pages_end_move_charge(struct iommufd_pages *pages, bool commit)
 {
-	struct iommufd_owner *before;
+	struct iommufd_owner *old_owner;
 
 	mutex_lock(&pages->lock);
-	before = pages->before;
-	if (before) {
+	old_owner = pages->old_owner;
+	if (old_owner) {
 		if (commit) {
 			refcount_inc(&pages->owner->refs);
-			iommufd_owner_put(before);
+			iommufd_owner_put(old_owner);
 		} else {
-			move_charge(pages, before, true);
+			move_charge(pages, old_owner, true);
 		}
-		pages->before = NULL;
+		pages->old_owner = NULL;
 	}
 	mutex_unlock(&pages->lock);
 }
@@ -224,7 +224,7 @@ struct iommufd_pages *iommufd_pages_alloc(struct iommufd_ctx *ctx,
 	};
 	mutex_init(&pages->lock);
 	if (file) {
-		ret = iommufd_hold_file(pages, file, map);
+		ret = iommufd_pages_init_file(pages, file, map);
 		if (ret)
 			goto err_owner;
 	}
@@ -256,7 +256,7 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 	else
 		destroy_store(pages);
 	if (pages->file)
-		iommufd_release_file(pages);
+		iommufd_pages_put_file(pages);
 	iommufd_owner_put(pages->owner);
 	mutex_destroy(&pages->lock);
 	kfree(pages);
@@ -655,7 +655,7 @@ static void release(struct iommufd_pages *pages, unsigned long index,
 
 	lockdep_assert_held(&pages->lock);
 
-	if (pages->whole)
+	if (pages->nr_whole)
 		return;
 	if (pages->is_mmio) {
 		forget_mmio(pages);
@@ -687,7 +687,7 @@ static void drop_need(struct iommufd_pages *pages,
 	if (part)
 		interval_tree_remove(part, &pages->needs);
 	else
-		pages->whole--;
+		pages->nr_whole--;
 }
 
 /**
@@ -731,7 +731,7 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 	if (part)
 		interval_tree_insert(part, &pages->needs);
 	else
-		pages->whole++;
+		pages->nr_whole++;
 	while ((npages = find_hole(pages, &index, last))) {
 		npages = iommufd_test_limit(npages);
 		mutex_unlock(&pages->lock);
@@ -779,15 +779,15 @@ void iommufd_pages_unpin(struct iommufd_pages *pages,
 }
 
 /**
- * iommufd_pages_keep - keep some pages pinned for good
+ * iommufd_pages_keep_pinned - keep some pages pinned for good
  * @pages: the pages
  * @first: index of the first one that stays
  * @last: index of the last one; the caller needs all of them
  *
  * For pages that a device may still reach. They stay charged, too.
  */
-void iommufd_pages_keep(struct iommufd_pages *pages, unsigned long first,
-			unsigned long last)
+void iommufd_pages_keep_pinned(struct iommufd_pages *pages, unsigned long first,
+			       unsigned long last)
 {
 	struct interval_tree_node *need;
 

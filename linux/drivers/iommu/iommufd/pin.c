@@ -60,7 +60,7 @@ static int check_mode(struct file *file, bool writable)
 }
 
 /**
- * iommufd_hold_file - prepare pages for the memory of a file
+ * iommufd_pages_init_file - prepare pages for the memory of a file
  * @pages: pages that nobody else sees yet
  * @file: the file. It is referenced if its pages will be pinned; for a dma-buf
  *        the memory of the device is referenced instead
@@ -69,8 +69,8 @@ static int check_mode(struct file *file, bool writable)
  * Return: 0; -EPERM if the file can't be read or written; for a dma-buf as
  * iommufd_mmio_of_file().
  */
-int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
-		      const struct iommufd_mapping *map)
+int iommufd_pages_init_file(struct iommufd_pages *pages, struct file *file,
+			    const struct iommufd_mapping *map)
 {
 	int ret;
 
@@ -104,11 +104,11 @@ int iommufd_hold_file(struct iommufd_pages *pages, struct file *file,
 }
 
 /**
- * iommufd_release_file - undo iommufd_hold_file(), except for memory of a
- * device
+ * iommufd_pages_put_file - undo iommufd_pages_init_file(), except for memory of
+ * a device
  * @pages: pages of a file, none of which is pinned any more
  */
-void iommufd_release_file(struct iommufd_pages *pages)
+void iommufd_pages_put_file(struct iommufd_pages *pages)
 {
 	if (IS_ERR(pages->file))
 		return;

@@ -167,27 +167,27 @@ void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 }
 
 /**
- * iommufd_mmio_halve - replace an area by its halves
+ * iommufd_mmio_split - replace an area by its pieces
  * @hwpt: an HWPT that maps the area; domains_lock of its IOAS is held
  * @area: the area
- * @lower: its lower half
- * @upper: its upper half
+ * @lower: its lower piece
+ * @upper: its upper piece
  */
-void iommufd_mmio_halve(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+void iommufd_mmio_split(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommufd_area *lower, struct iommufd_area *upper)
 {
 	struct iommufd_mmio *mmio = area->pages->place.mmio;
-	struct mmio_use *use, *half;
+	struct mmio_use *use, *other;
 
-	/* The area is cut already, so this can't fail */
-	half = kmalloc(sizeof(*half), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	/* The area is split already, so this can't fail */
+	other = kmalloc(sizeof(*other), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	mutex_lock(&mmio->lock);
 	use = find_use(mmio, hwpt, area);
-	*half = *use;
+	*other = *use;
 	/* @lower starts where @area does, so the order of @uses is kept */
 	use->area = lower;
-	half->area = upper;
-	insert_use(mmio, half);
+	other->area = upper;
+	insert_use(mmio, other);
 	mutex_unlock(&mmio->lock);
 }
 

@@ -703,13 +703,13 @@ static struct bus_type late_bus = {
 };
 
 /* For MOCK_DEVICE_CANNOT_MAP */
-static const struct iommu_ops window_ops = {
+static const struct iommu_ops no_map_ops = {
 	.capable = mock_capable,
 	.domain_alloc = mock_domain_alloc,
 	.default_domain_ops = &blocked_ops,
 };
 
-static struct iommu_device window = { .ops = &window_ops };
+static struct iommu_device no_map_iommu = { .ops = &no_map_ops };
 
 /*
  * Protects groups and mock_unit::nr_devices; may be held while devices attach
@@ -723,12 +723,13 @@ static bool is_mock(struct device *dev)
 }
 
 /**
- * iommufd_test_set_habits - set the restrictions of a mock device's IOMMU
+ * iommufd_test_set_restrictions - set the restrictions of a mock device's IOMMU
  * driver
  * @dev: any device
  * @unit: its IOMMU; set if this is a mock device
  */
-void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit)
+void iommufd_test_set_restrictions(struct device *dev,
+				   struct iommufd_unit *unit)
 {
 	u32 flags;
 
@@ -737,8 +738,8 @@ void iommufd_test_set_habits(struct device *dev, struct iommufd_unit *unit)
 	flags = to_mock(dev)->config.flags;
 	unit->grows = flags & MOCK_DEVICE_GROWS;
 	unit->frees_early = flags & MOCK_DEVICE_FREES_EARLY;
-	if (flags & MOCK_DEVICE_DEAF)
-		unit->unfit = "it is deaf";
+	if (flags & MOCK_DEVICE_NO_REATTACH)
+		unit->unfit = "it does not reattach";
 }
 
 /**
@@ -842,7 +843,7 @@ static int add_mock(struct mock_device *mock)
 	mutex_init(&mock->iommu.lock);
 	mock->iommu.iommu_dev = &mock->unit->iommu;
 	if (mock->config.flags & MOCK_DEVICE_CANNOT_MAP)
-		mock->iommu.iommu_dev = &window;
+		mock->iommu.iommu_dev = &no_map_iommu;
 
 	device_initialize(&mock->dev);
 	mock->dev.release = release_mock;
@@ -1367,7 +1368,7 @@ static void give_back(void *owner, unsigned long iova, unsigned long length)
 	struct test_item *item, *next;
 	u32 flags = READ_ONCE(ta->flags);
 
-	if (flags & MOCK_ACCESS_STUBBORN)
+	if (flags & MOCK_ACCESS_NEVER_UNPINS)
 		return;
 	msleep(READ_ONCE(ta->delay_ms));
 
@@ -1378,7 +1379,7 @@ static void give_back(void *owner, unsigned long iova, unsigned long length)
 		if (item->iova > iova + (length - 1) || iova > last)
 			continue;
 		drop_item(ta, item);
-		if (flags & MOCK_ACCESS_RELUCTANT)
+		if (flags & MOCK_ACCESS_UNPINS_LAST)
 			break;
 	}
 	mutex_unlock(&ta->lock);
@@ -1739,7 +1740,7 @@ static int test_access_set(struct iommufd_request *req)
 	struct test_access *ta;
 
 	if (cmd->access_set.flags &
-	    ~(MOCK_ACCESS_STUBBORN | MOCK_ACCESS_RELUCTANT))
+	    ~(MOCK_ACCESS_NEVER_UNPINS | MOCK_ACCESS_UNPINS_LAST))
 		return -EOPNOTSUPP;
 	ta = get_access(req);
 	if (IS_ERR(ta))

@@ -81,8 +81,8 @@ static void keep_pinned(struct iommufd_area *area, unsigned long iova,
 	pr_err_once("iommufd: the IOMMU driver did not unmap 0x%lx bytes at IOVA 0x%lx; their memory stays pinned for good, and so does that of all later failures\n",
 		    length, iova);
 	if (!area->pages->is_mmio)
-		iommufd_pages_keep(area->pages, page_at(area, iova),
-				   page_at(area, iova + length - 1));
+		iommufd_pages_keep_pinned(area->pages, page_at(area, iova),
+					  page_at(area, iova + length - 1));
 }
 
 /*

@@ -132,12 +132,12 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 	 */
 	unit->grows = !vtd;
 	unit->frees_early = vtd;
-	iommufd_test_set_habits(dev, unit);
+	iommufd_test_set_restrictions(dev, unit);
 	return ret;
 }
 
 /**
- * iommufd_units_alike - can two IOMMUs share a page table?
+ * iommufd_units_may_share - can two IOMMUs share a page table?
  * @a: an IOMMU
  * @b: another one
  *
@@ -149,8 +149,8 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
  *
  * Return: true if they can, or if the driver refuses the attach otherwise.
  */
-bool iommufd_units_alike(const struct iommufd_unit *a,
-			 const struct iommufd_unit *b)
+bool iommufd_units_may_share(const struct iommufd_unit *a,
+			     const struct iommufd_unit *b)
 {
 	if (a->vtd && b->vtd)
 		return a->cap == b->cap && a->ecap == b->ecap;
@@ -220,69 +220,69 @@ module_param(max_tables, uint, 0644);
 MODULE_PARM_DESC(max_tables, "Limit of page tables that programs have made for one device, in all /dev/iommu that it was bound to");
 
 /**
- * struct iommufd_maker - a device that programs have made HWPTs for
- * @item: in makers
+ * struct iommufd_hwpt_quota - the HWPTs that programs have made for one device
+ * @item: in quotas
  * @dev: the device, referenced, as an HWPT can outlive its binding
- * @nr_tables: number of these HWPTs; protected by makers_lock
+ * @nr_hwpts: number of these HWPTs; protected by quotas_lock
  */
-struct iommufd_maker {
+struct iommufd_hwpt_quota {
 	struct list_head item;
 	struct device *dev;
-	unsigned int nr_tables;
+	unsigned int nr_hwpts;
 };
 
-static LIST_HEAD(makers);
-static DEFINE_MUTEX(makers_lock);
+static LIST_HEAD(quotas);
+static DEFINE_MUTEX(quotas_lock);
 
 /**
- * iommufd_maker_get - count an HWPT that a program makes for a device
+ * iommufd_hwpt_quota_get - count an HWPT that a program makes for a device
  * @dev: bound device
  *
- * Return: where it is counted, for iommufd_maker_put(); or an ERR_PTR: -ENOSPC
- * if there are too many, or -ENOMEM.
+ * Return: where it is counted, for iommufd_hwpt_quota_put(); or an ERR_PTR:
+ * -ENOSPC if there are too many, or -ENOMEM.
  */
-struct iommufd_maker *iommufd_maker_get(struct device *dev)
+struct iommufd_hwpt_quota *iommufd_hwpt_quota_get(struct device *dev)
 {
-	struct iommufd_maker *maker;
+	struct iommufd_hwpt_quota *quota;
 	unsigned int nr = 0;
 
-	mutex_lock(&makers_lock);
-	list_for_each_entry(maker, &makers, item) {
-		if (maker->dev == dev) {
-			nr = maker->nr_tables;
+	mutex_lock(&quotas_lock);
+	list_for_each_entry(quota, &quotas, item) {
+		if (quota->dev == dev) {
+			nr = quota->nr_hwpts;
 			break;
 		}
 	}
 	if (nr >= READ_ONCE(max_tables)) {
-		maker = ERR_PTR(-ENOSPC);
+		quota = ERR_PTR(-ENOSPC);
 		goto out_unlock;
 	}
 	if (!nr) {
-		maker = kzalloc(sizeof(*maker), GFP_KERNEL_ACCOUNT);
-		if (!maker) {
-			maker = ERR_PTR(-ENOMEM);
+		quota = kzalloc(sizeof(*quota), GFP_KERNEL_ACCOUNT);
+		if (!quota) {
+			quota = ERR_PTR(-ENOMEM);
 			goto out_unlock;
 		}
-		maker->dev = get_device(dev);
-		list_add(&maker->item, &makers);
+		quota->dev = get_device(dev);
+		list_add(&quota->item, &quotas);
 	}
-	maker->nr_tables++;
+	quota->nr_hwpts++;
 out_unlock:
-	mutex_unlock(&makers_lock);
-	return maker;
+	mutex_unlock(&quotas_lock);
+	return quota;
 }
 
 /**
- * iommufd_maker_put - undo iommufd_maker_get()
- * @maker: where the HWPT was counted
+ * iommufd_hwpt_quota_put - undo iommufd_hwpt_quota_get()
+ * @quota: where the HWPT was counted
  */
-void iommufd_maker_put(struct iommufd_maker *maker)
+void iommufd_hwpt_quota_put(struct iommufd_hwpt_quota *quota)
 {
-	mutex_lock(&makers_lock);
-	if (!--maker->nr_tables) {
-		list_del(&maker->item);
-		put_device(maker->dev);
-		kfree(maker);
+	mutex_lock(&quotas_lock);
+	if (!--quota->nr_hwpts) {
+		list_del(&quota->item);
+		put_device(quota->dev);
+		kfree(quota);
 	}
-	mutex_unlock(&makers_lock);
+	mutex_unlock(&quotas_lock);
 }

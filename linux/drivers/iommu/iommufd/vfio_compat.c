@@ -388,13 +388,13 @@ static int unmap_dirty(struct iommufd_ioas *ioas,
 }
 
 /* With version 1 a range can begin and end inside a mapping */
-static int cut_ends(struct iommufd_ioas *ioas, unsigned long first,
-		    unsigned long last)
+static int split_ends(struct iommufd_ioas *ioas, unsigned long first,
+		      unsigned long last)
 {
-	int ret = iommufd_areas_cut(ioas, first);
+	int ret = iommufd_areas_split(ioas, first);
 
 	if (!ret && last != ULONG_MAX)
-		ret = iommufd_areas_cut(ioas, last + 1);
+		ret = iommufd_areas_split(ioas, last + 1);
 	return ret;
 }
 
@@ -451,7 +451,7 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 	if (!all)
 		ret = last_to_unmap(&cmd, &last);
 	if (!ret && !all && READ_ONCE(ioas->small_pages)) {
-		ret = cut_ends(ioas, cmd.iova, last);
+		ret = split_ends(ioas, cmd.iova, last);
 		if (ret)
 			goto out_put;
 	}

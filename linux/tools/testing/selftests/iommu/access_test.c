@@ -735,8 +735,8 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 	ASSERT_EQ(0, MAP(0, 4 * PAGE, 0));
 	ASSERT_EQ(0, MAP(4 * PAGE, 4 * PAGE, 4 * PAGE));
 	ASSERT_EQ(0, pin(self, 5, 1, &item));
-	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_STUBBORN,
-				0));
+	ASSERT_EQ(0, access_set(self->fd, self->access,
+				MOCK_ACCESS_NEVER_UNPINS, 0));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(4 * PAGE, 4 * PAGE));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(0, 8 * PAGE));
 	EXPECT_ERRNO(EDEADLOCK, unmap_all(self->fd, self->ioas, NULL));
@@ -863,7 +863,7 @@ TEST_F(access, progress_is_not_ignoring)
 		size_t step = round % 2 ? PAGE : 2 * PAGE;
 
 		ASSERT_EQ(0, access_set(self->fd, self->access,
-					round % 2 ? MOCK_ACCESS_RELUCTANT : 0,
+					round % 2 ? MOCK_ACCESS_UNPINS_LAST : 0,
 					0));
 		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)mem,
 				    2 * nr * PAGE, self->base));

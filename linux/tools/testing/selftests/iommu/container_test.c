@@ -947,8 +947,8 @@ TEST_F(container, bytes_are_told_of_an_unmap_that_fails)
 		for (i = 0; i < MANY_AREAS; i++)
 			ASSERT_EQ(0, map_dma(self->fd, self->buf, PAGE,
 					     AT(i)));
-		ASSERT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN,
-					0));
+		ASSERT_EQ(0, access_set(self->fd, access,
+					MOCK_ACCESS_NEVER_UNPINS, 0));
 		ASSERT_EQ(0, access_pin(self->fd, access, there, NULL, PAGE, 0,
 					&item));
 		EXPECT_ERRNO(EDEADLOCK, unmap_dma(self->fd, START,

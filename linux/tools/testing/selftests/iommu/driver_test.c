@@ -328,9 +328,9 @@ TEST_F(driver, unfit_IOMMU_is_ENODEV)
 	struct mock mock;
 
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
-	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF));
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_NO_REATTACH));
 	/* Coherency is checked first */
-	EXPECT_ERRNO(EINVAL, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF |
+	EXPECT_ERRNO(EINVAL, DEVICE(&mock, .flags = MOCK_DEVICE_NO_REATTACH |
 				    MOCK_DEVICE_INCOHERENT));
 	EXPECT_EQ(0, DEVICE(&mock));
 }

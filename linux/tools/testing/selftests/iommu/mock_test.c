@@ -1080,7 +1080,7 @@ TEST_F(mock, stubborn_access_is_EDEADLOCK)
 	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, PINS, &access));
 	ASSERT_EQ(0, access_pin(self->fd, access, BASE, NULL, PAGE, 0, &item));
-	ASSERT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN, 0));
+	ASSERT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_NEVER_UNPINS, 0));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(BASE, PAGE));
 	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, PAGE, 1));
 	ASSERT_EQ(0, access_set(self->fd, access, 0, 20));

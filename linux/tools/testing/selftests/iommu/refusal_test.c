@@ -357,7 +357,7 @@ TEST_F(refusal, moves_of_accesses)
 	EXPECT_ERRNO(EINVAL, MAP_AT(third, self->buf, MOCK_PAGE, HALF));
 
 	/* Nor does an access lose its pins if it ignores the notice */
-	EXPECT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_STUBBORN, 0));
+	EXPECT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_NEVER_UNPINS, 0));
 	EXPECT_ERRNO(EDEADLOCK, unmap(self->fd, third, START, LENGTH, NULL));
 	EXPECT_EQ(0, access_unpin(self->fd, access, item));
 	close(access);

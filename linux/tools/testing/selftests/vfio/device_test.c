@@ -1038,11 +1038,11 @@ FIXTURE_SETUP(migration)
 {
 	if (variant->iommufd && !has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
 				 variant->container));
 	self->device = self->opened.device;
-	ASSERT_EQ(0, mdev_create(&self->to_dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->to_dev, "mdpin", "unmap"));
 	ASSERT_EQ(0, open_device(&self->to_opened, &self->to_dev,
 				 variant->container));
 	self->to = self->to_opened.device;

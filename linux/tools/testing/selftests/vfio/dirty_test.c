@@ -133,7 +133,7 @@ static int join(struct legacy *l, const struct pci_dev *dev, int container)
 FIXTURE_SETUP(dirty)
 {
 	self->physical.group = -1;
-	ASSERT_EQ(0, mdev_create(&self->mdev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->mdev, "mdpin", "unmap"));
 	ASSERT_EQ(0, legacy_open_in(&self->emulated, &self->mdev,
 				    variant->container));
 	self->container = self->emulated.container;

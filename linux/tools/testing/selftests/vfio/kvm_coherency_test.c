@@ -88,7 +88,7 @@ FIXTURE_SETUP(coherency)
 	ASSERT_EQ(0, load_kvm());
 	ASSERT_EQ(0, find_edu_alone(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	ASSERT_EQ(0, mdev_create(&self->mdev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->mdev, "mdpin", "unmap"));
 	ASSERT_EQ(0, make_guest(self));
 }
 

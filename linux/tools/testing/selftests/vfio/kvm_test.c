@@ -447,7 +447,7 @@ FIXTURE_SETUP(life)
 		SKIP_TEST("no device nodes");
 	ASSERT_EQ(0, load_kvm());
 	if (variant->mdev) {
-		ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+		ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	} else {
 		ASSERT_EQ(0, find_edu_alone(&self->dev));
 		ASSERT_EQ(0, bind_vfio_pci(&self->dev));
@@ -658,7 +658,7 @@ FIXTURE_SETUP(bind)
 	if (!has_nodes())
 		SKIP_TEST("no device nodes");
 	ASSERT_EQ(0, load_kvm());
-	ASSERT_EQ(0, mdev_create(&life->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&life->dev, "mdpin", "unmap"));
 	life->kvm_users = module_users("kvm");
 	ASSERT_EQ(0, open_vm(life));
 	ASSERT_EQ(0, open_file(life, false));

@@ -34,7 +34,7 @@ FIXTURE_SETUP(race)
 
 	if (!has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
@@ -201,7 +201,7 @@ TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
 
 	ASSERT_EQ(sizeof(state), pread(self->device, &state, sizeof(state),
 				       MDPIN_STATE));
-	EXPECT_NE(0, state.notices);
+	EXPECT_NE(0, state.unmaps);
 	EXPECT_EQ(0, detach_pt(self->device));
 	ASSERT_EQ(sizeof(state), pread(self->device, &state, sizeof(state),
 				       MDPIN_STATE));

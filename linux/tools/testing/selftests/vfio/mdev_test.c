@@ -242,7 +242,7 @@ FIXTURE_SETUP(mdpin)
 	if (variant->iommufd && !has_nodes())
 		SKIP_TEST("no device nodes");
 	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
-			      "hearing"));
+			      "unmap"));
 	self->device = self->way.device;
 	self->mem = map_patterns();
 	ASSERT_NE(NULL, self->mem);
@@ -288,7 +288,7 @@ TEST_F(mdpin, pins_are_counted)
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_EQ(0, STATE().pins);
 	EXPECT_EQ(0, UNMAP_ALL());
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 }
 
 /* Like gvt: pin single pages in any order, and unpin them in one call */
@@ -481,11 +481,11 @@ TEST_F(mdpin, unmap_asks_for_what_is_pinned)
 	ASSERT_EQ(0, PIN(IOVA + 4 * PAGE, 1));
 	EXPECT_EQ(3, CHARGED());
 	EXPECT_EQ(0, unmap_way(&self->way, OTHER, PAGE));
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 
 	EXPECT_EQ(0, UNMAP_ALL());
 	state = STATE();
-	EXPECT_EQ(1, state.notices);
+	EXPECT_EQ(1, state.unmaps);
 	EXPECT_EQ(0, state.pins);
 	/*
 	 * A type1 container passes the whole mapping, not only what is pinned
@@ -504,7 +504,7 @@ TEST_F(mdpin, ignored_notice_is_asked_again)
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 1));
 	ASSERT_EQ(0, IGNORE(1));
 	EXPECT_EQ(0, UNMAP_ALL());
-	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(2, STATE().unmaps);
 	EXPECT_EQ(0, STATE().pins);
 	EXPECT_EQ(0, CHARGED());
 }
@@ -538,7 +538,7 @@ TEST_F(mdpin, close_asks_for_nothing)
 	EXPECT_EQ(0, CHARGED());
 	ASSERT_EQ(0, reopen_way(&self->way));
 	self->device = self->way.device;
-	EXPECT_EQ(before.ever, STATE().ever);
+	EXPECT_EQ(before.total_unmaps, STATE().total_unmaps);
 
 	ASSERT_EQ(0, PIN(IOVA, NR_PAGES));
 	pid = fork();
@@ -553,7 +553,7 @@ TEST_F(mdpin, close_asks_for_nothing)
 	EXPECT_EQ(0, CHARGED());
 	ASSERT_EQ(0, reopen_way(&self->way));
 	self->device = self->way.device;
-	EXPECT_EQ(before.ever, STATE().ever);
+	EXPECT_EQ(before.total_unmaps, STATE().total_unmaps);
 
 	/*
 	 * A pin that the driver forgets is released after the close, except by
@@ -567,7 +567,7 @@ TEST_F(mdpin, close_asks_for_nothing)
 	EXPECT_EQ(0, CHARGED());
 	ASSERT_EQ(0, reopen_way(&self->way));
 	self->device = self->way.device;
-	EXPECT_EQ(before.ever, STATE().ever);
+	EXPECT_EQ(before.total_unmaps, STATE().total_unmaps);
 	EXPECT_EQ(0, UNMAP_ALL());
 }
 
@@ -619,7 +619,7 @@ TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 {
 	ASSERT_EQ(0, close_way(&self->way));
 	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
-			      "deaf"));
+			      "nounmap"));
 	self->device = self->way.device;
 	ASSERT_EQ(0, MAP_ALL());
 	EXPECT_ERRNO(EINVAL, PIN(IOVA, 1));
@@ -646,7 +646,7 @@ TEST(physical_device_reaches_no_memory)
 	if (access("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
 		   F_OK))
 		SKIP(return, "the kernel has no VFIO_NOIOMMU");
-	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "bare"));
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "physical"));
 	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", dev.group);
 	l.group = open(path, O_RDWR | O_CLOEXEC);
 	l.container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -689,7 +689,7 @@ FIXTURE_SETUP(node)
 {
 	if (!has_nodes())
 		SKIP_TEST("no device nodes");
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &self->id));
@@ -723,7 +723,7 @@ TEST_F(node, comes_and_goes_with_the_device)
 	close(self->device);
 	ASSERT_EQ(0, mdev_remove(&self->dev));
 	EXPECT_ERRNO(ENOENT, access(path, F_OK));
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 }
@@ -805,7 +805,7 @@ TEST_F(node, nothing_is_reached_before_attach)
 	EXPECT_EQ(0, UNPIN(IOVA, 1));
 	EXPECT_EQ(0, DETACH());
 	EXPECT_EQ(0, CHARGED());
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 }
 
 TEST_F(node, nothing_is_reached_after_detach)
@@ -814,7 +814,7 @@ TEST_F(node, nothing_is_reached_after_detach)
 	EXPECT_TRUE(reads(self->device, IOVA, 0));
 	ASSERT_EQ(0, PIN(IOVA, 3));
 	EXPECT_EQ(0, DETACH());
-	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(1, STATE().unmaps);
 	EXPECT_EQ(0, STATE().pins);
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_ERRNO(ENOENT, PIN(IOVA, 1));
@@ -849,7 +849,7 @@ TEST_F(node, second_attach_moves)
 	ASSERT_EQ(0, PIN(IOVA + 2 * PAGE, 2));
 	EXPECT_EQ(2, CHARGED());
 	ASSERT_EQ(0, ATTACH(other));
-	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(1, STATE().unmaps);
 	EXPECT_EQ(IOVA + 2 * PAGE, STATE().iova);
 	EXPECT_EQ(2 * PAGE, STATE().length);
 	EXPECT_EQ(0, CHARGED());
@@ -864,7 +864,7 @@ TEST_F(node, attach_to_the_same_changes_nothing)
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA, 1));
 	EXPECT_EQ(0, ATTACH(self->ioas));
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_EQ(1, CHARGED());
 	EXPECT_EQ(0, DETACH());
 	EXPECT_EQ(0, CHARGED());
@@ -898,7 +898,7 @@ TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
 	ASSERT_EQ(0, PIN(IOVA, 1));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(other));
 	EXPECT_TRUE(reads(self->device, IOVA, 0));
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_EQ(1, CHARGED());
 	EXPECT_EQ(1, iova_alignment(self->iommufd, other));
 	EXPECT_EQ(0, ioas_unmap(self->iommufd, other, OTHER, PAGE / 2));
@@ -928,7 +928,7 @@ TEST_F(node, attach_without_an_answer_is_undone)
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
 				   attach));
 	EXPECT_TRUE(reads(self->device, IOVA, 1));
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_EQ(1, CHARGED());
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
@@ -944,7 +944,7 @@ TEST_F(node, each_run_is_asked_for)
 	/* The last page, and the first one of the next mapping */
 	ASSERT_EQ(0, PIN(IOVA + 15 * PAGE, 2));
 	ASSERT_EQ(0, UNMAP(IOVA, MEM_SIZE));
-	EXPECT_EQ(3, STATE().notices);
+	EXPECT_EQ(3, STATE().unmaps);
 	EXPECT_EQ(IOVA + 15 * PAGE, STATE().iova);
 	EXPECT_EQ(PAGE, STATE().length);
 	EXPECT_EQ(1, STATE().pins);
@@ -966,7 +966,7 @@ TEST_F(node, long_run_is_asked_for_in_pieces)
 	for (i = 0; i < nr; i += 200)
 		ASSERT_EQ(0, PIN(2 * IOVA + i * PAGE, 200));
 	ASSERT_EQ(0, UNMAP(2 * IOVA, nr * PAGE));
-	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(2, STATE().unmaps);
 	EXPECT_EQ(2 * IOVA + 512 * PAGE, STATE().iova);
 	EXPECT_EQ((nr - 512) * PAGE, STATE().length);
 	EXPECT_EQ(0, STATE().pins);
@@ -979,7 +979,7 @@ TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
 	ASSERT_EQ(0, IGNORE(FOREVER));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(IOVA, MEM_SIZE));
-	EXPECT_GT(1000, STATE().notices);
+	EXPECT_GT(1000, STATE().unmaps);
 	EXPECT_EQ(2, STATE().pins);
 	EXPECT_EQ(2, CHARGED());
 	EXPECT_TRUE(holds(self->device, IOVA + PAGE, 1));
@@ -1001,7 +1001,7 @@ TEST_F(node, detach_of_what_is_kept_ends)
 	ASSERT_EQ(0, FORGET(IOVA + PAGE, 2));
 	EXPECT_EQ(2, CHARGED());
 	EXPECT_EQ(0, DETACH());
-	EXPECT_LT(1, STATE().notices);
+	EXPECT_LT(1, STATE().unmaps);
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
 }
@@ -1044,7 +1044,7 @@ TEST_F(node, each_device_is_asked_for_its_own)
 	struct pci_dev dev;
 	int other;
 
-	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "unmap"));
 	other = open_cdev(&dev);
 	ASSERT_EQ(0, bind_iommufd(other, self->iommufd, NULL));
 	ASSERT_EQ(0, attach_pt(other, self->ioas, NULL));
@@ -1057,10 +1057,10 @@ TEST_F(node, each_device_is_asked_for_its_own)
 	EXPECT_EQ(4, CHARGED());
 	EXPECT_TRUE(holds(other, IOVA + 2 * PAGE, 2));
 	ASSERT_EQ(0, UNMAP(IOVA, MEM_SIZE));
-	EXPECT_EQ(1, STATE().notices);
+	EXPECT_EQ(1, STATE().unmaps);
 	EXPECT_EQ(IOVA + 3 * PAGE, STATE().iova);
 	EXPECT_EQ(PAGE, STATE().length);
-	EXPECT_EQ(1, state_of(other).notices);
+	EXPECT_EQ(1, state_of(other).unmaps);
 	EXPECT_EQ(IOVA + 2 * PAGE, state_of(other).iova);
 	EXPECT_EQ(4 * PAGE, state_of(other).length);
 	EXPECT_EQ(0, CHARGED());
@@ -1089,7 +1089,7 @@ FIXTURE_SETUP(shared)
 	if (find_edu_alone(&self->edu_dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->edu_dev));
-	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	self->edu_device = open_cdev(&self->edu_dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -1141,7 +1141,7 @@ TEST_F(shared, only_an_ioas_can_be_attached)
 			ASSERT_EQ(0, PIN(IOVA, 1));
 		}
 	}
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_TRUE(reads(self->device, IOVA, 0));
 }
 
@@ -1279,7 +1279,7 @@ TEST_F(shared, registers_are_EINVAL)
 	EXPECT_EQ(0, CHARGED());
 	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));
 	EXPECT_EQ(0, UNMAP(by_address, 2 * PAGE));
-	EXPECT_EQ(0, STATE().notices);
+	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_EQ(1, CHARGED());
 	close(dma_buf);
 }

@@ -238,7 +238,7 @@ TEST_F(module, open_mediated_device_keeps_its_driver)
 	struct pci_dev mdev;
 	int device;
 
-	ASSERT_EQ(0, mdev_create(&mdev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&mdev, "mdpin", "unmap"));
 	device = open_cdev(&mdev);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(0, bind_iommufd(device, self->iommufd, NULL));
