@@ -40,7 +40,7 @@
 
 static unsigned int fail_open;
 module_param(fail_open, uint, 0644);
-MODULE_PARM_DESC(fail_open, "An errno with which no device can be opened, or 0");
+MODULE_PARM_DESC(fail_open, "Errno with which each open of a device fails, or 0");
 
 /* Offset of the configuration space in the device file, after the BAR */
 #define CONFIG_OFFSET MDPIN_BAR_SIZE

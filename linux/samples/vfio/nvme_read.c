@@ -127,21 +127,21 @@ static void set_up_dma(int device)
 		err(1, "/dev/iommu");
 	bind.iommufd = iommufd;
 	if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
-		err(1, "the device can't be bound");
+		err(1, "can't bind the device");
 	if (ioctl(iommufd, IOMMU_IOAS_ALLOC, &ioas))
-		err(1, "no I/O address space");
+		err(1, "can't allocate an I/O address space");
 	pt.pt_id = ioas.out_ioas_id;
 	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &pt))
-		err(1, "the device can't be attached");
+		err(1, "can't attach the device");
 
 	buffer = mmap(NULL, map.length, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED)
-		err(1, "no memory");
+		err(1, "can't allocate the buffer");
 	map.ioas_id = ioas.out_ioas_id;
 	map.user_va = (uintptr_t)buffer;
 	if (ioctl(iommufd, IOMMU_IOAS_MAP, &map))
-		err(1, "the buffer can't be mapped");
+		err(1, "can't map the buffer");
 	iova = map.iova; /* The kernel has chosen it */
 }
 
@@ -158,7 +158,7 @@ static void set_up_registers(int device)
 
 	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config) ||
 	    ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
-		err(1, "no regions");
+		err(1, "can't get the regions");
 	if (pread(device, &command, 2, config.offset + PCI_COMMAND) != 2)
 		err(1, "configuration space");
 	command = htole16(le16toh(command) | PCI_COMMAND_MASTER);
@@ -168,7 +168,7 @@ static void set_up_registers(int device)
 	regs = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		    device, bar.offset);
 	if (regs == MAP_FAILED)
-		err(1, "the registers can't be mapped");
+		err(1, "can't map the registers");
 }
 
 /* Wait for a millisecond, but for 30 seconds at most in all */

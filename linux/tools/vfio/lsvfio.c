@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * lsvfio - list VFIO devices, and say who can use them, and who holds them
+ * lsvfio - list VFIO devices, who can use them, and who holds them
  *
  * Everything is read from sysfs and proc, or found by opening device nodes.
  * That does not disturb other users: an open cdev does not claim its device
@@ -192,7 +192,7 @@ static char *why_closed(const char *path, dev_t number)
 	if (stat(path, &st))
 		return print("%s: %s", path, strerror(errno));
 	if (number && st.st_rdev != number)
-		return print("%s is the node of something else", path);
+		return print("%s is the node of another device", path);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0) {
 		close(fd);
@@ -658,9 +658,9 @@ static struct vdev *read_device(const char *name, bool try)
 	} else {
 		free(v->reason);
 		if (group_name && !strcmp(group_name, "vfio-noiommu"))
-			v->reason = print("no node, since no IOMMU protects it");
+			v->reason = print("no cdev, since it has no IOMMU");
 		else
-			v->reason = print("no node, the kernel has no CONFIG_VFIO_DEVICE_CDEV");
+			v->reason = print("no cdev, since CONFIG_VFIO_DEVICE_CDEV is not set");
 	}
 	v->text[NODE] = or_dash(v->text[NODE]);
 	v->text[NUMBER] = or_dash(v->text[NUMBER]);
@@ -715,9 +715,9 @@ static char *say_holders(const struct vdev *v)
 	else if (others)
 		ret = print(", perhaps by %s", others);
 	else if (is_blind)
-		ret = print(", by a process that you may not look into");
+		ret = print(" by a process that you can't inspect");
 	else
-		ret = print(", by nobody who has it open");
+		ret = print(", but no process has it open");
 	free(vms);
 	free(others);
 	return ret;
@@ -736,7 +736,7 @@ static const struct vdev *held_sibling(const struct vdev *v,
 	return NULL;
 }
 
-/* Find the holders of all devices, and say whether the caller can use them */
+/* Find the holders of all devices, and whether the caller can use each */
 static void judge(struct vdev *const *list, int n)
 {
 	const struct vdev *sibling;
@@ -781,11 +781,11 @@ static void judge(struct vdev *const *list, int n)
 		if (v->reason) {
 			v->text[USABLE] = print("no: %s", v->reason);
 		} else if (v->users) {
-			v->text[USABLE] = print("yes, if not bound by %s",
+			v->text[USABLE] = print("yes, unless bound by %s",
 						v->users);
 		} else if (sibling) {
 			holders = say_holders(sibling);
-			v->text[USABLE] = print("yes, but %s of its group is held%s",
+			v->text[USABLE] = print("yes, but %s in the same group is held%s",
 						sibling->text[DEVICE], holders);
 			free(holders);
 		} else {
@@ -919,8 +919,8 @@ static int show_who(struct vdev *const *list, int n)
 			row[c] = "-";
 		row[WHO_DEVICE] = list[i]->text[DEVICE];
 		row[WHO_HELD] = held_texts[HELD];
-		row[WHO_PROGRAM] = is_blind ? "a process that you may not look into" :
-					      "nobody who has it open";
+		row[WHO_PROGRAM] = is_blind ? "a process that you can't inspect" :
+					      "no process has it open";
 		row += WHO_COLUMNS;
 	}
 	print_table(rows, (row - rows) / WHO_COLUMNS, WHO_COLUMNS);
@@ -977,7 +977,7 @@ static unsigned long long pinned_by(uid_t uid)
 	return ret;
 }
 
-/* Say what limit on locked memory the caller needs to map @bytes for devices */
+/* Print the limit on locked memory that the caller needs to map @bytes */
 static int show_memory(unsigned long long bytes)
 {
 	bool is_free = read_number("/proc/self", "status", "CapEff:", 16) >>
@@ -1130,7 +1130,7 @@ static int show_qemu(struct vdev *const *list, int n)
 		if (v->reason || !v->qemu) {
 			fprintf(stderr, "lsvfio: %s: %s\n", v->text[DEVICE],
 				v->reason ? v->reason :
-					    "not a device that QEMU can be given this way");
+					    "no QEMU argument is known for it");
 			ret = 1;
 			continue;
 		}
@@ -1192,15 +1192,15 @@ static int usage(FILE *to)
 {
 	fprintf(to, "Usage: lsvfio [-t] [-q | -j | -w] [DEVICE...]\n"
 		"       lsvfio -m SIZE\n"
-		"List VFIO devices, and say whether you can use them through their nodes.\n"
-		"  -q, --qemu         the arguments that give them to QEMU\n"
-		"  -j, --json         for programs\n"
-		"  -w, --who          the processes that hold them, and the memory they lock\n"
-		"  -t, --try          open the nodes of their groups, to see who is refused\n"
-		"  -m, --memory SIZE  the limit that you need, to map so much for devices\n"
-		"  -h, --help         this\n"
-		"DEVICE is a name on its bus, such as 0000:06:0d.0, or vfioX.\n"
-		"SIZE is in bytes, or with K, M, G or T behind it.\n");
+		"List VFIO devices, and whether you can use them through their cdevs.\n"
+		"  -q, --qemu         print the QEMU arguments that assign the devices\n"
+		"  -j, --json         print JSON\n"
+		"  -w, --who          list the processes that hold devices, and their locked memory\n"
+		"  -t, --try          also open the groups, to find out whether they are busy\n"
+		"  -m, --memory SIZE  print the memlock limit that you need to map SIZE bytes\n"
+		"  -h, --help         print this help\n"
+		"DEVICE is a name on the bus, such as 0000:06:0d.0, or vfioX.\n"
+		"SIZE is a number of bytes; K, M, G or T may follow it.\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -1239,7 +1239,7 @@ int main(int argc, char **argv)
 			memory = parse_bytes(optarg);
 			if (memory)
 				break;
-			fprintf(stderr, "lsvfio: %s is no size; write bytes, or 16G\n",
+			fprintf(stderr, "lsvfio: %s is not a valid size; for example: 16G\n",
 				optarg);
 			return 2;
 		case 'h':
@@ -1256,7 +1256,7 @@ int main(int argc, char **argv)
 
 	n = scandir(CLASS, &names, NULL, versionsort);
 	if (n < 0) {
-		fprintf(stderr, "lsvfio: no VFIO in the kernel; try modprobe vfio-pci\n");
+		fprintf(stderr, "lsvfio: VFIO is not loaded; try: modprobe vfio-pci\n");
 		return 1;
 	}
 	list = calloc(n, sizeof(*list));
@@ -1283,6 +1283,6 @@ int main(int argc, char **argv)
 	else if (found)
 		show_table(list, found);
 	else if (!ret)
-		fprintf(stderr, "lsvfio: no device is bound to a driver of VFIO\n");
+		fprintf(stderr, "lsvfio: no device is bound to a VFIO driver\n");
 	return ret;
 }

@@ -484,7 +484,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 			return -EINTR;
 		cond_resched();
 	}
-	pr_warn_ratelimited("iommufd: a driver does not unpin what is to be unmapped\n");
+	pr_warn_ratelimited("iommufd: a driver did not unpin a range to be unmapped\n");
 	return -EDEADLOCK;
 }
 
@@ -549,7 +549,7 @@ static void drop_pins(struct iommufd_access *access)
 	}
 	mutex_unlock(&access->lock);
 	if (left)
-		pr_warn_ratelimited("iommufd: a driver has left pages pinned\n");
+		pr_warn_ratelimited("iommufd: a driver did not unpin all its pages\n");
 }
 
 /*

@@ -21,7 +21,7 @@
 static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
-		 "Bind devices whose interrupts the platform can't isolate: a device could then raise any interrupt");
+		 "Allow binding devices whose interrupts the platform can't isolate; such a device can raise any interrupt");
 
 static int cannot_remap_interrupts(struct device *dev, void *unused)
 {
@@ -146,18 +146,18 @@ struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
 		goto out_put;
 	}
 	if (unit.unfit) {
-		dev_warn_ratelimited(dev, "not bound, its IOMMU can't protect memory: %s\n",
+		dev_warn_ratelimited(dev, "can't bind: the IOMMU can't protect memory: %s\n",
 				     unit.unfit);
 		idev = ERR_PTR(-ENODEV);
 		goto out_put;
 	}
 	if (!interrupts_isolated(group)) {
 		if (!READ_ONCE(allow_unsafe_interrupts)) {
-			dev_warn_ratelimited(dev, "interrupts are not isolated, see iommufd.allow_unsafe_interrupts\n");
+			dev_warn_ratelimited(dev, "can't bind: interrupts are not isolated, see iommufd.allow_unsafe_interrupts\n");
 			idev = ERR_PTR(-EPERM);
 			goto out_put;
 		}
-		dev_warn_ratelimited(dev, "bound by \"%s\" (%d) though interrupts are not isolated\n",
+		dev_warn_ratelimited(dev, "bound by \"%s\" (%d), but interrupts are not isolated\n",
 				     current->comm, task_pid_nr(current));
 	}
 
@@ -416,7 +416,7 @@ static void rollback_hwpt(struct iommufd_group *igroup,
 	if (igroup->attached_hwpt != old) {
 		block(igroup, false);
 		if (old && unblock(igroup, old, false))
-			pr_warn("iommufd: group %d stays blocked, its page table can't be attached again\n",
+			pr_warn("iommufd: group %d: can't attach the old page table again, DMA stays blocked\n",
 				iommu_group_id(igroup->group));
 	}
 	iova_space_unreserve(&hwpt->ioas->space, reserved);

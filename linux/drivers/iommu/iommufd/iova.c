@@ -22,7 +22,7 @@
  */
 static unsigned long max_areas = 1UL << 20;
 module_param(max_areas, ulong, 0644);
-MODULE_PARM_DESC(max_areas, "Limit of mappings that one open /dev/iommu can have; one counts as often as its IOAS has page tables that the program has made, but at least once");
+MODULE_PARM_DESC(max_areas, "Maximum number of mappings of one open /dev/iommu; a mapping counts once for each page table that the program has allocated for its IOAS, and at least once");
 
 static unsigned long area_gap(struct iommufd_area *area)
 {

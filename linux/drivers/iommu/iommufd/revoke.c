@@ -238,7 +238,7 @@ void iommufd_mmio_restore(struct iommufd_mmio *mmio)
 		if (!ret)
 			continue;
 		mmio->missing = true;
-		pr_warn_ratelimited("iommufd: memory of a device did not come back at IOVA 0x%lx (%d)\n",
+		pr_warn_ratelimited("iommufd: can't map device memory at IOVA 0x%lx again (%d)\n",
 				    use->area->start, ret);
 	}
 out_unlock:

@@ -78,7 +78,7 @@ static unsigned long page_at(struct iommufd_area *area, unsigned long iova)
 static void keep_pinned(struct iommufd_area *area, unsigned long iova,
 			unsigned long length)
 {
-	pr_err_once("iommufd: the IOMMU driver did not unmap 0x%lx bytes at IOVA 0x%lx; their memory stays pinned for good, and so does that of all later failures\n",
+	pr_err_once("iommufd: the IOMMU driver failed to unmap 0x%lx bytes at IOVA 0x%lx; the pages stay pinned. Later failures are not logged\n",
 		    length, iova);
 	if (!area->pages->is_mmio)
 		iommufd_pages_keep_pinned(area->pages, page_at(area, iova),
@@ -283,7 +283,7 @@ int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last)
 	if (ret)
 		return ret;
 	if (iommu_unmap(domain, iova, page) != page)
-		pr_err_once("iommufd: the IOMMU driver did not unmap the zero page at IOVA 0x%lx\n",
+		pr_err_once("iommufd: the IOMMU driver failed to unmap the zero page at IOVA 0x%lx\n",
 			    iova);
 	return 0;
 }

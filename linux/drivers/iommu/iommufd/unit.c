@@ -74,10 +74,10 @@ static const struct {
 	const char *name;
 	const char *reason;
 } unfit_drivers[] = {
-	{ "gart", "it lets pass what it does not translate" },
+	{ "gart", "it passes untranslated addresses through" },
 	{ "qcom-iommu", "it does not program a domain that was attached before" },
 	{ "mtk-iommu", "it programs only the first domain" },
-	{ "mtk-iommu-v1", "it programs only a domain of its own" },
+	{ "mtk-iommu-v1", "it programs only its own domain" },
 	{ "msm_iommu", "it frees the page table of a domain that is detached" },
 	{ "sprd-iommu", "it frees the page table of a domain that is detached" },
 };
@@ -115,7 +115,7 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 
 	*unit = (struct iommufd_unit){};
 	if (!dev->iommu || !dev->iommu->iommu_dev) {
-		unit->unfit = "there is none";
+		unit->unfit = "the device has none";
 		return 0;
 	}
 	iommu = dev->iommu->iommu_dev;
@@ -217,7 +217,7 @@ void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
 /* Domain ids are few: 65,535 for all AMD IOMMUs, 255 for some SMMUs */
 static unsigned int max_tables = 64;
 module_param(max_tables, uint, 0644);
-MODULE_PARM_DESC(max_tables, "Limit of page tables that programs have made for one device, in all /dev/iommu that it was bound to");
+MODULE_PARM_DESC(max_tables, "Maximum number of page tables that programs can allocate for one device, in all /dev/iommu files");
 
 /**
  * struct iommufd_hwpt_quota - the HWPTs that programs have made for one device

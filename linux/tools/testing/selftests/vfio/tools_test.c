@@ -325,7 +325,7 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 
 	if (!has_nodes())
 		SKIP(return, "the kernel has no nodes");
-	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 getpid());
 	device = open_cdev(&self->dev);
 	ASSERT_LE(0, device);
@@ -383,7 +383,7 @@ TEST_F(lsvfio, copy_of_the_node_is_the_node)
 
 	if (!has_nodes())
 		SKIP(return, "the kernel has no nodes");
-	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 getpid());
 	fd = open_copy(self->node);
 	ASSERT_LE(0, fd);
@@ -404,7 +404,7 @@ TEST_F(lsvfio, other_mount_namespace_is_looked_into)
 		     !mount("none", DIR, "tmpfs", 0, NULL) &&
 		     open_copy(self->node) >= 0);
 	ASSERT_TRUE(stays(&self->child));
-	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 self->child.pid);
 	LSVFIO(0);
 	EXPECT_STREQ(user, usable(self->dev.bdf));
@@ -433,7 +433,7 @@ TEST_F(lsvfio, thread_has_files_of_its_own)
 		pthread_exit(NULL);
 	}
 	ASSERT_TRUE(stays(&self->child));
-	snprintf(user, sizeof(user), "yes, if not bound by tools_test (%d)",
+	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 self->child.pid);
 	LSVFIO(0);
 	EXPECT_STREQ(user, usable(self->dev.bdf));
@@ -494,7 +494,7 @@ TEST_F(lsvfio, held_device_of_the_group_is_named)
 	ASSERT_LE(0, device);
 	LSVFIO(0);
 	snprintf(text, sizeof(text),
-		 "yes, but %s of its group is held by tools_test (%d)",
+		 "yes, but %s in the same group is held by tools_test (%d)",
 		 self->a.bdf, getpid());
 	EXPECT_STREQ(text, usable(self->b.bdf));
 	close(device);
@@ -654,15 +654,15 @@ TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
 	ASSERT_EQ(0, send_fd(pair[0], device));
 	close(device);
 	LSVFIO(0);
-	EXPECT_STREQ("no: held, by nobody who has it open",
+	EXPECT_STREQ("no: held, but no process has it open",
 		     usable(self->dev.bdf));
 	EXPECT_STREQ("-", who(self->dev.bdf, WHO_PID));
-	EXPECT_STREQ("nobody", who(self->dev.bdf, WHO_PROGRAM));
+	EXPECT_STREQ("no", who(self->dev.bdf, WHO_PROGRAM));
 	/* NOBODY can't inspect all processes */
 	ASSERT_EQ(0, chmod(self->node, 0666));
 	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
 	LSVFIO(NOBODY);
-	EXPECT_STREQ("no: held, by a process that you may not look into",
+	EXPECT_STREQ("no: held by a process that you can't inspect",
 		     usable(self->dev.bdf));
 	close(pair[0]);
 	close(pair[1]);
@@ -685,7 +685,7 @@ TEST_F(lsvfio, group_in_flight_is_found_by_trying)
 	EXPECT_STREQ("", who(self->a.bdf, WHO_HELD));
 	LSVFIO(0, "-t", "-w");
 	EXPECT_STREQ("yes", word_of(line_of(self->a.bdf), WHO_HELD));
-	EXPECT_STREQ("nobody", word_of(line_of(self->a.bdf), WHO_PROGRAM));
+	EXPECT_STREQ("no", word_of(line_of(self->a.bdf), WHO_PROGRAM));
 	EXPECT_STREQ("yes", word_of(line_of(self->b.bdf), WHO_HELD));
 	EXPECT_STREQ("", line_of(self->dev.bdf));
 	close(pair[0]);
@@ -721,7 +721,7 @@ TEST_F(lsvfio, mediated_device_is_found_by_trying)
 	LSVFIO(0, "-j", mtty.bdf);
 	EXPECT_TRUE(contains("\"held\": null, \"holders\": []"));
 	LSVFIO(0, "-t");
-	EXPECT_STREQ("no: held, by nobody who has it open", usable(mtty.bdf));
+	EXPECT_STREQ("no: held, but no process has it open", usable(mtty.bdf));
 	close(pair[0]);
 	close(pair[1]);
 	LSVFIO(0, "-t", "-j", mtty.bdf);
@@ -875,7 +875,7 @@ TEST_F(lsvfio, kernel_without_nodes_is_the_reason)
 	LSVFIO(0);
 	EXPECT_EQ(0, said.status);
 	EXPECT_STREQ("-", word_of(line_of(self->dev.bdf), 2));
-	EXPECT_STREQ("no: no node, the kernel has no CONFIG_VFIO_DEVICE_CDEV",
+	EXPECT_STREQ("no: no cdev, since CONFIG_VFIO_DEVICE_CDEV is not set",
 		     usable(self->dev.bdf));
 }
 
@@ -896,7 +896,7 @@ TEST_F(lsvfio, unknown_device_and_wrong_use_fail)
 	EXPECT_EQ(2, said.status);
 	LSVFIO(0, "-m", "16384P");
 	EXPECT_EQ(2, said.status);
-	EXPECT_TRUE(contains("lsvfio: 16384P is no size"));
+	EXPECT_TRUE(contains("lsvfio: 16384P is not a valid size"));
 	LSVFIO(0, "-m", "-1");
 	EXPECT_EQ(2, said.status);
 	LSVFIO(0, "-m", "16777217T");
