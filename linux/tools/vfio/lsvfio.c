@@ -1195,7 +1195,7 @@ static int usage(FILE *to)
 		"List VFIO devices, and whether you can use them through their cdevs.\n"
 		"  -q, --qemu         print the QEMU arguments that assign the devices\n"
 		"  -j, --json         print JSON\n"
-		"  -w, --who          list the processes that hold devices, and their locked memory\n"
+		"  -w, --who          list processes that hold devices, and their locked memory\n"
 		"  -t, --try          also open the groups, to find out whether they are busy\n"
 		"  -m, --memory SIZE  print the memlock limit that you need to map SIZE bytes\n"
 		"  -h, --help         print this help\n"
