@@ -39,7 +39,7 @@ void give_devices_to_vfio(void)
 
 	for (i = 0; i < 2; i++)
 		if (bind_vfio_pci(&devices[i]))
-			give_up("vfio-pci does not take %s", devices[i].bdf);
+			give_up("can't bind %s to vfio-pci", devices[i].bdf);
 }
 
 /* Everything that a program does before it can map memory */

@@ -44,7 +44,7 @@ class Boot:
         self.lines = [line.split() for line in read(guest.verdict).splitlines() if line]
         error = self.of('error')
         if error or not self.of('done'):
-            what = ' '.join(error[0]) if error else 'did not get to its end' if in_time else 'took too long'
+            what = ' '.join(error[0]) if error else 'did not finish' if in_time else 'took too long'
             raise HarnessError(f'{self.name}: {what}; console: {os.path.relpath(guest.console)}')
 
     def of(self, word):
@@ -52,7 +52,7 @@ class Boot:
 
 
 def append_for(kind):
-    """hugetlb needs pages reserved at boot; other kinds run without, so that memory is not fragmented by it."""
+    """hugetlb needs pages reserved at boot; other kinds run without, since the reservation fragments memory."""
     return 'hugepages=520' if kind == 'hugetlb' else ''
 
 

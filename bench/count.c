@@ -61,7 +61,7 @@ static void end(void)
 	if (!strcmp(now.name, framed_case))
 		asm volatile("nopl 0x62656732(%rax)");
 	if (sleeps() != now.sleeps)
-		give_up("%s slept, so its count is not of instructions", now.name);
+		give_up("%s slept, so the count includes idle time", now.name);
 	printf("count %s %lu\n", now.name, count);
 }
 

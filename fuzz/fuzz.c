@@ -220,7 +220,7 @@ static void check_charges(const struct op *op)
 		len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 		close(fd);
 		if (len < 0)
-			fail(CRASH, "process %d is gone", i);
+			fail(CRASH, "process %d has died", i);
 		text[len] = 0;
 		pinned = status_of(p, text, "VmPin:");
 		locked = status_of(p, text, "VmLck:");
@@ -458,7 +458,7 @@ static void set_up(void)
 		mock_memory_limit(w->spare, i);
 	limit.rlim_cur = w->limit ? w->limit * PAGE : RLIM_INFINITY;
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (w->limit && become_user()))
-		fail(CRASH, "no limit");
+		fail(CRASH, "can't set the limit");
 }
 
 static bool is_same(int page, const struct frame *frame)
@@ -536,7 +536,7 @@ static void check_limit(void)
 	if (map_at(w->spare, ioas, BUF, limit * PAGE, 0x2000000))
 		fail(BAD_END, "the user is still charged for something");
 	if (!map_at(w->spare, ioas, BUF + limit * PAGE, PAGE, 0x3000000))
-		fail(BAD_END, "the user can have more than the limit");
+		fail(BAD_END, "the user can lock more than the limit");
 }
 
 /* Close all, and check that nothing stays pinned or charged */
@@ -546,7 +546,7 @@ static void tear_down(void)
 
 	close_all();
 	if (status_kb("VmPin") || status_kb("VmLck"))
-		fail(BAD_END, "VmPin is %ld KiB and VmLck %ld KiB after all was closed",
+		fail(BAD_END, "VmPin is %ld KiB and VmLck %ld KiB after all files were closed",
 		     status_kb("VmPin"), status_kb("VmLck"));
 	for (page = 0; !w->real && page < NPAGES; page++) {
 		struct proc *p = &w->procs[0];
@@ -579,7 +579,7 @@ static void *race(void *arg)
 			if (type->errnos[j] == out.ret)
 				break;
 		if (type->errnos[j] > 0)
-			fail(RACE, "%s says %s, which it never should",
+			fail(RACE, "%s returned %s, which is not documented",
 			     type->name, name(out.ret));
 	}
 	return NULL;
@@ -701,7 +701,7 @@ static int try(__u64 seed, const struct op *ops, int nr, bool trace)
 	}
 	kill(-pid, SIGKILL);
 	if (i == 6000) {
-		snprintf(w->failed, sizeof(w->failed), "it takes longer than a minute");
+		snprintf(w->failed, sizeof(w->failed), "it took longer than a minute");
 		w->failed_kind = HANG;
 	} else if (WIFSIGNALED(status)) {
 		snprintf(w->failed, sizeof(w->failed), "signal %d: a bug of the fuzzer?",
@@ -811,7 +811,7 @@ static void report(__u64 seed, int kind, unsigned long sequences)
 	printf("# note: RLIMIT_MEMLOCK is %ld pages (0: CAP_IPC_LOCK)%s\n", w->limit,
 	       w->huge ? ", memory has huge pages" : "");
 	if (w->failed_kind != kind)
-		printf("# note: when it was run once more it did not fail so\n");
+		printf("# note: it did not fail in the same way when it was repeated\n");
 	else
 		printf("# note: %s\n", w->failed);
 }
@@ -835,7 +835,7 @@ int main(int argc, char **argv)
 	lseek(kmsg, 0, SEEK_END);
 	w->real = strstr(argv[0], "real");
 	if (w->real && real_prepare()) {
-		printf("1..0 # SKIP not the devices of the test machine\n");
+		printf("1..0 # SKIP the edu devices of the test VM are missing\n");
 		return 4;
 	}
 	collect_types();

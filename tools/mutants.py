@@ -94,7 +94,7 @@ class Parser:
         """The `;` of a plain statement."""
         while self.text(i) != ';':
             if i >= len(self.t) or self.t[i].text in CLOSE:
-                raise ValueError('a statement without its end')
+                raise ValueError('a statement has no end')
             i = self.pair[i] + 1 if self.t[i].text in OPEN else i + 1
         return i
 

@@ -43,7 +43,7 @@ static int wanted(void)
 	return !at;
 }
 
-/* Reading the file also clears it */
+/* Print the mutants that were reached. Reading the file also clears it. */
 static void tell(void)
 {
 	char text[4096];

@@ -156,7 +156,7 @@ static const char *find_node(void)
 	if (!entry)
 		fail(sysfs("vfio-dev"));
 	snprintf(node, sizeof(node), "/dev/vfio/devices/%s", entry->d_name);
-	step("node", "%s, %s in sysfs", node,
+	step("cdev", "%s, %s in sysfs", node,
 	     read_line(sysfs("vfio-dev/%s/dev", entry->d_name)));
 	closedir(dir);
 	return node;
@@ -175,7 +175,7 @@ static volatile uint64_t *map_registers(int device)
 	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
 	    ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config) ||
 	    pwrite(device, &command, 2, config.offset + 4) != 2)
-		fail("reading what regions the device has");
+		fail("getting the regions of the device");
 	regs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, bar.offset);
 	if (regs == MAP_FAILED)
 		fail("mapping the registers");
@@ -231,7 +231,7 @@ int main(void)
 	char *memory;
 
 	uname(&uts);
-	printf("\nA device driven through its own node, on Linux %s\n\n", uts.release);
+	printf("\nA device driven through its own cdev, on Linux %s\n\n", uts.release);
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	lseek(kmsg, 0, SEEK_END);
 
@@ -240,10 +240,10 @@ int main(void)
 	device = open(find_node(), O_RDWR);
 	iommufd = open("/dev/iommu", O_RDWR);
 	if (device < 0 || iommufd < 0)
-		fail("opening the nodes");
+		fail("opening the cdev and /dev/iommu");
 
 	if (read(device, group_node, 4) >= 0)
-		fail("a read before BIND came through");
+		fail("a read before BIND succeeded");
 	step("read", "refused before BIND: %s", strerror(errno));
 
 	bind.iommufd = iommufd;
@@ -275,7 +275,7 @@ int main(void)
 	transfer(regs, map.iova, 0x40000, sizeof(message), 0);
 	transfer(regs, 0x40000, map.iova + PAGE, sizeof(message), 1);
 	if (memcmp(memory + PAGE, message, sizeof(message)))
-		fail("the device did not write what it should have");
+		fail("the device did not write the message");
 	step("DMA", "the device read the first page and wrote to the second");
 	step("", "second page after:  \"%.21s\"", memory + PAGE);
 
@@ -286,7 +286,7 @@ int main(void)
 	     (unsigned long long)map.iova + 2 * PAGE);
 	fault = fault_report(kmsg);
 	if (!*fault)
-		fail("the IOMMU did not report it");
+		fail("the IOMMU did not log the fault");
 	step("", "%s", fault);
 
 	snprintf(group_node, sizeof(group_node), "/dev/vfio/%s", base_of_link(sysfs("iommu_group")));
@@ -301,7 +301,7 @@ int main(void)
 	group = open(group_node, O_RDWR);
 	if (group < 0)
 		fail(group_node);
-	step("close", "the device is free again, by node or by group");
+	step("close", "the device can be opened again, through its cdev or its group");
 	printf("\nThe device reached what it was given, and nothing else.\n");
 	return 0;
 }

@@ -44,7 +44,7 @@
 #define MDPIN \
 	"-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mdpin},enable-migration=on" \
 	" -trace vfio_get_dirty_bitmap"
-#define MIGRATED "memory is sent again while the guest goes on, and all of it is saved"
+#define MIGRATED "QEMU sends dirty memory again while the guest runs, and saves all of it"
 #define USER 1000
 #define RAM_MB 128
 
@@ -158,7 +158,7 @@ static const struct way {
 	{ "qemu10", "p2p", "kvm", 0,
 	  "{object}-device vfio-pci,host={edu}{by}"
 	  " -device vfio-pci,host={ivshmem}{by}", "edu,p2p,stay", 0, 1, .p2ps = 1,
-	  .steps = p2p, .claim = "QEMU warns of nothing but that they can't be reset", .group_too = true },
+	  .steps = p2p, .claim = "QEMU warns only that they can't be reset", .group_too = true },
 	{ "qemu10", "reset", "kvm", 0,
 	  "{object}-device vfio-pci,host={edu}{by}"
 	  " -device vfio-pci,host={neighbour}{by}"
@@ -172,7 +172,7 @@ static const struct way {
 	{ "qemu10", "hotplug", "kvm", 0,
 	  "{object}-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
 	  " -device pcie-root-port,id=plug,chassis=1", "empty,disk,gone,stay", 1,
-	  .steps = plug, .claim = "the disk is free while QEMU goes on without it",
+	  .steps = plug, .claim = "the disk is free while QEMU keeps running",
 	  .group_too = true },
 	{ "qemu10", "mdev", "kvm", 0,
 	  "{object}-device vfio-pci,sysfsdev=/sys/bus/mdev/devices/{mtty}{by}",
@@ -585,7 +585,7 @@ static pid_t start(const struct way *way, const char *more, unsigned int seconds
 		dup2(fd, 1);
 		dup2(fd, 2);
 		if (way->user && become(way->user))
-			perror("not another user");
+			perror("can't change the user");
 		else
 			execv(argv[0], argv);
 		perror(argv[0]);
@@ -692,7 +692,7 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		status = wait_for_end(start(way, "", seconds), way->steps ?: none, seconds);
 	if (!status && held && way->then) {
 		note_lines(VERDICT);
-		ksft_print_msg("note: and from what was saved\n");
+		ksft_print_msg("note: continued from the saved state\n");
 		unlink(VERDICT);
 		unlink(MONITOR);
 		status = wait_for_end(start(way, " -incoming file:" SAVED, seconds), way->then,
@@ -719,11 +719,11 @@ static void go(const struct way *way, const char *host, unsigned int seconds)
 		show(CONSOLE);
 	}
 
-	ksft_test_result(found, "%s: guest finds what it was given\n", name);
+	ksft_test_result(found, "%s: the guest finds its devices\n", name);
 	ksft_test_result(works, "%s: %s\n", name,
-			 way->disks ? "checksum inside equals outside" : "it reaches memory");
-	ksft_test_result(!status, "%s: QEMU ends without an error\n", name);
-	ksft_test_result(give_back(way, host), "%s: this kernel has it again\n", name);
+			 way->disks ? "the guest reads the right checksum" : "the devices reach memory");
+	ksft_test_result(!status, "%s: QEMU exits without an error\n", name);
+	ksft_test_result(give_back(way, host), "%s: this kernel can use the devices again\n", name);
 	if (way->claim)
 		ksft_test_result(held, "%s: %s\n", name, way->claim);
 }
@@ -773,7 +773,7 @@ int main(int argc, char **argv)
 	 */
 	if (strstr(program, "-iommufd") &&
 	    (unlink("/dev/vfio/vfio") || symlink("/dev/iommu", "/dev/vfio/vfio")))
-		ksft_exit_fail_msg("/dev/vfio/vfio can't be a link\n");
+		ksft_exit_fail_msg("can't replace /dev/vfio/vfio by a link\n");
 
 	/*
 	 * Use a part of the plan's time, so that the rest can explain a timeout

@@ -1,4 +1,4 @@
-"""The bench: goals, the budget, and which function an instruction is in. No machine is booted."""
+"""Test the bench: goals, the budget, and the attribution of instructions to functions. No VM is booted."""
 import contextlib, importlib.machinery, importlib.util, io, os, re, subprocess, sys, tempfile, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -54,12 +54,12 @@ class Goals(unittest.TestCase):
     def test_best_of_no_others_is_no_goal(self):
         self.assertIsNone(run.goal_of(BEST, [9, None, None, None]))
 
-    def test_request_that_is_not_there_is_neither_met_nor_missed(self):
+    def test_unsupported_request_is_neither_met_nor_missed(self):
         t, line = table(BEST, None, None, 2000000, None)
-        self.assertIn('not there', line)
+        self.assertIn('not supported', line)
         self.assertEqual((0, 0, 1), (t.met, t.missed, t.absent))
 
-    def test_ratios_are_to_the_peers_node_and_our_type1(self):
+    def test_ratios_are_to_the_peers_cdev_and_our_type1(self):
         self.assertRegex(table(ROW, 1000000, 4000000, 2000000, 8000000)[1], r' 0\.5 +0\.25 ')
 
     def test_growth_of_more_than_half_is_missed(self):
@@ -72,7 +72,7 @@ class Goals(unittest.TestCase):
             run.show_growth(t, c)
             self.assertEqual(judged, (t.met, t.missed))
 
-    def test_memory_is_measured_beside_type1(self):
+    def test_memory_goal_is_relative_to_type1(self):
         for ours, judged in (20, (3, 0)), (21, (1, 2)):
             c = boots.Counts()
             for column in boots.COLUMNS:
@@ -85,7 +85,7 @@ class Goals(unittest.TestCase):
 
 
 class Rows(unittest.TestCase):
-    def test_nine_rows_are_kept_by_the_budget_and_it_has_their_figures(self):
+    def test_budget_has_the_figures_of_nine_rows(self):
         kept = [(r.kind, r.case) for r in boots.read_rows() if r.budget]
         self.assertEqual(9, len(kept))
         with open(os.path.join(TOP, 'bench/budget.txt')) as f:
@@ -99,9 +99,9 @@ class Rows(unittest.TestCase):
         for row in boots.read_rows():
             self.assertIn(row.case, names)
 
-    def test_no_row_is_there_twice(self):
+    def test_rows_are_unique(self):
         rows = boots.read_rows()
-        self.assertEqual(len(rows), len({(r.kind, r.case) for r in rows}), 'a row is there twice')
+        self.assertEqual(len(rows), len({(r.kind, r.case) for r in rows}), 'duplicate row')
 
 
 class Compare(unittest.TestCase):
@@ -122,13 +122,13 @@ class Compare(unittest.TestCase):
         self.assertIn('0.90% (b)', run.compare({'a': 1001, 'b': 1009}))
         self.assertNotIn('changed', run.compare({'a': 1001, 'b': 1009}))
 
-    def test_more_than_one_percent_is_said(self):
+    def test_change_of_more_than_one_percent_is_reported(self):
         self.before({'a': 1000})
         self.assertIn('something changed', run.compare({'a': 980}))
 
 
 class Figures(unittest.TestCase):
-    def test_only_what_the_table_shows_is_compared(self):
+    def test_only_figures_of_the_table_are_compared(self):
         run.column_name = ' '.join
         c = counts(1, 2, 3, 4)
         c.counts[boots.OURS, 'thp', 'open'] = 5
@@ -142,10 +142,10 @@ class Budget(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as said:
             return budget.over_budget([ROW], {('long', 'map-4k'): n}, kept), said.getvalue()
 
-    def test_three_percent_are_allowed(self):
+    def test_three_percent_more_is_ok(self):
         self.assertEqual((False, 'ok'), (self.over(1030, {('long', 'map-4k'): 1000})[0], self.over(1030, {('long', 'map-4k'): 1000})[1][:2]))
 
-    def test_more_is_over(self):
+    def test_over_three_percent_exceeds_the_budget(self):
         over, said = self.over(1031, {('long', 'map-4k'): 1000})
         self.assertTrue(over)
         self.assertIn('OVER  a row', said)
@@ -157,10 +157,10 @@ class Budget(unittest.TestCase):
 
 
 class Save(unittest.TestCase):
-    def test_rise_by_chance_is_not_kept(self):
+    def test_rise_within_noise_is_not_saved(self):
         self.assertEqual(1000, budget.to_keep(1000, 1010))
 
-    def test_rise_and_fall_are_kept(self):
+    def test_larger_rise_and_fall_are_saved(self):
         self.assertEqual(1011, budget.to_keep(1000, 1011))
         self.assertEqual(999, budget.to_keep(1000, 999))
         self.assertEqual(7, budget.to_keep(None, 7))
@@ -183,16 +183,16 @@ class Rises(unittest.TestCase):
         self.git('commit', '-q', '-m', message)
         return budget.unexplained_rises(self.dir.name)
 
-    def test_rise_has_to_be_explained(self):
+    def test_rise_without_a_reason_is_reported(self):
         self.assertEqual([], self.commit(1000, 'first'))
         self.assertEqual([], self.commit(900, 'faster'))
         self.assertRegex(self.commit(901, 'slower')[0], 'raises long map-4k')
 
-    def test_rise_that_is_explained(self):
+    def test_rise_with_a_reason_is_ok(self):
         self.commit(1000, 'first')
         self.assertEqual([], self.commit(1100, 'slower\n\nBudget: it now does more'))
 
-    def test_a_shallow_clone_is_not_taken_for_one_without_rises(self):
+    def test_shallow_clone_has_no_history(self):
         self.commit(1000, 'first')
         self.commit(1100, 'slower')
         self.assertTrue(budget.has_history(self.dir.name))

@@ -1,4 +1,4 @@
-"""The completion of bash for lsvfio: run in a bash, with devices in a directory of our own."""
+"""Test the bash completion of lsvfio: in a real bash, with devices in a temporary directory."""
 import os, re, shlex, subprocess, tempfile, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -23,7 +23,7 @@ class Completion(unittest.TestCase):
         self.script = read('packaging', 'tools', 'lsvfio.bash-completion').replace('/sys/class/vfio-dev', classes)
 
     def complete(self, line, words):
-        """What bash is told for a line that it has broken into words."""
+        """The completions for a line that bash has broken into words."""
         script = self.script + f'''
 COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
 COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
@@ -37,21 +37,21 @@ complete -p lsvfio >&2
         self.assertEqual(done.stderr, 'complete -F _lsvfio lsvfio\n')
         return done.stdout.split()
 
-    def test_devices_have_both_names(self):
+    def test_both_names_of_devices_are_completed(self):
         self.assertEqual(sorted(self.complete('lsvfio ', ['lsvfio', ''])),
                          ['0000:06:0d.0', '0000:06:0e.0', '0001:00:02.0', 'vfio0', 'vfio1', 'vfio2'])
         self.assertEqual(self.complete('lsvfio -q vfio1', ['lsvfio', '-q', 'vfio1']), ['vfio1'])
 
-    def test_after_a_colon_only_the_rest_is_replaced(self):
+    def test_only_the_part_after_the_last_colon_is_returned(self):
         self.assertEqual(self.complete('lsvfio 0000:06:0', ['lsvfio', '0000', ':', '06', ':', '0']), ['0d.0', '0e.0'])
         self.assertEqual(self.complete('lsvfio 0001:', ['lsvfio', '0001', ':']), ['00:02.0'])
 
-    def test_a_size_is_not_completed(self):
+    def test_size_is_not_completed(self):
         self.assertEqual(self.complete('lsvfio -m ', ['lsvfio', '-m', '']), [])
         self.assertEqual(self.complete('lsvfio --memory ', ['lsvfio', '--memory', '']), [])
 
     def test_options_are_those_of_the_program(self):
-        """And each is in what it says of itself, and in its manual page."""
+        """Each option is also in the usage text and in the manual page."""
         source = read('linux', 'tools', 'vfio', 'lsvfio.c')
         page = read('linux', 'tools', 'vfio', 'lsvfio.1').replace('\\-', '-')
         options = re.findall(r'\{ "(\w+)", \w+_argument, NULL, \'(\w)\' \}', source)

@@ -1,4 +1,4 @@
-"""Mutants: what is found, that it compiles where C does, and how a boot with them is judged. No machine is booted."""
+"""Test tools/mutate: which mutants are found, that they compile, and how a boot with them is judged. No VM is booted."""
 import contextlib, importlib.machinery, importlib.util, io, os, re, subprocess, sys, tempfile, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -59,10 +59,10 @@ class Find(unittest.TestCase):
     def rules(self, code):
         return sorted((m.rule, m.text) for m in mutants.find(body(code)))
 
-    def test_only_in_functions(self):
+    def test_mutants_are_only_in_functions(self):
         self.assertEqual(7, min(line for line, _ in found()))
 
-    def test_calls_have_the_kind_of_their_names(self):
+    def test_name_of_a_function_decides_the_rule(self):
         self.assertEqual('drop: lock();', found()[17, 'lock'])
         self.assertEqual('drop: unlock();', found()[19, 'unlock'])
         self.assertEqual('drop: g(a);', found()[18, 'call'])
@@ -70,37 +70,37 @@ class Find(unittest.TestCase):
                            ('iommu_iotlb_sync', 'flush'), ('wake_up_all', 'wake'), ('iommufd_pages_unpin', 'unpin')):
             self.assertEqual([(rule, f'drop: {call}(a);')], self.rules(f'\t{call}(a);\n'))
 
-    def test_what_no_test_can_see_is_left_alone(self):
+    def test_calls_without_visible_effect_are_not_mutated(self):
         self.assertEqual([], self.rules('\tcond_resched();\n\tlockdep_assert_held(a);\n\tpr_info("1 + 1");\n\trcu_read_lock();\n'))
 
-    def test_swaps_only_what_has_to_do_with_each_other(self):
+    def test_only_statements_with_a_common_variable_are_swapped(self):
         self.assertIn(('swap', 'swap: a(x); b(x);'), self.rules('\ta(x);\n\tb(x);\n'))
         self.assertNotIn('swap', [r for r, _ in self.rules('\ta(x);\n\tb(y);\n\tx = 1;\n\ty = x;\n')])
 
-    def test_errors(self):
+    def test_errors_are_dropped_or_become_0(self):
         self.assertEqual([('error', 'drop: ret = -EINVAL;'), ('return0', 'return 0 for: return ret;')],
                          self.rules('\tret = -EINVAL;\n\treturn ret;\n'))
         self.assertEqual([('call', 'ret = 0 for: ret = g(a);')], self.rules('\tret = g(a);\n'))
         self.assertEqual([], self.rules('\tp = g(a);\n'))
 
-    def test_only_integers_become_0(self):
+    def test_only_integer_functions_return_0(self):
         self.assertEqual([], [m.rule for m in mutants.find('struct a *f(void)\n{\n\treturn ret;\n}\n')])
 
-    def test_each_operand(self):
+    def test_each_operand_is_left_out(self):
         self.assertEqual(['without || a', 'without || b', 'without || c(d, e)'],
                          [t for r, t in self.rules('\tx = a || b || c(d, e);\n') if r == 'operand'])
 
-    def test_only_one_of_several_counts(self):
+    def test_only_one_of_several_values_counts(self):
         self.assertIn(('last', 'only the last counts: a |= b;'), self.rules('\ta |= b;\n'))
         self.assertEqual(['only the first counts: max_t(int, a, b)', 'only the second counts: max_t(int, a, b)'],
                          [t for r, t in self.rules('\ta = max_t(int, a, b);\n') if r == 'last'])
 
-    def test_ends(self):
+    def test_bounds_and_off_by_one(self):
         self.assertEqual([('assign', 'drop: x = a - 1 < b;'), ('bound', '<= for <: a - 1 < b'), ('one', 'no - 1: x = a - 1 < b;')],
                          self.rules('\tx = a - 1 < b;\n'))
         self.assertEqual([], [r for r, _ in self.rules('\treturn -1;\n\tx = (1);\n\ty = 1 << a + 1 << 2;\n') if r == 'one'])
 
-    def test_our_files_are_read(self):
+    def test_all_our_files_are_parsed(self):
         for path in mutate.FILES:
             with self.subTest(path):
                 self.assertTrue(mutants.find(mutate.source(path)))
@@ -108,14 +108,14 @@ class Find(unittest.TestCase):
 
 class Plant(unittest.TestCase):
     def run_all(self, program, numbers):
-        """What a program prints with each mutant."""
+        """{number: output of the program with this mutant}"""
         with tempfile.TemporaryDirectory() as d:
             with open(d + '/a.c', 'w') as f:
                 f.write(program)
             subprocess.run(['gcc', '-w', '-o', d + '/a', d + '/a.c'], check=True)
             return {n: subprocess.run([d + '/a', str(n)], stdout=subprocess.PIPE, text=True, timeout=10).stdout for n in numbers}
 
-    def test_all_compile_and_most_change_something(self):
+    def test_all_compile_and_most_change_the_output(self):
         chosen = dict(enumerate(mutants.find(C), 1))
         text, left_out = mutants.plant(C, chosen)
         self.assertEqual(C.count('\n'), text.count('\n'))
@@ -128,17 +128,17 @@ for (int a = 0; a < 7; a++) for (int b = 0; b < 7; b++) { calls = 0; printf("%d 
         said = self.run_all(RUN + text + main, [0, *(n for n in chosen if n not in left_out)])
         self.assertEqual(said[0], self.run_all(RUN + C + main, [0])[0])
         same = [chosen[n].text for n in said if n and said[n] == said[0]]
-        # what is not compiled, and calls that count apart, whatever their order
+        # Code that is not compiled, and calls whose order does not matter
         self.assertEqual(['drop: g(a);'], [t for t in same if not t.startswith('swap')])
         self.assertGreater(len(said), 20)
 
-    def test_overlap_is_left_out(self):
+    def test_overlapping_mutant_is_left_out(self):
         text = body('\ta(x);\n\tb(x);\n\tc(x);\n')
         swaps = [m for m in mutants.find(text) if m.rule == 'swap']
         self.assertEqual(2, len(swaps))
         self.assertEqual([2], mutants.plant(text, {1: swaps[0], 2: swaps[1]})[1])
 
-    def test_lines_that_do_not_compile(self):
+    def test_mutants_that_do_not_compile_are_identified(self):
         known = mutate.candidates()
         n, (path, m) = next((n, c) for n, c in known.items() if c[0].endswith('areas.c'))
         log = f'/x/build/mutant/{path}:{m.line}:3: error: what is this\n'
@@ -150,7 +150,7 @@ class Judge(unittest.TestCase):
     SPLATS = mutate.run.read_splats()
 
     def judge(self, *steps, console=''):
-        """Each step is a mutant and how it ended: '' well, None not at all."""
+        """Each step is a mutant and its result: '' passed, None did not end, otherwise the failure."""
         text = 'boot\n'
         for i, (n, how) in enumerate(steps, 1):
             text += f'# run {n}/p\n  #  RUN           a.case{n} ...\n'
@@ -161,14 +161,14 @@ class Judge(unittest.TestCase):
     def test_survivor_and_caught(self):
         self.assertEqual({1: '', 2: 'case: a.case2', 3: ''}, self.judge((1, ''), (2, 'case'), (0, ''), (3, '')))
 
-    def test_several_are_caught_if_nothing_is_left_behind(self):
+    def test_several_are_caught_if_the_case_passes_in_between(self):
         self.assertEqual({1: 'case: a.case1', 2: 'signal 9: a.case2'}, self.judge((1, 'case'), (0, ''), (2, 'signal 9'), (0, '')))
 
-    def test_what_is_left_behind_is_taken_for_no_catch(self):
+    def test_failure_after_damage_is_not_a_catch(self):
         self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, ''), (2, 'case'), (0, 'case')))
         self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, 'case')))
 
-    def test_dead_machine(self):
+    def test_dead_or_stuck_vm(self):
         self.assertEqual({1: '', 2: 'died: a.case2'}, self.judge((1, ''), (2, None)))
         self.assertEqual({1: 'case: a.case1'}, self.judge((1, 'case'), (0, ''), (2, None)))
         self.assertEqual({1: 'stuck: a.case1'}, self.judge((1, 'stuck')))
@@ -180,7 +180,7 @@ class Judge(unittest.TestCase):
 
 
 class Silence(unittest.TestCase):
-    def test_end_without_a_word_has_to_be_seen_twice(self):
+    def test_end_without_a_message_must_happen_twice(self):
         known = mutate.candidates()
         session = mutate.Session({1: known[1]}, {}, '')
         for said, caught in (('died: a.b', {}), ('died: a.b', {1: 'p: died: a.b'})):
@@ -216,7 +216,7 @@ int main(void)
 
 
 class Cases(unittest.TestCase):
-    def test_cases_are_the_forks_of_the_harness(self):
+    def test_each_fork_of_the_harness_is_a_case(self):
         with tempfile.TemporaryDirectory() as d:
             with open(d + '/a.c', 'w') as f:
                 f.write(HARNESS)
@@ -239,7 +239,7 @@ class Reach(unittest.TestCase):
                 '# run -1/q\n  # reached 1 8\nok 2 -1/q\n')
         self.assertEqual({5: {'p': {1}}, 7: {'p': {1}}, 8: {'p': {1}, 'q': {1}}}, mutate.reached(text))
 
-    def test_cases_that_fail_with_no_mutant_are_left_out(self):
+    def test_cases_that_fail_without_a_mutant_are_left_out(self):
         text = ('# run -1/p\n  # reached 1 1\n  not ok 1 a.x\n  # reached 2 1-2\n  ok 2 a.y\nnot ok 1 -1/p # exit 1\n'
                 '# run -1/q\n  # reached 1 1\n  not ok 1 a.x\n%s\nnot ok 2 -1/q # exit 1\n')
         known = mutate.candidates()

@@ -1,11 +1,11 @@
-"""The files of iommufd call each other one way only: none calls, however far around, one that calls it."""
+"""Check that calls between the files of iommufd have no cycle."""
 import glob
 import os
 import re
 import unittest
 
 ROOMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../linux/drivers/iommu/iommufd')
-# The mock stands in for drivers, which call and are called
+# The mock takes the place of drivers, which call iommufd and are called by it
 OTHERS = {'selftest.c'}
 
 
@@ -14,7 +14,7 @@ def code_of(text):
 
 
 def calls(files):
-    """{caller: {called: functions}}, of functions that are defined in one file and named in another."""
+    """{caller: {callee: functions}}, for functions that are defined in one file and named in another."""
     owner = {name: file for file, text in files.items()
              for name in re.findall(r'^(?!static\b|struct \w+ \{)\w[\w \t*]*?\b(\w+)\([^;{}]*\)\n\{', text, re.M)}
     found = {}
@@ -26,7 +26,7 @@ def calls(files):
 
 
 def circles(graph):
-    """Each pair of files that call each other, perhaps through more."""
+    """Each pair of files that call each other, directly or through other files."""
     def reaches(a, b, seen):
         seen.add(a)
         return a == b or any(reaches(c, b, seen) for c in graph.get(a, ()) if c not in seen)
@@ -34,11 +34,11 @@ def circles(graph):
 
 
 class Rooms(unittest.TestCase):
-    def test_a_circle_is_found(self):
+    def test_cycle_is_found(self):
         self.assertEqual(['a', 'b', 'c'], sorted(a for a, _, _ in circles({'a': {'b': []}, 'b': {'c': []}, 'c': {'a': []}, 'd': {'a': []}})))
         self.assertEqual({'b.c': {'a.c': ['f']}}, calls({'a.c': 'int f(int a,\n      int b)\n{\n}\n', 'b.c': 'static int g(void)\n{\n\treturn f(1, 2);\n}\n'}))
 
-    def test_calls_go_one_way(self):
+    def test_calls_have_no_cycle(self):
         files = {}
         for path in glob.glob(os.path.join(ROOMS, '*.c')):
             with open(path) as f:

@@ -1,8 +1,7 @@
-"""tools/series on a toy: what goes in comes out, and what must be refused is.
+"""Test tools/series on a toy repository: conversions in both directions, and refusals.
 
-Each test has a repository of its own with two patches, and a toy base that calls itself
-Linux 6.1.7, as a tarball. tools/series finds its repository by its own place, so a copy of it
-works on the toy.
+Each test has its own repository with two patches, and a toy base "Linux 6.1.7" as a tarball.
+tools/series works on the repository in which it is, so the tests run a copy.
 """
 import hashlib, os, shutil, subprocess, tempfile, unittest
 
@@ -92,7 +91,7 @@ class Toy(unittest.TestCase):
         return r.stdout
 
     def refused(self, words, verb='tree', ksrc=None):
-        """One line that has the words, a status, and nothing changed."""
+        """The command fails with one line that has the words, and changes nothing."""
         before = self.snapshot()
         r = self.run_series(verb, ksrc)
         self.assertEqual(1, r.returncode, r.stdout)
@@ -102,7 +101,7 @@ class Toy(unittest.TestCase):
         self.assertEqual(before, self.snapshot())
 
     def snapshot(self):
-        """All files of the repository, and of the tree but for git's own."""
+        """All files of the repository and of the tree, except those in .git, and the commit of the tree."""
         out = {}
         for d, dirs, files in os.walk(self.repo):
             dirs[:] = [x for x in dirs if x != '.git']
@@ -123,7 +122,7 @@ class Toy(unittest.TestCase):
 
 
 class RoundTrip(Toy):
-    def test_tree_is_the_base_and_one_commit_a_patch(self):
+    def test_tree_is_the_base_and_one_commit_per_patch(self):
         self.ok('tree')
         self.assertEqual('toy: Build the file\ntoy: Add a file\nLinux 6.1.7', self.git('log', '--format=%s'))
         self.assertEqual('int toy;\n', read(self.tree + '/drivers/toy/toy.c'))
@@ -158,14 +157,14 @@ class RoundTrip(Toy):
         self.ok('tree')
         self.assertIn(old, self.git('for-each-ref', '--format=%(objectname)', 'refs/old'))
 
-    def test_save_brings_edits_of_our_files(self):
+    def test_save_copies_edits_of_our_files(self):
         self.ok('tree')
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.ok('save')
         self.assertEqual('char toy;\n', self.get('linux/drivers/toy/toy.c'))
         self.assertEqual('', self.git('status', '--porcelain', '-uno'))
 
-    def test_save_brings_a_fixup(self):
+    def test_save_writes_a_fixup_to_its_patch(self):
         self.ok('tree')
         self.edit('drivers/Makefile', 'one\ntwo\nthree\nfour\nfive\ntoys\n')
         self.git('commit', '-q', '-a', '--fixup=HEAD')
@@ -173,7 +172,7 @@ class RoundTrip(Toy):
         self.ok('save')
         self.assertEqual(SECOND.replace('+toy\n', '+toys\n'), self.get('series/0020-toy-build-the-file.patch'))
 
-    def test_save_keeps_what_was_changed_here(self):
+    def test_save_keeps_changes_of_the_repository(self):
         self.ok('tree')
         self.put('linux/drivers/toy/toy.h', 'extern long toy;\n')
         message = SECOND.replace('no use', 'little use')
@@ -190,7 +189,7 @@ class RoundTrip(Toy):
         self.assertEqual('char toy;\n', read(self.tree + '/drivers/toy/toy.c'))
         self.assertEqual('', self.git('status', '--porcelain', '-uno'))
 
-    def test_save_makes_a_new_patch_between(self):
+    def test_save_makes_a_new_patch_between_two(self):
         self.ok('tree')
         first = self.git('rev-parse', 'HEAD~')
         self.git('checkout', '-q', '-B', 'work', first)
@@ -203,13 +202,13 @@ class RoundTrip(Toy):
         self.assertEqual('int more;\n', self.get('linux/drivers/toy/more.c'))
 
     def test_mail_applies_and_is_the_same_each_time(self):
-        self.assertIn('the same tree', self.ok('mail'))
+        self.assertIn('git am results in the same tree', self.ok('mail'))
         first = {f: self.get('build/series/' + f) for f in os.listdir(self.repo + '/build/series')}
         self.ok('mail')
         self.assertEqual(first, {f: self.get('build/series/' + f) for f in os.listdir(self.repo + '/build/series')})
         self.assertEqual(3, len(first))
 
-    def test_fixes_of_the_base_go_alone(self):
+    def test_stable_mails_only_fixes_of_the_base(self):
         self.refused(['no patch has a line'], 'stable')
         fix = FIRST.replace('Signed-off-by', 'Cc: stable@localhost\nSigned-off-by')
         self.put('series/0010-toy-add-a-file.patch', fix)
@@ -219,29 +218,29 @@ class RoundTrip(Toy):
         self.assertNotIn('Fixes', self.ok('stable'))
         self.put('series/0010-toy-add-a-file.patch', FIRST)
         self.put('series/0020-toy-build-the-file.patch', SECOND.replace('Signed-off-by', 'Cc: stable@localhost\nSigned-off-by'))
-        self.assertIn('comes after series/0010', self.run_series('check').stdout)
+        self.assertIn('this fix for stable comes after series/0010', self.run_series('check').stdout)
 
-    def test_another_base_applies_with_offsets_and_says_so(self):
+    def test_offsets_on_another_base_are_reported(self):
         other = self.make_base('other', '6.1.9', 'zero\n' * 4 + 'one\ntwo\nthree\nfour\nfive\n')
         out = self.ok('tree', other)
         self.assertIn('6.1.9', out)
         self.assertEqual(1, out.count('offset'))
         self.assertTrue(read(self.tree + '/drivers/Makefile').endswith('five\ntoy\n'))
 
-    def test_a_directory_is_a_base_too_and_is_left_alone(self):
+    def test_directory_as_base_is_not_changed(self):
         directory = os.path.join(self.dir, 'base/linux')
         self.ok('tree', directory)
         self.assertEqual(['.gitignore', 'Makefile', 'drivers'], sorted(os.listdir(directory)))
         self.assertEqual('int toy;\n', read(self.tree + '/drivers/toy/toy.c'))
 
-    def test_an_interrupted_unpacking_is_done_again(self):
+    def test_interrupted_unpacking_is_repeated(self):
         write(self.tree + '.new/half', 'a tree')
         self.ok('tree')
         self.assertFalse(os.path.exists(self.tree + '.new'))
 
 
 class Rebase(Toy):
-    """What is said of a kernel, and that nothing but words comes of it."""
+    """The report about another kernel. Nothing is changed."""
 
     def said(self, status, makefile=None, version='6.1.9', ksrc=None):
         if makefile:
@@ -260,47 +259,47 @@ class Rebase(Toy):
     def test_a_directory(self):
         self.assertIn('2 apply', self.said(0, ksrc=os.path.join(self.dir, 'base/linux')))
 
-    def test_a_hunk_that_moves(self):
+    def test_hunk_that_moves(self):
         out = self.said(0, 'zero\n' * 4 + 'one\ntwo\nthree\nfour\nfive\n')
         self.assertIn('moves    0020  toy: Build the file\n               1 hunk moved, by +4 lines', out)
         self.assertIn('Linux 6.1.9', out)
 
-    def test_a_context_that_differs(self):
+    def test_context_that_differs(self):
         out = self.said(1, 'one\ntwo\nTHREE\nfour\nfive\n')
         self.assertIn('breaks   0020', out)
         self.assertIn('drivers/Makefile: hunk 1 (line 3): context differs, fuzz', out)
         self.assertIn('1 patches do not apply', out)
 
-    def test_a_hunk_without_its_place(self):
+    def test_hunk_that_does_not_apply(self):
         out = self.said(1, 'six\nseven\n')
         self.assertIn('drivers/Makefile: hunk 1 (line 3) does not apply', out)
         self.assertIn('1 apply, 0 move, 1 break', out)
 
-    def test_a_patch_after_a_broken_one_is_tried(self):
+    def test_patch_after_a_broken_one_is_tried(self):
         self.put('series/0030-toy-more.patch', SECOND.replace('Build the file', 'Say more').replace('drivers/Makefile', 'Makefile').replace(
             '@@ -3,3 +3,4 @@ two\n three\n four\n five\n+toy', '@@ -1,3 +1,4 @@\n VERSION = 6\n PATCHLEVEL = 1\n SUBLEVEL = 9\n+toy'))
         self.assertIn('applies  0030', self.said(1, 'six\nseven\n'))
 
-    def test_a_file_that_is_missing(self):
+    def test_missing_file_of_the_base(self):
         os.remove(os.path.join(self.dir, 'base/linux/drivers/Makefile'))
         self.assertIn('drivers/Makefile is missing', self.said(1, ksrc=os.path.join(self.dir, 'base/linux')))
 
-    def test_a_file_that_is_there_already(self):
+    def test_added_file_that_exists(self):
         write(os.path.join(self.dir, 'base/linux/drivers/toy/toy.h'), '')
-        self.assertIn('drivers/toy/toy.h is there already', self.said(1, ksrc=os.path.join(self.dir, 'base/linux')))
+        self.assertIn('drivers/toy/toy.h exists already', self.said(1, ksrc=os.path.join(self.dir, 'base/linux')))
 
-    def test_a_fix_that_the_kernel_has(self):
-        self.assertIn('has it already; drop the patch', self.said(1, 'one\ntwo\nthree\nfour\nfive\ntoy\n'))
+    def test_fix_that_the_kernel_has(self):
+        self.assertIn('has this change already; drop the patch', self.said(1, 'one\ntwo\nthree\nfour\nfive\ntoy\n'))
 
-    def test_another_kernel(self):
+    def test_kernel_that_is_not_6_1(self):
         self.assertIn('Linux 6.2.0; give', self.said(1, 'one\n', version='6.2.0'))
 
-    def test_something_else(self):
+    def test_tarball_that_is_not_a_kernel(self):
         tarball = os.path.join(self.dir, 'else.tar')
         subprocess.run(['tar', '-c', '-f', tarball, '-C', self.repo, 'series'], check=True)
-        self.assertIn('no kernel tree; give', self.said(1, ksrc=tarball))
+        self.assertIn('not a kernel tree; give', self.said(1, ksrc=tarball))
 
-    def test_no_kernel_named(self):
+    def test_rebase_without_KSRC(self):
         r = subprocess.run([os.path.join(self.repo, 'tools/series'), 'rebase'], capture_output=True, text=True,
                            env={k: v for k, v in os.environ.items() if k != 'KSRC'})
         self.assertEqual(1, r.returncode)
@@ -312,10 +311,10 @@ class Refusals(Toy):
         self.put('series/0020-toy-build-the-file.patch', SECOND.replace('-3,3 +3,4', '-2,3 +2,4'))
         self.ok('tree', self.make_base('other', '6.1.9'))
         shutil.rmtree(self.repo + '/build')
-        self.assert_refused_new(['0020', 'offset', 'save'])
+        self.assert_refused_new(['0020', 'offset', 'correct the line numbers'])
 
     def assert_refused_new(self, words, **how):
-        """As refused(), when there is no tree yet: nothing of the repository changes."""
+        """Like refused(), but without a tree before: nothing outside build/ changes."""
         before = {k: v for k, v in self.snapshot()[0].items() if '/build/' not in k}
         r = self.run_series('tree', **how)
         self.assertEqual(1, r.returncode, r.stdout)
@@ -328,7 +327,7 @@ class Refusals(Toy):
         other = self.make_base('other', '6.1.9', 'one\ntwo\nthree\nFOUR\nfive\n')
         self.assert_refused_new(['0020', 'does not apply', 'rebase.md'], ksrc=other)
 
-    def test_path_that_the_base_has(self):
+    def test_added_path_that_the_base_has(self):
         self.put('series/0010-toy-add-a-file.patch', FIRST.replace('drivers/toy/toy.h', 'Makefile'))
         os.rename(self.repo + '/linux/drivers/toy/toy.h', self.repo + '/linux/Makefile')
         self.assert_refused_new(['Makefile', 'in the base already'])
@@ -349,7 +348,7 @@ class Refusals(Toy):
         self.put('series/0020-toy-build-the-file.patch', SECOND.replace('drivers/Makefile', 'drivers/toy/toy.c'))
         self.refused(['0020', 'drivers/toy/toy.c', 'ours'])
 
-    def test_patch_of_another_form(self):
+    def test_patch_in_another_form(self):
         self.put('series/0020-toy-build-the-file.patch', 'From: somebody\n' + SECOND)
         self.refused(['0020', 'README.md'])
 
@@ -377,7 +376,7 @@ class Refusals(Toy):
         self.git('rebase', '-q', '-i', '--autosquash', 'base')
         self.refused(['series/0020', 'both sides'], 'save')
 
-    def test_changed_here_and_there(self):
+    def test_different_files_changed_on_both_sides(self):
         self.ok('tree')
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.put('linux/drivers/toy/toy.h', 'extern long toy;\n')
@@ -401,7 +400,7 @@ class Refusals(Toy):
         self.edit('drivers/Makefile', 'other\n')
         self.refused(['drivers/Makefile', '--fixup=', self.git('rev-parse', '--short', 'HEAD')], 'save')
 
-    def test_save_of_a_file_that_grows(self):
+    def test_save_of_a_commit_that_changes_an_added_file(self):
         self.ok('tree')
         self.edit('drivers/toy/toy.c', 'char toy;\n')
         self.git('commit', '-q', '-a', '-m', 'toy: Change it')
@@ -415,14 +414,14 @@ class Refusals(Toy):
 
     def test_no_kernel(self):
         write(self.dir + '/empty/file', '')
-        self.assert_refused_new(['no kernel tree', '6.1.y'], ksrc=self.dir + '/empty')
+        self.assert_refused_new(['not a kernel tree', '6.1.y'], ksrc=self.dir + '/empty')
 
-    def test_nothing_there(self):
+    def test_KSRC_that_does_not_exist(self):
         self.assert_refused_new(['does not exist', '6.1.y'], ksrc=self.dir + '/nothing')
 
     def test_broken_tarball(self):
         write(self.dir + '/broken.tar.xz', 'not a tarball')
-        self.assert_refused_new(['no kernel tree', '6.1.y'], ksrc=self.dir + '/broken.tar.xz')
+        self.assert_refused_new(['not a kernel tree', '6.1.y'], ksrc=self.dir + '/broken.tar.xz')
 
     def test_no_base_installed(self):
         before = self.snapshot()
@@ -433,7 +432,7 @@ class Refusals(Toy):
         self.assertEqual(before, self.snapshot())
 
     def test_full_disk(self):
-        """The tool asks for room before it unpacks; more than there is, here."""
+        """The tool checks for free space before it unpacks. Here it needs more than any disk has."""
         path = self.repo + '/tools/series'
         write(path, read(path).replace('NEED = 3 << 30', 'NEED = 3 << 60'))
         self.assert_refused_new(['disk is full', 'make clean'])

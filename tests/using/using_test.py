@@ -1,4 +1,4 @@
-"""What can be said of docs/using.md without a VM. `make test V=stock T=using` does what it says."""
+"""Check docs/using.md as far as possible without a VM. `make test V=stock T=using` runs its commands."""
 import os, re, unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -14,7 +14,7 @@ class Page(unittest.TestCase):
         self.commands = re.findall(r'^    [#$] (.*)$', read('docs/using.md'), re.M)
         self.marked = [c for c in self.commands if '○' in c]
 
-    def test_marked_commands_are_the_skips_of_the_plan(self):
+    def test_number_of_marked_commands_is_in_the_plan(self):
         skips = re.search(r'^using +\S+ +\S+ +\d+ +(\d+) ', read('vm/plan'), re.M)[1]
         self.assertEqual(int(skips), len(self.marked))
         self.assertGreater(len(self.commands), len(self.marked))
@@ -23,7 +23,7 @@ class Page(unittest.TestCase):
         for command in self.marked:
             self.assertRegex(command, '○ .*[a-z]{3}')
 
-    def test_sections_that_the_table_names_are_there(self):
+    def test_named_sections_exist(self):
         page = read('docs/using.md')
         sections = re.findall(r'^## (\d+)\.', page, re.M)
         self.assertEqual(sections, [str(n + 1) for n in range(len(sections))])

@@ -1,7 +1,7 @@
-"""What our verbs say when something is missing: one line with the way out, and a failure.
+"""Test our commands when something is missing: they fail, with one line that says what to do.
 
-Each test has a copy of the scripts, and a PATH of its own in which programs are missing, or
-are small scripts that fail as the real ones do.
+Each test has a copy of the scripts, and its own PATH, in which programs are missing or replaced
+by scripts that fail like the real ones.
 """
 import os, shutil, subprocess, tempfile, unittest
 
@@ -30,7 +30,7 @@ class Verbs(unittest.TestCase):
         self.put('bin/' + name, '#!/bin/sh\n' + text, 0o755)
 
     def without(self, *programs):
-        """A PATH with all that this machine has, but for some programs."""
+        """A PATH with all programs of this host except these."""
         everything = {}
         for d in reversed(os.environ['PATH'].split(':')):
             if os.path.isdir(d):
@@ -53,7 +53,7 @@ class Verbs(unittest.TestCase):
             self.assertIn(word, r.stderr)
 
     def kernel(self, v='plain'):
-        """What looks like a built kernel."""
+        """Make files that look like a built kernel."""
         self.put(f'build/out/{v}/.config', 'CONFIG_IOMMUFD=y\nCONFIG_VFIO_DEVICE_CDEV=y\n')
         self.put(f'build/out/{v}/arch/x86/boot/bzImage')
         self.put(f'build/out/{v}/initrd.cpio')
@@ -67,14 +67,14 @@ class Verbs(unittest.TestCase):
 
     def test_setup_without_network(self):
         self.nothing_installed('echo "E: Failed to fetch bc  Temporary failure resolving" >&2; exit 100')
-        self.refused(['no network', 'tools/setup'], 'tools/setup')
+        self.refused(["cannot reach Debian's mirror", 'tools/setup'], 'tools/setup')
 
     def test_setup_for_the_bench_names_itself(self):
         self.nothing_installed('echo "E: Unable to locate package linux-source-6.12" >&2; exit 100')
         self.refused(['linux-source-6.12', 'run: tools/setup bench'], 'tools/setup', 'bench')
 
-    def test_setup_of_something_unknown(self):
-        self.refused(['no set speed', 'tools/setup arm64, bench, coverage, cross, deb, debian or docs'], 'tools/setup', 'speed')
+    def test_setup_of_unknown_set(self):
+        self.refused(['no set is called speed', 'tools/setup arm64, bench, coverage, cross, deb, debian or docs'], 'tools/setup', 'speed')
 
     def test_setup_on_a_full_disk(self):
         self.nothing_installed('echo "E: You don\'t have enough free space" "No space left on device" >&2; exit 100')
@@ -100,7 +100,7 @@ class Verbs(unittest.TestCase):
         self.program('id', 'echo 1000')
         self.refused(['sudo would ask', 'sudo apt-get install'], 'tools/setup')
 
-    def test_setup_with_everything_there_does_nothing(self):
+    def test_setup_with_everything_installed_does_nothing(self):
         self.program('dpkg-query', 'echo -n installed')
         self.program('apt-get', 'touch called')
         r = subprocess.run([os.path.join(self.repo, 'tools/setup')], cwd=self.repo, capture_output=True, text=True,
@@ -118,7 +118,7 @@ class Verbs(unittest.TestCase):
         self.program('dh', '')
         self.refused(['dh_dkms is missing', 'tools/setup deb'], 'packaging/build', path=self.without('dh_dkms'))
 
-    def test_root_of_no_kernel(self):
+    def test_root_without_a_kernel(self):
         self.refused(['which kernel', 'packaging/root 6.1.0-'], 'packaging/root')
 
     def test_root_without_mmdebstrap(self):
@@ -153,7 +153,7 @@ class Verbs(unittest.TestCase):
         self.put('notes.txt')
         self.refused(['cannot unpack notes.txt'], 'vm/kernel', 'peer', PEER='notes.txt')
 
-    def test_kernel_with_a_symbol_that_is_not_to_be_had(self):
+    def test_kernel_with_an_option_that_Kconfig_refuses(self):
         self.put('build/linux/Makefile', '%config:\n\t@: >$(O)/.config\n')
         self.refused(['asked for "CONFIG_BLK_DEV=y"', 'selftests/iommu/config', 'got "nothing"'], 'vm/kernel', 'plain')
 
@@ -200,9 +200,9 @@ class Verbs(unittest.TestCase):
         r = subprocess.run([os.path.join(self.repo, 'vm/busybox'), 'arm64'], cwd=self.repo, capture_output=True, text=True,
                            env=dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}'))
         self.assertEqual(1, r.returncode)
-        self.assertRegex(r.stderr, '^vm/busybox: no network .* for arm64 .*\n$')
+        self.assertRegex(r.stderr, "^vm/busybox: cannot reach Debian's mirror .* for arm64 .*\n$")
 
-    def test_busybox_with_lists_that_were_never_fetched(self):
+    def test_busybox_without_package_lists(self):
         self.program('apt-get', ':')
         self.refused(['apt knows no mirror', 'apt-get update'], 'vm/busybox', 'arm64')
 
@@ -222,7 +222,7 @@ class Verbs(unittest.TestCase):
     # cross
 
     def toy(self, build=':', config='@cp $(O)/../wanted $(O)/.config\n', nm=''):
-        """A target of one object, and a kernel tree that does as told."""
+        """Make a target with one object, and a kernel tree with these commands."""
         shutil.rmtree(os.path.join(self.repo, 'tools/cross.d'))
         self.put('tools/cross.d/common.config', 'CONFIG_VFIO=y\n')
         self.put('tools/cross.d/toy.config', '# A toy\n# arch: toy toy-\n# make: dir/\n# objects: dir/toy.o\n# CONFIG_OFF is not set\n')
@@ -245,11 +245,11 @@ class Verbs(unittest.TestCase):
         os.remove(os.path.join(self.bin, 'toy-gcc-12'))
         self.refused(['toy-gcc-12 is missing', 'tools/setup cross'], 'tools/cross')
 
-    def test_cross_with_an_option_that_is_not_to_be_had(self):
+    def test_cross_with_an_option_that_Kconfig_refuses(self):
         self.toy(self.BUILDS, config='@echo "# CONFIG_VFIO is not set" >$(O)/.config\n')
         self.refused(['toy: asked for "CONFIG_VFIO=y"', 'got "# CONFIG_VFIO is not set"'], 'tools/cross')
 
-    def test_cross_with_an_option_that_is_on_and_is_to_be_off(self):
+    def test_cross_with_an_option_that_Kconfig_enables(self):
         self.toy(self.BUILDS)
         self.put('build/cross/wanted', 'CONFIG_VFIO=y\nCONFIG_OFF=m\n')
         self.refused(['asked for "# CONFIG_OFF is not set"', 'got "CONFIG_OFF=m"'], 'tools/cross')
@@ -262,12 +262,12 @@ class Verbs(unittest.TestCase):
         self.assertIn('toy does not build, see build/cross/toy.log', r.stderr)
         self.assertIn('error: unused variable', r.stderr)
 
-    def test_cross_takes_no_object_of_an_earlier_run(self):
+    def test_cross_ignores_objects_of_an_earlier_run(self):
         self.toy()
         self.put('build/cross/toy/dir/toy.o')
         self.refused(['toy: dir/toy.o was not built'], 'tools/cross')
 
-    def test_cross_with_a_function_that_nothing_exports(self):
+    def test_cross_with_a_function_that_is_not_exported(self):
         self.toy(self.BUILDS, nm='echo "                 U vfio_gone"; echo "                 U vfio_there";'
                  ' echo "0000000000000000 r __ksymtab_vfio_there"')
         self.refused(['toy: nothing exports vfio_gone'], 'tools/cross')
@@ -288,7 +288,7 @@ class Verbs(unittest.TestCase):
         return r.stdout
 
     def toy_list(self, text, refuse='', vmlinux=':', modules=':'):
-        """A list of configurations, and a kernel tree whose Kconfig refuses an option."""
+        """Make a list of configurations, and a kernel tree whose Kconfig refuses an option."""
         self.program('ccache', '')
         self.put('tools/builds.list', text)
         refuse = refuse and f'\t@sed -i s/^CONFIG_{refuse}=.$$// $(O)/.config\n'
@@ -301,15 +301,15 @@ class Verbs(unittest.TestCase):
     def test_builds_without_a_tree(self):
         self.refused(['build/linux is missing', 'make tree'], 'tools/builds')
 
-    def test_builds_with_a_line_that_is_none(self):
+    def test_builds_with_an_invalid_line(self):
         self.toy_list('what is this\n')
         self.refused(['tools/builds.list: not a configuration: what is this'], 'tools/builds')
 
-    def test_builds_with_an_option_that_is_not_to_be_had(self):
+    def test_builds_with_an_option_that_Kconfig_refuses(self):
         self.toy_list('odd: IOMMUFD=m\n', refuse='IOMMUFD')
         self.refused(['odd: asked for "CONFIG_IOMMUFD=m", got "nothing"'], 'tools/builds')
 
-    def test_builds_with_an_option_that_had_to_be_refused(self):
+    def test_builds_with_an_option_that_Kconfig_should_refuse(self):
         self.toy_list('odd? IOMMUFD=m -> IOMMUFD=n\n')
         self.refused(['odd: asked for "# CONFIG_IOMMUFD is not set", got "CONFIG_IOMMUFD=m"'], 'tools/builds')
 
@@ -329,7 +329,7 @@ class Verbs(unittest.TestCase):
         self.assertIn('odd builds with warnings', r.stderr)
         self.assertIn('unused variable', r.stderr)
 
-    def test_builds_says_why(self):
+    def test_builds_prints_reasons(self):
         self.toy_list('# about the list\n\n$m = IOMMUFD=m VFIO=m\n\n# one\n# reason\na: $m\nb? VFIO=m -> VFIO=n\n\n'
                       '# another\nc: MODULES=n\n', refuse='NOTHING')
         self.put('build/linux/Makefile', 'allnoconfig:\n\t@>$(O)/.config\nolddefconfig:\n'
@@ -338,7 +338,7 @@ class Verbs(unittest.TestCase):
         self.assertRegex(out, r'^  a, \d+ s: one reason\n  b, \d+ s: one reason\n  c, \d+ s: another\n3 configurations, ')
 
     def toy_symbols(self, series, base='0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n0x3\tthree\tdrivers/vfio/vfio\tGPL\t\n'):
-        """A kernel tree whose commits base and series export these symbols."""
+        """Make a kernel tree whose commits base and series export these symbols."""
         self.program('ccache', '')
         tree = os.path.join(self.repo, 'build/linux')
         self.put('build/linux/Makefile', 'allnoconfig:\n\t@>$(O)/.config\nolddefconfig:\n'
@@ -364,25 +364,25 @@ class Verbs(unittest.TestCase):
         self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n0x9\tthree\tdrivers/vfio/vfio\tGPL\t\n')
         self.refused(['changes the CRC of', 'three'], 'tools/crc')
 
-    def test_crc_demands_symbols_of_vfio(self):
+    def test_crc_fails_without_symbols_of_vfio(self):
         self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n')
         self.refused(['the series: drivers/vfio/vfio exports nothing'], 'tools/crc')
 
-    def test_crc_names_a_symbol_that_is_gone(self):
+    def test_crc_names_a_missing_symbol(self):
         self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x3\tthree\tdrivers/vfio/vfio\tGPL\t\n')
         self.refused(['does not export two'], 'tools/crc')
 
-    def test_crc_demands_versions(self):
+    def test_crc_fails_without_a_CRC(self):
         self.toy_symbols('0x00000000\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n')
         self.refused(['the series: one of vmlinux has no CRC'], 'tools/crc')
 
-    def test_crc_lists_what_is_new(self):
+    def test_crc_lists_new_symbols(self):
         self.toy_symbols('0x1\tone\tvmlinux\tGPL\t\n0x2\ttwo\tvmlinux\tGPL\t\n0x5\tnew\tvmlinux\tGPL\t\n'
                          '0x3\tthree\tdrivers/vfio/vfio\tGPL\t\n')
         out = self.succeeds('tools/crc')
         self.assertIn('new: new\n', out)
         self.assertIn('3 exported symbols, all with the CRC of the base', out)
-        self.assertIn('3 exported symbols', self.succeeds('tools/crc'))     # once more, on what is there
+        self.assertIn('3 exported symbols', self.succeeds('tools/crc'))     # again, with an existing tree
 
     def test_debian_without_its_configuration(self):
         self.put('build/linux/Makefile')
@@ -393,7 +393,7 @@ class Verbs(unittest.TestCase):
     # docs
 
     def toy_docs(self, warns='', document='', header='struct toy {\n', page='<dt id="c.toy">', kernel_doc='', abi='', missing='', maintainers='m@m'):
-        """A tree with a document and a header that the base does not have, and tools that say these things."""
+        """Make a tree with a document and a header that the base does not have, and tools that print these texts."""
         self.program('sphinx-build', f'for last; do :; done; mkdir -p $last; echo \'{page}\' >$last/toy.html; echo "{warns}"')
         tree = os.path.join(self.repo, 'build/linux')
         run = lambda *args: subprocess.run(['git', '-C', tree, '-c', 'user.name=a', '-c', 'user.email=a@a', *args], check=True)
@@ -432,7 +432,7 @@ class Verbs(unittest.TestCase):
     def test_docs_without_a_document(self):
         self.toy_docs()
         subprocess.run(['git', '-C', os.path.join(self.repo, 'build/linux'), 'tag', '-f', 'base'], check=True, capture_output=True)
-        self.refused(['differs from the base in no document'], 'tools/docs')
+        self.refused(['build/linux and the base have the same documents'], 'tools/docs')
 
     def test_docs_with_a_warning(self):
         self.docs_refuse('toy.rst:3: WARNING: undefined label', warns='/x/toy.rst:3: WARNING: undefined label: nothing')
@@ -441,25 +441,25 @@ class Verbs(unittest.TestCase):
         self.toy_docs(warns='/x/other-toy.rst:3: WARNING: undefined label: nothing')
         self.succeeds('tools/docs')
 
-    def test_docs_with_an_index_of_what_is_there(self):
+    def test_docs_with_an_index_of_existing_documents(self):
         self.toy_docs(warns="/x/toy.rst:3: WARNING: toctree contains reference to nonexisting document 'there'")
         self.succeeds('tools/docs')
 
-    def test_docs_with_an_index_of_what_is_not_there(self):
+    def test_docs_with_an_index_of_missing_documents(self):
         self.docs_refuse("nonexisting document 'gone'", warns="/x/toy.rst:3: WARNING: toctree contains reference to nonexisting document 'gone'")
 
     def test_docs_that_name_a_function(self):
         self.toy_docs(warns='/x/toy.rst:3: WARNING: c:func reference target not found: toy_exists')
         self.succeeds('tools/docs')
 
-    def test_docs_that_name_no_function(self):
+    def test_docs_that_name_a_missing_function(self):
         self.docs_refuse('toy_gone', warns='/x/toy.rst:3: WARNING: c:func reference target not found: toy_gone')
 
     def test_docs_with_a_warning_of_kernel_doc(self):
         self.docs_refuse('drivers/toy.c:7: warning: bad', kernel_doc='drivers/toy.c:7: warning: bad')
 
-    def test_docs_that_name_no_document(self):
-        self.docs_refuse('there is no Documentation/gone.rst', document='Documentation/gone.rst\n', missing='Documentation/toy.rst: Documentation/gone.rst')
+    def test_docs_that_name_a_missing_document(self):
+        self.docs_refuse('Documentation/gone.rst does not exist', document='Documentation/gone.rst\n', missing='Documentation/toy.rst: Documentation/gone.rst')
 
     def test_docs_with_a_struct_on_no_page(self):
         self.docs_refuse('struct toy is on no page', page='')
@@ -467,7 +467,7 @@ class Verbs(unittest.TestCase):
     def test_docs_with_an_ioctl_on_no_page(self):
         self.docs_refuse('ioctl(TOY_GO) is on no page', header='#define TOY_GO _IO(1, 2)\n')
 
-    def test_docs_of_a_file_that_nobody_maintains(self):
+    def test_docs_of_a_file_without_a_maintainer(self):
         self.toy_docs(maintainers='linux-kernel@vger.kernel.org')
         self.refused(['3 problems'], 'tools/docs')     # one for each directory
 
@@ -511,16 +511,16 @@ class Verbs(unittest.TestCase):
         self.put('vm/plan', 'ioas x default 10 0 -\n@ nothing\nioas@ 0\n')
         self.refused(['vm/machine.args has no IOMMU nothing'], 'vm/run', '--machines', status=5)
 
-    def test_run_of_nothing_that_the_kernel_has(self):
+    def test_run_of_a_test_that_the_kernel_does_not_support(self):
         self.kernel('bare')
         self.put('build/out/bare/.config', 'CONFIG_PCI=y\n')
         self.refused(['nothing to run', 'kernel bare'], 'vm/run', 'bare', '--tests', 'ioas', status=5)
 
     def test_run_with_unknown_accelerator(self):
         self.kernel()
-        self.refused(['A=fast is no accelerator', 'A=kvm'], 'vm/run', status=5, A='fast')
+        self.refused(['no accelerator is called fast', 'A=kvm'], 'vm/run', status=5, A='fast')
 
-    def test_run_where_kvm_does_not_boot_takes_tcg(self):
+    def test_run_uses_tcg_if_kvm_does_not_boot(self):
         self.kernel()
         self.program('qemu-system-x86_64', 'case "$*" in *kvm*) exit 1;; esac; echo "not kvm" >&2; exit 1')
         self.refused(['QEMU failed: not kvm'], 'vm/run', status=5, A='kvm')

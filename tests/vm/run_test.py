@@ -1,6 +1,6 @@
-"""vm/run: how it judges what a machine said. No machine is booted here.
+"""Test how vm/run judges the report of a VM. No VM is booted.
 
-The verdicts are as guests give them; tests/vm/boot boots guests that really end so.
+The reports have the form in which VMs send them; tests/vm/boot boots VMs that end in these ways.
 """
 import argparse, contextlib, importlib.machinery, importlib.util, io, os, tempfile, unittest, unittest.mock
 
@@ -38,7 +38,7 @@ class Judge(unittest.TestCase):
         self.assertEqual(run.OUTCOMES[wanted], run.OUTCOMES[outcome], reasons)
         self.assertTrue(any(reason in r for r in reasons), reasons)
 
-    def test_all_well_is_pass(self):
+    def test_complete_report_is_pass(self):
         self.assertEqual((run.PASS, []), judge(GOOD))
 
     def test_failed_program_is_fail(self):
@@ -51,7 +51,7 @@ class Judge(unittest.TestCase):
         self.outcome(run.FAIL, 'skipped', GOOD.replace('ok 1 a.one', 'ok 1 a.one # SKIP why'))
         self.outcome(run.FAIL, 'skipped', GOOD.replace(' # SKIP no device', ''))
 
-    def test_complaint_is_splat(self):
+    def test_kernel_warning_is_splat(self):
         self.outcome(run.SPLAT, 'WARNING', GOOD, splats=[('a', 'WARNING: x')])
 
     def test_leak_is_splat(self):
@@ -60,26 +60,26 @@ class Judge(unittest.TestCase):
     def test_late_program_is_timeout(self):
         self.outcome(run.TIMEOUT, 'a: timeout', GOOD.replace('ok 1 a\n', 'not ok 1 a # timeout after 10 s\n'))
 
-    def test_late_machine_is_timeout(self):
+    def test_late_vm_is_timeout(self):
         self.outcome(run.TIMEOUT, 'b did not report', GOOD[:GOOD.index('# run b')], in_time=False)
 
     def test_missing_program_is_lost(self):
         self.outcome(run.LOST, 'b did not report', GOOD[:GOOD.index('# run b')] + '# end\n')
 
-    def test_lost_program_was_at_a_case(self):
-        self.outcome(run.LOST, 'b did not report, it was at b.one',
+    def test_case_of_a_lost_program_is_named(self):
+        self.outcome(run.LOST, 'b did not report; the last case was b.one',
                      GOOD[:GOOD.index('  ok 1 b.one')] + '  #  RUN           b.one ...\n# end\n')
 
     def test_report_without_end_is_lost(self):
-        self.outcome(run.LOST, 'end of its report', GOOD.replace('# end\n', ''))
+        self.outcome(run.LOST, 'before its report was complete', GOOD.replace('# end\n', ''))
 
-    def test_nothing_at_all_is_lost(self):
+    def test_empty_report_is_lost(self):
         self.outcome(run.LOST, 'a did not report', '')
 
-    def test_half_a_line_is_no_verdict(self):
+    def test_incomplete_line_is_ignored(self):
         self.outcome(run.LOST, 'b did not report', GOOD[:GOOD.index('ok 2 b\n') + 3])
 
-    def test_the_worst_counts(self):
+    def test_worst_outcome_is_returned(self):
         self.outcome(run.LOST, 'a: exit 1', GOOD.replace('ok 1 a\n', 'not ok 1 a # exit 1\n').replace('# end\n', ''))
 
 
@@ -94,14 +94,14 @@ class Choose(unittest.TestCase):
             with unittest.mock.patch.object(run, 'features', lambda v: {'-', *have}), contextlib.redirect_stdout(io.StringIO()) as said:
                 return [r.name for r in run.choose(options)], said.getvalue()
 
-    def test_what_the_kernel_has_not_is_left_out(self):
+    def test_tests_that_the_kernel_does_not_support_are_left_out(self):
         self.assertEqual(['a'], self.chosen(None, ['cdev'])[0])
         self.assertEqual(['c'], self.chosen(None, ['!cdev'])[0])
 
-    def test_what_has_to_be_asked_for(self):
+    def test_asked_tests_run_only_by_name(self):
         names, said = self.chosen(None, ['cdev'])
         self.assertEqual(['a'], names)
-        self.assertIn('b                left out: runs when it is asked for', said)
+        self.assertIn('b                left out: runs only with T=b', said)
         self.assertEqual(['a', 'b'], self.chosen('a,b', ['cdev'])[0])
 
     MACHINES = PLAN + '@ amd virtio\na@ 2+ 0\nb@ - q\nq: is quiet\n'
@@ -109,7 +109,7 @@ class Choose(unittest.TestCase):
     def test_other_iommus(self):
         names, said = self.chosen(None, ['cdev'], self.MACHINES)
         self.assertEqual(['a', 'a@amd'], names)
-        self.assertIn('1 with other IOMMUs are left out', said)
+        self.assertIn('left out: 1 tests with other IOMMUs', said)
         self.assertEqual(['a@amd', 'a@virtio'], self.chosen(None, ['cdev'], self.MACHINES, machines=True)[0])
         self.assertEqual(['a@virtio'], self.chosen('@virtio', ['cdev'], self.MACHINES)[0])
         self.assertEqual(['a', 'a@amd'], self.chosen('a,@amd', ['cdev'], self.MACHINES)[0])
@@ -117,7 +117,7 @@ class Choose(unittest.TestCase):
             with self.assertRaisesRegex(run.HarnessError, f'no test is called {name}; there are: a b c a@amd a@virtio'):
                 self.chosen(name, ['cdev'], self.MACHINES)
 
-    def test_one_of_two_lines_with_a_name(self):
+    def test_one_of_two_lines_with_the_same_name_is_chosen(self):
         self.PLAN = 'a x/a default 10 0 cdev,!64k\na x/a default 10 2 cdev,64k\n'
         for have, skips in ['!64k', 0], ['64k', 2]:
             with tempfile.NamedTemporaryFile('w') as f:
@@ -129,7 +129,7 @@ class Choose(unittest.TestCase):
                     self.assertEqual([skips], [r.skips for r in run.choose(options)])
                 self.assertEqual('', said.getvalue())
 
-    def test_to_ask_is_not_enough(self):
+    def test_named_test_that_the_kernel_does_not_support_is_left_out(self):
         names, said = self.chosen('b,c', ['!cdev'])
         self.assertEqual(['c'], names)
         self.assertIn('kernel plain has no cdev', said)
@@ -141,7 +141,7 @@ class Show(unittest.TestCase):
             run.Progress(PLAN)(text)
         return said.getvalue()
 
-    def test_notes_are_shown_of_what_passes(self):
+    def test_notes_of_a_program_that_passes_are_shown(self):
         text = GOOD.replace('  ok 2 a.two\n', '  # note: of interest\n  # of none\n  ok 2 a.two\n')
         self.assertIn('       of interest\n', self.shown(text))
         self.assertNotIn('of none', self.shown(text))
@@ -164,7 +164,7 @@ ok 3 a@virtio
   ok 1 one
 '''
 
-    def test_table(self):
+    def test_table_of_machines(self):
         verdict = run.Verdict(self.SAID)
         with contextlib.redirect_stdout(io.StringIO()) as said:
             run.show_machines(self.PLAN, {'b@virtio': 'too quiet'}, {r.name: verdict for r in self.PLAN})
@@ -176,8 +176,8 @@ ok 3 a@virtio
 class Splats(unittest.TestCase):
     CONSOLE = '[1] booting\n[2] vm: run a\n[3] %s\n[4] vm: run b\n[5] fine\n'
 
-    def test_each_pattern_fires(self):
-        """A detector that nobody has seen fire is not a detector."""
+    def test_each_pattern_matches(self):
+        """Each kind of kernel failure must be detected."""
         splats, exceptions = run.read_splats()
         for line in ['BUG: KASAN: use-after-free in f+0x1/0x2', 'WARNING: CPU: 0 PID: 1 at f.c:1', 'BUG: unable to handle page fault',
                      'WARNING: possible circular locking dependency detected', 'INFO: task x:1 blocked for more than 120 seconds.',
@@ -189,21 +189,21 @@ class Splats(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual([('a', '[3] ' + line)], run.find_splats(self.CONSOLE % line, splats, exceptions))
 
-    def test_ordinary_lines_do_not(self):
+    def test_ordinary_lines_do_not_match(self):
         splats, exceptions = run.read_splats()
         for line in ['DMAR: [DMA Write NO_PASID] Request device [00:04.0] fault addr 0x3000', 'vfio-pci 0000:00:04.0: enabling device',
                      'lkdtm: Performing direct entry WARNING']:
             with self.subTest(line):
                 self.assertEqual([], run.find_splats(self.CONSOLE % line, splats, exceptions))
 
-    def test_what_is_shown_of_a_console(self):
+    def test_extract_shows_the_splat_and_the_end(self):
         console = self.CONSOLE % 'BUG: b' + 'more\n' * 100 + 'last\n'
         shown = run.extract(console, [('a', '[3] BUG: b')])
         self.assertEqual(['the first splat:', '| [3] BUG: b', '| [4] vm: run b'], shown[:3])
         self.assertEqual(['the end of the console:', '| more', '| last'], [shown[61], shown[62], shown[-1]])
         self.assertEqual(16, len(run.extract(console, [])))
 
-    def test_every_pattern_is_listed(self):
+    def test_patterns_are_read(self):
         self.assertGreater(len(run.read_splats()[0]), 10)
 
 
@@ -226,10 +226,10 @@ class OwnFiles(unittest.TestCase):
         plan = 'a x/a default 10 0 -\n@ amd virtio\n'
         self.broken(plan + 'a@ 0\n', run.read_plan, 'not a line of a plan: a@ 0')
         self.broken(plan + 'b@ 0 0\n', run.read_plan, 'not a line of a plan: b@ 0 0')
-        self.broken(plan + 'a@ 0 q\n', run.read_plan, 'a@virtio is q, which is neither a number nor a reason')
+        self.broken(plan + 'a@ 0 q\n', run.read_plan, 'a@virtio: "q" is neither a number nor a letter with a reason')
 
     def test_unknown_need_is_an_error(self):
-        """It would leave the test out of every run."""
+        """Otherwise the test would be left out of every run."""
         self.broken('a x/a default 10 0 cdve\n', run.read_plan, 'not a line of a plan')
 
     def test_missing_file_is_an_error(self):
@@ -245,10 +245,10 @@ class OwnFiles(unittest.TestCase):
         self.assertIn('amd-iommu,intremap=on', other[0])
         self.assertIn('intel_iommu=on', own[1])
         self.assertNotIn('intel_iommu=on', other[1])
-        # The same machine, with the bridge that comes with each
+        # Only the bridge and the IOMMU differ
         self.assertEqual(4, len(set(own[0]) ^ set(other[0])))
 
-    def test_iommu_replaces_what_it_does_not_stand(self):
+    def test_iommu_replaces_unsupported_arguments(self):
         self.assertIn('nvme,bus=pcie.0,addr=0x9,drive=disk,serial=disk', run.read_machine('qemu10@amd')[0])
         self.assertIn('nvme,bus=port3,drive=disk,serial=disk', run.read_machine('qemu10')[0])
 
@@ -256,13 +256,13 @@ class OwnFiles(unittest.TestCase):
         with self.assertRaisesRegex(run.HarnessError, 'vm/machine.args has no IOMMU nothing'):
             run.read_machine('pci@nothing')
 
-    def test_the_plan_and_its_machines_are_right(self):
+    def test_plans_and_their_machines_are_valid(self):
         for name in run.ARCHES:
             with self.subTest(name), unittest.mock.patch.dict(os.environ, ARCH=name):
                 plan = run.read_plan(os.path.join(TOP, run.arch().dir, 'plan'))[0]
                 for r in plan:
                     self.assertTrue(run.read_machine(r.machine))
-                # A name that is there twice is for kernels that exclude each other
+                # A name can occur twice if no kernel runs both
                 twice = [r for r in plan if sum(r.name == other.name for other in plan) > 1]
                 self.assertTrue(all({'64k', '!64k'} & set(r.needs.split(',')) for r in twice), twice)
 
@@ -270,7 +270,7 @@ class OwnFiles(unittest.TestCase):
         with unittest.mock.patch.dict(os.environ, ARCH='vax'), self.assertRaisesRegex(run.HarnessError, 'x86 arm64'):
             run.arch()
 
-    def test_the_kernel_of_another_architecture_has_its_own_place(self):
+    def test_each_architecture_has_its_own_directory(self):
         with unittest.mock.patch.dict(os.environ, ARCH='arm64'):
             self.assertEqual('build/out/arm64-plain', os.path.relpath(run.out_dir('plain'), TOP))
             self.assertEqual('V=plain ARCH=arm64', run.make_args('plain'))
