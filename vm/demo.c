@@ -302,6 +302,6 @@ int main(void)
 	if (group < 0)
 		fail(group_node);
 	step("close", "the device can be opened again, through its cdev or its group");
-	printf("\nThe device reached what it was given, and nothing else.\n");
+	printf("\nThe device reached the mapped memory, and nothing else.\n");
 	return 0;
 }
