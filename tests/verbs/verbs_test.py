@@ -481,6 +481,7 @@ class Verbs(unittest.TestCase):
         self.refused(['no test is called speed'], 'vm/run', 'gcov', '--tests', 'speed', status=5)
 
     def test_mutate_of_unknown_file(self):
+        self.put('linux/drivers/iommu/iommufd/areas.c')
         self.refused(['no file is called speed.c', 'iommu/iommufd/areas.c'], 'tools/mutate', '--files', 'areas.c,speed.c')
 
     def test_kernel_with_mutants_without_mutants(self):
