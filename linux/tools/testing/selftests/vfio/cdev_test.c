@@ -251,6 +251,19 @@ TEST_F(cdev, bind_checks_its_argument)
 	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
 }
 
+/* The structure has at most a page; 0 is an fd like any other */
+TEST_F(cdev, bind_takes_a_page_and_fd_0)
+{
+	struct vfio_device_bind_iommufd *bind = (void *)self->buf;
+
+	ASSERT_EQ(0, dup2(self->iommufd, 0));
+	bind->argsz = PAGE + 1;
+	EXPECT_ERRNO(E2BIG, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
+	bind->argsz = PAGE;
+	EXPECT_EQ(0, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, bind));
+	close(0);
+}
+
 /* If there are several errors, the first of the documented order is returned */
 TEST_F(cdev, bind_tells_the_first_error)
 {
@@ -465,6 +478,24 @@ TEST_F(cdev, iommufd_can_be_closed_first)
 	group = open_group(&self->dev);
 	EXPECT_LE(0, group);
 	close(group);
+}
+
+/* Neither a BIND that succeeds nor one that fails keeps the iommufd for good */
+TEST_F(cdev, closed_iommufd_is_gone)
+{
+	int second = open_cdev(&self->dev), watch;
+	char token[16];
+
+	watch = watch_iommufd(self->iommufd);
+	ASSERT_LE(0, watch);
+	EXPECT_ERRNO(EINVAL, bind_with_token(self->device, self->iommufd, token,
+					     NULL));
+	ASSERT_EQ(0, BIND());
+	EXPECT_ERRNO(EINVAL, bind_iommufd(second, self->iommufd, NULL));
+	close(self->iommufd);
+	close(self->device);
+	EXPECT_TRUE(is_iommufd_gone(watch));
+	close(second);
 }
 
 /* A child keeps the device bound until the last fd is closed */

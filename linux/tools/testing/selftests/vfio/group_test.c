@@ -97,6 +97,26 @@ TEST_F(group, status_follows_the_container)
 				   &self->container));
 	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
 	EXPECT_EQ(VFIO_GROUP_FLAGS_VIABLE, status_of(self->group));
+	EXPECT_ERRNO(EINVAL, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+}
+
+/* When the last driver of the group is unbound, the group loses its container */
+TEST_F(group, container_goes_with_the_last_device)
+{
+	ASSERT_EQ(0, set_container(self->group, &self->container));
+	ASSERT_EQ(0, unbind_driver(&self->b));
+	EXPECT_EQ(VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET,
+		  status_of(self->group));
+	ASSERT_EQ(0, unbind_driver(&self->a));
+	EXPECT_ERRNO(EINVAL, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+	EXPECT_ERRNO(ENODEV, ioctl(self->group, VFIO_GROUP_SET_CONTAINER,
+				   &self->container));
+	close(self->group);
+	ASSERT_EQ(0, bind_vfio_pci(&self->a));
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	self->group = open_group(&self->a);
+	ASSERT_LE(0, self->group);
+	EXPECT_EQ(0, set_container(self->group, &self->container));
 }
 
 /* fds that are no container, and no fd */
@@ -504,7 +524,7 @@ TEST_F(stand_in, node_and_group_exclude_each_other)
 TEST_F(stand_in, files_can_be_closed_in_any_order)
 {
 	char *buf = map_anon(PAGE);
-	int order, device, file[3], i;
+	int order, device, file[3], watch, i;
 	static const int orders[6][3] = {
 		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
 		{ 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
@@ -516,12 +536,15 @@ TEST_F(stand_in, files_can_be_closed_in_any_order)
 		ASSERT_LE(0, device);
 		ASSERT_EQ(0, legacy_map(self->iommufd, buf, PAGE, SZ_2M,
 					VFIO_DMA_MAP_FLAG_READ));
+		watch = watch_iommufd(self->iommufd);
+		ASSERT_LE(0, watch);
 		file[0] = self->group;
 		file[1] = self->iommufd;
 		file[2] = device;
 		for (i = 0; i < 3; i++)
 			close(file[orders[order][i]]);
 		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+		EXPECT_TRUE(is_iommufd_gone(watch));
 		self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 		self->group = open_group(&self->a);
 		ASSERT_LE(0, self->group);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -212,6 +213,36 @@ TEST_F(coherency, container_that_comes_later_is_seen)
 	close(mdev_group);
 	close(group);
 	close(container);
+}
+
+/*
+ * A device that is still open when its driver is unbound is not one of its
+ * group any more, but can still do DMA
+ */
+TEST_F(coherency, device_that_is_removed_is_not)
+{
+	struct legacy l;
+	char name[64];
+	int i, status;
+	pid_t pid;
+
+	ASSERT_EQ(0, legacy_open_in(&l, &self->dev, "/dev/iommu"));
+	pid = fork();
+	if (!pid) {
+		legacy_close(&l);
+		_exit(unbind_driver(&self->dev) ? 1 : 0);
+	}
+	for (i = 0; i < 1000 && !vfio_dev_name(&self->dev, name, sizeof(name));
+	     i++)
+		usleep(10000);
+	ASSERT_GT(1000, i);
+	usleep(200000);
+	ASSERT_EQ(0, add_file(self->vfio, l.group));
+	EXPECT_EQ(NOT_COHERENT, coherency(self));
+	EXPECT_EQ(0, del_file(self->vfio, l.group));
+	legacy_close(&l);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* Each kind of fd of a PCI device */

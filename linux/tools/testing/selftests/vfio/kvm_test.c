@@ -644,6 +644,27 @@ TEST_F(life, next_open_has_no_machine)
 	close_files(self);
 }
 
+/* The driver got the VM and failed, by cdev or group (trap H4) */
+TEST_F(life, open_that_fails_keeps_no_machine)
+{
+	if (!variant->mdev)
+		return;
+	ASSERT_EQ(0, open_vm(self));
+	ASSERT_EQ(0, open_file(self, variant->group));
+	ASSERT_EQ(0, add_file(self->vfio, self->file));
+	ASSERT_EQ(0, mdpin_fail_open(EIO));
+	EXPECT_ERRNO(EIO, use_device(self, variant->group));
+	ASSERT_EQ(0, mdpin_fail_open(0));
+	close(self->vfio);
+	close(self->vm);
+	EXPECT_FALSE(vm_is_there());
+	/* The next open has no VM, not that of the one that failed */
+	close(self->device);
+	ASSERT_EQ(0, use_device(self, variant->group));
+	EXPECT_FALSE(saw_machine(self->device));
+	close_files(self);
+}
+
 /* A VM and two fds of a cdev */
 FIXTURE(bind)
 {

@@ -150,7 +150,7 @@ static int extension(int container, unsigned long which)
  */
 TEST_F(noiommu, does_not_mix_with_translation)
 {
-	int group, iommufd;
+	int group, iommufd, watch = -1;
 	char buf[16];
 	__u32 ioas;
 
@@ -164,6 +164,8 @@ TEST_F(noiommu, does_not_mix_with_translation)
 					   VFIO_TYPE1v2_IOMMU));
 		goto out_close;
 	}
+	watch = watch_iommufd(iommufd);
+	ASSERT_LE(0, watch);
 	ASSERT_EQ(0, ioas_alloc(iommufd, &ioas));
 	ASSERT_EQ(0, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
 	EXPECT_EQ(1, extension(iommufd, VFIO_TYPE1v2_IOMMU));
@@ -192,6 +194,8 @@ TEST_F(noiommu, does_not_mix_with_translation)
 out_close:
 	close(group);
 	close(iommufd);
+	/* Also after groups were refused */
+	EXPECT_TRUE(watch < 0 || is_iommufd_gone(watch));
 }
 
 TEST_HARNESS_MAIN

@@ -783,6 +783,41 @@ TEST_F(stalled, open_by_group_can_be_killed)
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 }
 
+/* Who opens the same device meanwhile waits too, and can be killed at once */
+TEST_F(stalled, second_open_by_group_can_be_killed)
+{
+	pthread_t thread;
+	int tries;
+	pid_t child;
+
+	ASSERT_EQ(0, take_group(self));
+	START(&thread, open_by_group);
+	ASSERT_EQ(0, wait_for_fault(self->faults));
+	child = fork();
+	if (!child) {
+		ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
+		_exit(0);
+	}
+	usleep(200000);
+	EXPECT_EQ(0, waitpid(child, NULL, WNOHANG));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	for (tries = 0; tries < 500; tries++) {
+		if (waitpid(child, NULL, WNOHANG))
+			break;
+		usleep(10000);
+	}
+	EXPECT_GT(500, tries);
+
+	ASSERT_EQ(0, give_pages(self));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
+	close(self->other);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(self->group);
+	self->device = -1;
+}
+
 static void *open_by_group_in_vain(void *arg)
 {
 	struct _test_data_stalled *self = arg;

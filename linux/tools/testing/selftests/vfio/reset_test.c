@@ -461,6 +461,29 @@ TEST_F(both, reset_empties_the_mappings)
 	}
 }
 
+/* Either device can be the one that the caller does not own */
+TEST_F(both, either_is_missed)
+{
+	bool owned = self->dev[0].group == self->dev[1].group;
+	struct reset_info info;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		edu_close(&self->edu[i]);
+		close(self->device[i]);
+		ASSERT_EQ(0, get_reset_info(self->device[!i], &info));
+		EXPECT_EQ(owned ? BY_ID | ALL_OWNED : BY_ID, info.head.flags);
+		EXPECT_EQ(owned ? VFIO_PCI_DEVID_OWNED : NOT_OWNED,
+			  told_of(&info, &self->dev[i]));
+		EXPECT_EQ(owned ? 0 : EINVAL,
+			  answer_to_reset(self->device[!i]));
+		self->device[i] = open_cdev(&self->dev[i]);
+		ASSERT_EQ(0, bind_iommufd(self->device[i], self->iommufd, NULL));
+		ASSERT_EQ(0, edu_open(&self->edu[i], self->device[i]));
+		EXPECT_EQ(0, hot_reset(self->device[!i]));
+	}
+}
+
 /* If memory decoding was off before the reset, it is off after it */
 TEST_F(both, reset_keeps_the_command_register)
 {
@@ -857,6 +880,27 @@ TEST_F(group, info_is_by_group)
 				   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &info));
 	EXPECT_EQ(0, info.head.flags);
 	EXPECT_EQ(2, info.head.count);
+}
+
+/* The group of a device that was reported goes with the device */
+TEST_F(group, info_holds_no_group)
+{
+	struct reset_info info;
+	char path[64];
+
+	if (self->other < 0)
+		return;
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d",
+		 self->dev[1].group);
+	EXPECT_EQ(0, access(path, F_OK));
+	close(self->other);
+	self->other = -1;
+	ASSERT_EQ(0, get_reset_info(self->legacy.device, &info));
+	EXPECT_EQ(2, info.head.count);
+	ASSERT_EQ(0, write_pci_file(&self->dev[1], "remove", "1"));
+	EXPECT_ERRNO(ENOENT, access(path, F_OK));
+	ASSERT_EQ(0, rescan_pci());
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev[1]));
 }
 
 TEST_F(group, reset_takes_the_files_of_all_groups)

@@ -731,6 +731,37 @@ __u64 iova_alignment(int iommufd, __u32 ioas)
 	return ranges.out_iova_alignment;
 }
 
+/*
+ * Map a file in a new IOAS, and return an fd of it. The mapping, which keeps the
+ * file from being sealed, exists as long as anything has a reference to the
+ * iommufd.
+ */
+int watch_iommufd(int iommufd)
+{
+	struct iommu_ioas_map_file map = {
+		.size = sizeof(map),
+		.flags = MAP_RW | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.length = PAGE,
+		.iova = SZ_2M,
+	};
+
+	map.fd = memfd_create("watch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (ftruncate(map.fd, PAGE) || ioas_alloc(iommufd, &map.ioas_id) ||
+	    ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &map) ||
+	    !fcntl(map.fd, F_ADD_SEALS, F_SEAL_WRITE))
+		return -1;
+	return map.fd;
+}
+
+/* Does nothing have a reference to the iommufd any more? Closes the fd. */
+bool is_iommufd_gone(int watch)
+{
+	bool ret = !fcntl(watch, F_ADD_SEALS, F_SEAL_WRITE);
+
+	close(watch);
+	return ret;
+}
+
 int legacy_open(struct legacy *l, const struct pci_dev *dev)
 {
 	return legacy_open_in(l, dev, CONTAINER);

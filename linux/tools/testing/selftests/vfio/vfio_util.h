@@ -128,6 +128,8 @@ int vfio_ioas(int iommufd, __u16 op, __u32 *id);
 int hwpt_alloc(int iommufd, __u32 dev_id, __u32 ioas, __u32 *id);
 bool is_usable(int iommufd, __u32 ioas, __u64 start, __u64 last);
 __u64 iova_alignment(int iommufd, __u32 ioas);
+int watch_iommufd(int iommufd);
+bool is_iommufd_gone(int watch);
 
 /*
  * struct legacy - a device opened through its group and a container
