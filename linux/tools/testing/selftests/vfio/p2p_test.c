@@ -12,8 +12,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -201,6 +203,21 @@ TEST_F(p2p, neighbours_are_not_reached)
 	EXPECT_TRUE(is_byte(self->target.bar + 2 * PAGE, PAGE, 0));
 }
 
+/* A dma-buf of a part of the BAR begins and ends with that part */
+TEST_F(p2p, dma_buf_of_a_part)
+{
+	if (variant->door != DMA_BUF)
+		return;
+	self->dmabuf = dma_buf_of(self->target.device, MEMORY_BAR, 2 * PAGE,
+				  3 * PAGE);
+	ASSERT_LE(0, self->dmabuf);
+	ASSERT_EQ(0, MAP_BAR(0, 3 * PAGE, self->iova + 2 * PAGE));
+	EXPECT_TRUE(REACHES(self->iova, 2 * PAGE, 1));
+	EXPECT_TRUE(REACHES(self->iova, 5 * PAGE - SHORT, 2));
+	EXPECT_TRUE(is_byte(self->target.bar, 2 * PAGE, 0));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(2 * PAGE, 2 * PAGE, self->iova + SZ_2M));
+}
+
 /* Nothing is charged, since it is not memory */
 TEST_F(p2p, nothing_is_charged)
 {
@@ -375,17 +392,36 @@ TEST_F(p2p, own_registers)
 		.size = PAGE,
 		.bar = self->edu.regs,
 	};
-	int dmabuf = -1;
+	__u32 ioas = self->opened.ioas;
+	int dmabuf = -1, kept, group;
 
-	ASSERT_EQ(0, map_in(&self->opened, self->opened.ioas, &own, &dmabuf,
-			    variant->door, 0, PAGE, self->iova));
+	ASSERT_EQ(0, map_in(&self->opened, ioas, &own, &dmabuf, variant->door,
+			    0, PAGE, self->iova));
 	ASSERT_EQ(0, change_command(own.device, 0, PCI_COMMAND_MEMORY));
 	ASSERT_EQ(0, change_command(own.device, PCI_COMMAND_MEMORY, 0));
 	EXPECT_EQ(0, WRITE_TO(RAM + PAGE, 11));
 	EXPECT_TRUE(is_pattern(self->ram + PAGE, SHORT, 11));
 	if (dmabuf >= 0)
 		close(dmabuf);
-	/* They are still mapped when the device is closed */
+
+	/* A mapping that is left does not keep the device open */
+	kept = dup(variant->container ? self->opened.legacy.container :
+					self->opened.iommufd);
+	edu_close(&self->edu);
+	close_device(&self->opened);
+	group = open_group(&self->dev);
+	EXPECT_LE(0, group);
+	close(group);
+	EXPECT_EQ(0, variant->container ?
+		     legacy_unmap(kept, self->iova, PAGE) :
+		     ioas_unmap(kept, ioas, self->iova, PAGE));
+	close(kept);
+	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
+				 variant->container));
+	ASSERT_EQ(0, edu_open(&self->edu, self->opened.device));
+	ASSERT_EQ(0, map_for_device(&self->opened, self->ram, 2 * PAGE, RAM));
+	EXPECT_EQ(0, WRITE_TO(RAM + PAGE, 12));
+	EXPECT_TRUE(is_pattern(self->ram + PAGE, SHORT, 12));
 }
 
 /*
@@ -742,6 +778,46 @@ static int give_power(struct target *target)
 				PCI_PM_CTRL_STATE_MASK, 0) : -1;
 }
 
+/*
+ * Resume a device in low power, and let it be suspended again. Without power
+ * management in the kernel it is always active
+ */
+static int resume_for_a_moment(struct target *target)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	if (has_power_management(&target->dev) &&
+	    !has_power_status(&target->dev, "suspended"))
+		return -1;
+	return ioctl(target->device, VFIO_DEVICE_GET_INFO, &info);
+}
+
+/* Low power that ends with the first access */
+static int sleep_until_wakeup(struct target *target)
+{
+	struct {
+		struct vfio_device_feature cmd;
+		struct vfio_device_low_power_entry_with_wakeup entry;
+	} set = {
+		.cmd = {
+			.argsz = sizeof(set),
+			.flags = VFIO_DEVICE_FEATURE_SET |
+				 VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+		},
+		.entry.wakeup_eventfd = eventfd(0, EFD_CLOEXEC),
+	};
+	int ret = ioctl(target->device, VFIO_DEVICE_FEATURE, &set);
+
+	close(set.entry.wakeup_eventfd);
+	return ret;
+}
+
+static int wake_up(struct target *target)
+{
+	return has_power_management(&target->dev) ?
+		resume_for_a_moment(target) : exit_low_power(target);
+}
+
 FIXTURE_VARIANT_ADD(registers, decoding)
 {
 	.take = take_decoding,
@@ -781,6 +857,12 @@ FIXTURE_VARIANT_ADD(registers, low_power)
 {
 	.take = enter_low_power,
 	.give = exit_low_power,
+};
+
+FIXTURE_VARIANT_ADD(registers, low_power_until_wakeup)
+{
+	.take = sleep_until_wakeup,
+	.give = wake_up,
 };
 
 FIXTURE_SETUP(registers)
@@ -833,20 +915,6 @@ static bool reads_register(struct edu *edu, char *ram, struct target *target)
 }
 
 #define READS_REGISTER() reads_register(&self->edu, self->ram, &self->target)
-
-/*
- * Resume a device in low power, and let it be suspended again. Without power
- * management in the kernel it is always active
- */
-static int resume_for_a_moment(struct target *target)
-{
-	struct vfio_device_info info = { .argsz = sizeof(info) };
-
-	if (has_power_management(&target->dev) &&
-	    !has_power_status(&target->dev, "suspended"))
-		return -1;
-	return ioctl(target->device, VFIO_DEVICE_GET_INFO, &info);
-}
 
 /* Is the write refused? Returns true if the IOMMU does not log faults. */
 static bool begins_refused(int kmsg, const struct pci_dev *dev)
@@ -1160,6 +1228,9 @@ TEST_F(refused, dma_bufs)
 	req.ranges[1].length = self->target.size;
 	fd = dma_buf_get(device, &req);
 	EXPECT_LE(0, fd);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	EXPECT_EQ((off_t)(2 * PAGE + self->target.size),
+		  lseek(fd, 0, SEEK_END));
 	close(fd);
 
 	/* A BAR smaller than a page can't be exported (trap N7) */
@@ -1187,6 +1258,95 @@ TEST_F(refused, dma_bufs)
 	memmove(edge + 8, edge, min - 8);
 	EXPECT_ERRNO(EFAULT, dma_buf_flags(device, VFIO_DEVICE_FEATURE_GET,
 					   sizeof(req), edge + 8));
+}
+
+/* Number of dma-bufs in the system; -1 if the kernel does not tell */
+static long nr_dma_bufs(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "r");
+	char line[256];
+	long nr = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "Total %ld objects", &nr);
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+/* There is no fd for it: no dma-buf is left */
+TEST_F(refused, dma_buf_without_fd_is_EMFILE)
+{
+	int device = self->target.device, next = dup(device);
+	long nr = nr_dma_bufs();
+	struct rlimit all, few;
+	int i;
+
+	close(next);
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &all));
+	few = all;
+	few.rlim_cur = next;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &few));
+	for (i = 0; i < 3; i++)
+		EXPECT_ERRNO(EMFILE, dma_buf_of(device, MEMORY_BAR, 0, PAGE));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &all));
+	EXPECT_EQ(nr, nr_dma_bufs());
+}
+
+/* Has VFIO claimed this BAR? */
+static bool is_claimed(const struct pci_dev *dev, int bar)
+{
+	unsigned long long start = 0, first, last;
+	char path[128], line[128], name[8];
+	bool ret = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource",
+		 dev->bdf);
+	f = fopen(path, "r");
+	while (f && bar-- >= 0 && fscanf(f, "%llx %*x %*x", &start) == 1)
+		;
+	if (f)
+		fclose(f);
+	f = fopen("/proc/iomem", "r");
+	while (f && fgets(line, sizeof(line), f))
+		ret |= sscanf(line, "%llx-%llx : %7s", &first, &last, name) == 3 &&
+		       first == start && !strcmp(name, "vfio");
+	if (f)
+		fclose(f);
+	return ret;
+}
+
+/* As for a mapping, the BAR is claimed first: no driver may have it too */
+TEST_F(refused, dma_buf_claims_the_bar)
+{
+	struct target *target = &self->target;
+	int fd;
+
+	EXPECT_TRUE(is_claimed(&target->dev, MEMORY_BAR));
+	target_close(target);
+	EXPECT_FALSE(is_claimed(&target->dev, MEMORY_BAR));
+	ASSERT_EQ(0, open_device(&target->opened, &target->dev, NULL));
+	target->device = target->opened.device;
+	fd = dma_buf_of(target->device, MEMORY_BAR, 0, PAGE);
+	EXPECT_LE(0, fd);
+	EXPECT_TRUE(is_claimed(&target->dev, MEMORY_BAR));
+	close(fd);
+}
+
+/* I/O ports are no memory: the chipset's SMBus controller has them in BAR 4 */
+TEST_F(refused, dma_buf_of_ports_is_ENODEV)
+{
+	struct pci_dev dev;
+	struct opened o;
+
+	ASSERT_EQ(0, find_pci_class(&dev, "0x0c0500"));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	ASSERT_EQ(0, open_unattached(&o, &dev));
+	EXPECT_ERRNO(ENODEV, dma_buf_of(o.device, VFIO_PCI_BAR4_REGION_INDEX, 0,
+					PAGE));
+	close_device(&o);
+	EXPECT_EQ(0, unbind_driver(&dev));
 }
 
 /* A device that is not bound: EINVAL, as for any ioctl */
