@@ -234,21 +234,58 @@ TEST_F(client, qemu_10_1_maps_the_file_of_its_ram)
 	EXPECT_EQ(0, destroy(self->iommufd, self->ioas));
 }
 
-/* QEMU must get an error, or an answer by device id */
-TEST_F(client, qemu_asks_for_hot_reset)
+/*
+ * QEMU queries the number of devices, then their ids, and resets only devices
+ * that are all its own. Return -1 if it reports an error, 0 if it leaves the
+ * devices alone, and 1 after a reset.
+ */
+static int qemu_resets(int device)
 {
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
 	struct {
 		struct vfio_pci_hot_reset_info info;
 		struct vfio_pci_dependent_device devices[64];
-	} reset = { .info.argsz = sizeof(reset) };
+	} affected = { .info.argsz = sizeof(affected.info) };
+	__u32 i;
+
+	if (!ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &affected) ||
+	    errno != ENOSPC || affected.info.count > 64)
+		return -1;
+	affected.info.argsz = sizeof(affected.info) +
+			      affected.info.count * sizeof(affected.devices[0]);
+	if (ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &affected) ||
+	    !(affected.info.flags & VFIO_PCI_HOT_RESET_FLAG_DEV_ID))
+		return -1;
+	if (!(affected.info.flags & VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED))
+		return 0;
+	for (i = 0; i < affected.info.count; i++)
+		if (affected.devices[i].devid == VFIO_PCI_DEVID_NOT_OWNED)
+			return -1;
+	return ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &reset) ? -1 : 1;
+}
+
+/* A device without a hot reset, and one that is reset with its neighbour */
+TEST_F(client, qemu_asks_for_hot_reset)
+{
+	struct pci_dev neighbour;
 
 	ASSERT_EQ(0, BIND());
-	if (ioctl(self->device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &reset)) {
-		EXPECT_EQ(ENODEV, errno);
-	} else {
-		EXPECT_EQ(VFIO_PCI_HOT_RESET_FLAG_DEV_ID, reset.info.flags &
-			  VFIO_PCI_HOT_RESET_FLAG_DEV_ID);
-	}
+	EXPECT_ERRNO(ENODEV, qemu_resets(self->device));
+	close(self->device);
+
+	ASSERT_EQ(0, find_edu_pair(&self->dev, &neighbour));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_driver(&neighbour, "pci-stub"));
+	self->device = open_cdev(&self->dev);
+	ASSERT_EQ(0, BIND());
+	EXPECT_EQ(0, qemu_resets(self->device));
+	ASSERT_EQ(0, bind_vfio_pci(&neighbour));
+	ASSERT_EQ(0, IOAS_ALLOC());
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, MAP_RAM(0));
+	EXPECT_EQ(1, qemu_resets(self->device));
+	EXPECT_TRUE(loses_dma(&self->dev) || dma_arrives(self, 0));
+	EXPECT_EQ(0, qemu_ends(self, 0));
 }
 
 /* IOAS first, and IOVAs of the kernel's choice */

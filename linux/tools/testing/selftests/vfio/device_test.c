@@ -749,13 +749,18 @@ TEST_F(device, low_power_takes_mappings)
 	}
 }
 
-/* Which eventfds are accepted for the wakeup */
+/*
+ * Which eventfds are accepted for the wakeup; it is signalled if the kernel can
+ * suspend the device
+ */
 TEST_F(device, low_power_takes_an_eventfd)
 {
+	bool suspends = has_power_management(&self->dev);
 	struct vfio_device_low_power_entry_with_wakeup entry = {
 		.wakeup_eventfd = -1,
 	};
 	__u32 flags = SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP;
+	__u32 value = 0;
 
 	EXPECT_ERRNO(EINVAL, feature(self->device, flags, &entry, 4));
 	EXPECT_ERRNO(EINVAL, feature(self->device, flags, &entry,
@@ -766,7 +771,15 @@ TEST_F(device, low_power_takes_an_eventfd)
 	entry.wakeup_eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ASSERT_EQ(0, feature(self->device, flags, &entry, sizeof(entry)));
 	EXPECT_FALSE(touches(self->edu.regs));
+	if (suspends)
+		EXPECT_TRUE(has_power_status(&self->dev, "suspended"));
+	EXPECT_FALSE(is_signalled(entry.wakeup_eventfd, 0));
+	EXPECT_EQ(4, pread(self->device, &value, 4, BAR0(EDU_ID)));
+	EXPECT_EQ(EDU_ID_VALUE, value);
+	EXPECT_EQ(suspends, is_signalled(entry.wakeup_eventfd, 0));
+	EXPECT_EQ(suspends, touches(self->edu.regs));
 	ASSERT_EQ(0, FEATURE(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT));
+	EXPECT_FALSE(is_signalled(entry.wakeup_eventfd, 0));
 	EXPECT_TRUE(touches(self->edu.regs));
 	close(entry.wakeup_eventfd);
 }
