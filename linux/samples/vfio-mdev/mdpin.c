@@ -595,10 +595,11 @@ static void mdpin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
 
-	/* VFIO must not call this unless the device is open */
+	/* VFIO calls this only while the device is open, and waits for its end */
 	WARN_ON(!READ_ONCE(mdpin->open));
 	if (READ_ONCE(mdpin->sleep))
 		msleep(mdpin->sleep);
+	WARN_ON(!READ_ONCE(mdpin->open));
 
 	mutex_lock(&mdpin->lock);
 	mdpin->state.unmaps++;

@@ -47,6 +47,7 @@ FIXTURE(fault)
 	char *buf;
 	size_t length;
 	long pinned;
+	int second;
 };
 
 FIXTURE_SETUP(fault)
@@ -250,6 +251,80 @@ static int node_binds(void *arg)
 
 static const struct request open_ = { make_open, undo_open, node_binds };
 
+static int make_second_open(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	self->second = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD,
+			     self->dev.bdf);
+	return self->second < 0 ? -1 : 0;
+}
+
+static int undo_second_open(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return close(self->second);
+}
+
+/* The first open still works, and has its memory */
+static int first_open_works(void *arg)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct _test_data_fault *self = arg;
+
+	return ioctl(self->device, VFIO_DEVICE_GET_INFO, &info) ||
+	       status_kb("VmPin") != self->pinned + (long)self->length / 1024;
+}
+
+static const struct request second_open = {
+	make_second_open, undo_second_open, first_open_works,
+};
+
+static int make_node(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	self->second = open_cdev(&self->dev);
+	return self->second < 0 ? -1 : 0;
+}
+
+static const struct request node = {
+	make_node, undo_second_open, group_opens,
+};
+
+static int make_driver(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return bind_driver(&self->dev, "vfio-pci");
+}
+
+static int undo_driver(void *arg)
+{
+	struct _test_data_fault *self = arg;
+
+	return unbind_driver(&self->dev);
+}
+
+/*
+ * A device without the driver has no cdev. If only the question whether it has
+ * the driver failed, it works.
+ */
+static int no_node_is_left(void *arg)
+{
+	struct _test_data_fault *self = arg;
+	char name[64];
+
+	if (is_bound(&self->dev, "vfio-pci"))
+		return node_binds(self) || unbind_driver(&self->dev);
+	return !vfio_dev_name(&self->dev, name, sizeof(name));
+}
+
+static const struct request driver = {
+	make_driver, undo_driver, no_node_is_left,
+};
+
 /* For requests that change nothing */
 static int undo_nothing(void *arg)
 {
@@ -287,6 +362,10 @@ TEST_F_TIMEOUT(fault, open_by_group, SWEEP_TIME)
 	EXPECT_LT(5, sweep(self, &open_));
 	EXPECT_EQ(self->pinned + (long)self->length / 1024,
 		  status_kb("VmPin"));
+	/* The device is open: a second open that fails leaves it alone */
+	EXPECT_LT(2, sweep(self, &second_open));
+	EXPECT_EQ(0, undo_second_open(self));
+	EXPECT_EQ(0, first_open_works(self));
 	EXPECT_EQ(0, undo_open(self));
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	self->device = -1;
@@ -318,6 +397,22 @@ TEST_F_TIMEOUT(fault, hot_reset_by_group, SWEEP_TIME)
 	EXPECT_LT(3, sweep(self, &reset));
 	EXPECT_EQ(0, undo_open(self));
 	self->device = -1;
+}
+
+TEST_F_TIMEOUT(fault, open_node, SWEEP_TIME)
+{
+	EXPECT_LT(1, sweep(self, &node));
+	EXPECT_EQ(0, undo_second_open(self));
+}
+
+/* The driver can't take the device, whose cdev may be open by then (trap E11) */
+TEST_F_TIMEOUT(fault, bind_driver, SWEEP_TIME)
+{
+	close(self->device);
+	self->device = -1;
+	ASSERT_EQ(0, unbind_driver(&self->dev));
+	EXPECT_LT(10, sweep(self, &driver));
+	EXPECT_EQ(0, node_binds(self));
 }
 
 /* Ids of failed requests are free again */

@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <linux/serial_reg.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -346,6 +348,10 @@ TEST_F(mdpin, pin_to_write_needs_permission)
 			 IOMMU_IOAS_MAP_READABLE));
 	EXPECT_ERRNO(EPERM, PIN_WRITE(IOVA + 4 * PAGE, 1));
 	EXPECT_ERRNO(EPERM, PIN_WRITE(IOVA, 8));
+	/* The driver asks for reading, too */
+	ASSERT_EQ(0, MAP(self->mem, PAGE, OTHER, IOMMU_IOAS_MAP_WRITEABLE));
+	EXPECT_ERRNO(EPERM, PIN(OTHER, 1));
+	EXPECT_ERRNO(EPERM, PIN_WRITE(OTHER, 1));
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_EQ(0, PIN_WRITE(IOVA, 4));
 	EXPECT_EQ(0, PIN(IOVA + 4 * PAGE, 4));
@@ -569,6 +575,79 @@ TEST_F(mdpin, close_asks_for_nothing)
 	self->device = self->way.device;
 	EXPECT_EQ(before.total_unmaps, STATE().total_unmaps);
 	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+/* struct unmapping - an unmap in a thread */
+struct unmapping {
+	struct way *way;
+	__u64 iova;
+	int ret;
+};
+
+static void *unmap_page(void *arg)
+{
+	struct unmapping *me = arg;
+
+	me->ret = unmap_way(me->way, me->iova, PAGE);
+	return NULL;
+}
+
+/*
+ * The device is not closed before its driver returns from a notice; otherwise
+ * mdpin warns. type1 waits for ever for a driver that forgets a pin.
+ */
+TEST_F(mdpin, close_waits_for_a_notice)
+{
+	struct unmapping unmapping = { &self->way, IOVA, -1 };
+	int kmsg = kmsg_open();
+	pthread_t thread;
+
+	if (!variant->iommufd)
+		return;
+	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA, MAP_RW));
+	ASSERT_EQ(0, PIN(IOVA, 1));
+	ASSERT_EQ(0, FORGET(IOVA, 1));
+	ASSERT_EQ(0, command(self->device, MDPIN_SLEEP, 0, 0, 300));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_page, &unmapping));
+	usleep(100000);
+	close(self->device);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, unmapping.ret);
+	EXPECT_EQ(0, CHARGED());
+	EXPECT_FALSE(kmsg_has(kmsg, "mdpin_dma_unmap"));
+	close(kmsg);
+	self->way.device = -1;
+	self->way.legacy.device = -1;
+}
+
+/* The driver gets one notice at a time, whoever unmaps */
+TEST_F(mdpin, notices_come_one_by_one)
+{
+	struct unmapping unmapping[2] = {
+		{ &self->way, IOVA, -1 }, { &self->way, OTHER, -1 },
+	};
+	struct timespec start, end;
+	pthread_t threads[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, MAP(self->mem, PAGE, unmapping[i].iova, MAP_RW));
+		ASSERT_EQ(0, PIN(unmapping[i].iova, 1));
+	}
+	ASSERT_EQ(0, command(self->device, MDPIN_SLEEP, 0, 0, 500));
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmap_page,
+					    &unmapping[i]));
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, unmapping[i].ret);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	EXPECT_LE(1000, (end.tv_sec - start.tv_sec) * 1000 +
+			(end.tv_nsec - start.tv_nsec) / 1000000);
+	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(0, CHARGED());
 }
 
 /*

@@ -233,6 +233,23 @@ TEST_F(module, open_group_keeps_the_driver_and_type1)
 	EXPECT_EQ(0, use_again(self));
 }
 
+/* A group gives its iommufd back when it loses its last device */
+TEST_F(module, open_group_without_device_keeps_vfio)
+{
+	struct legacy l;
+
+	close_it(self);
+	ASSERT_EQ(0, legacy_open_in(&l, &self->dev, "/dev/iommu"));
+	close(l.container);
+	close(l.device);
+	EXPECT_EQ(0, unload("vfio_pci"));
+	EXPECT_EQ(0, unload("vfio_pci_core"));
+	EXPECT_STREQ(is_loaded("vfio") ? "vfio" : "", unload_all());
+	close(l.group);
+	EXPECT_STREQ("", unload_all());
+	EXPECT_EQ(0, use_again(self));
+}
+
 TEST_F(module, open_mediated_device_keeps_its_driver)
 {
 	struct pci_dev mdev;
@@ -345,6 +362,7 @@ static void shuffle(const char **list, unsigned int *seed)
 /* A module can be unloaded if and only if no other module uses it */
 TEST_F(module, any_order)
 {
+	bool stays = !is_loaded("vfio");
 	const char *list[NR_MODULES];
 	unsigned int seed = 1;
 	int i, n, round, left;
@@ -370,6 +388,8 @@ TEST_F(module, any_order)
 		} while (left && ++n < NR_MODULES);
 		ASSERT_EQ(0, left);
 		EXPECT_EQ(-1, open_cdev(&self->dev));
+		/* vfio has given its device numbers back */
+		EXPECT_EQ(stays, has_nodes());
 
 		shuffle(list, &seed);
 		for (i = 0; i < NR_MODULES; i++)
