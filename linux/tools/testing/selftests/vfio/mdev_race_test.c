@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -213,6 +214,53 @@ TEST_F_TIMEOUT(race, pins_moves_and_unmaps, ANY_TIME)
 		EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas[i]));
 		EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas[i]));
 	}
+}
+
+/* As long as there is a cdev, BIND succeeds, or the driver is going */
+static void *bind_until_it_is_gone(void *arg)
+{
+	struct pci_dev *dev = arg;
+	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC), device;
+
+	while ((device = open_cdev(dev)) >= 0) {
+		while (!stop && bind_iommufd(device, iommufd, NULL))
+			CHECK(errno == ENODEV);
+		close(device);
+		usleep(1000);
+	}
+	close(iommufd);
+	return NULL;
+}
+
+/*
+ * The module of the driver is unloaded, and its devices are removed one after
+ * the other. A BIND of the last one finds that the module goes, and must not
+ * hold the device (trap E7)
+ */
+TEST(module_goes_while_a_device_is_bound)
+{
+	time_t end = time(NULL) + 15;
+	struct pci_dev dev[8];
+	int round, i, ret;
+	pthread_t thread;
+
+	if (!has_nodes())
+		SKIP(return, "no device nodes");
+	wrong = 0;
+	for (round = 0; round < 5; round++) {
+		for (i = 0; i < 8; i++)
+			ASSERT_EQ(0, mdev_create(&dev[i], "mdpin", "hearing"));
+		stop = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL,
+					    bind_until_it_is_gone, &dev[7]));
+		do
+			ret = syscall(SYS_delete_module, "mdpin", O_NONBLOCK);
+		while (ret && errno == EWOULDBLOCK && time(NULL) < end);
+		stop = true;
+		ASSERT_EQ(0, ret);
+		pthread_join(thread, NULL);
+	}
+	EXPECT_EQ(0, wrong);
 }
 
 TEST_HARNESS_MAIN
