@@ -640,6 +640,8 @@ static void mdpin_close_device(struct vfio_device *vdev)
 	mutex_unlock(&mdpin->lock);
 	restart(mdpin);
 	WRITE_ONCE(mdpin->open, false);
+	if (mdpin->sleep)
+		msleep(mdpin->sleep);
 }
 
 static const struct vfio_device_ops mdpin_ops = {

@@ -21,6 +21,7 @@
 
 #include "../kselftest_harness.h"
 #include "../../../../samples/vfio-mdev/mdpin.h"
+#include "kvm_util.h"
 #include "p2p_util.h"
 #include "vfio_util.h"
 
@@ -515,14 +516,18 @@ TEST_F(mdpin, ignored_notice_is_asked_again)
 	EXPECT_EQ(0, CHARGED());
 }
 
-/* The driver unpins when the device is closed */
+/* The driver can unpin, and does, when the device is closed */
 TEST_F(mdpin, close_unpins)
 {
+	int kmsg = kmsg_open();
+
 	ASSERT_EQ(0, MAP_ALL());
 	ASSERT_EQ(0, PIN(IOVA, NR_PAGES));
 	EXPECT_EQ(NR_PAGES, CHARGED());
 	close(self->device);
 	EXPECT_EQ(0, CHARGED());
+	EXPECT_FALSE(kmsg_has(kmsg, "a driver has left pages pinned"));
+	close(kmsg);
 	self->way.device = -1;
 	self->way.legacy.device = -1;
 	EXPECT_EQ(0, UNMAP_ALL());
@@ -575,6 +580,42 @@ TEST_F(mdpin, close_asks_for_nothing)
 	self->device = self->way.device;
 	EXPECT_EQ(before.total_unmaps, STATE().total_unmaps);
 	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+static void *close_device_of(void *arg)
+{
+	struct way *w = arg;
+
+	close(w->device);
+	w->device = -1;
+	w->legacy.device = -1;
+	return NULL;
+}
+
+/* A device that is being closed is still in use: its removal waits */
+TEST_F(mdpin, close_ends_before_a_removal)
+{
+	struct way *w = &self->way;
+	pthread_t thread;
+	int i, status;
+	pid_t pid;
+
+	ASSERT_EQ(0, command(self->device, MDPIN_SLEEP, 0, 0, 1000));
+	pid = fork();
+	if (!pid) {
+		/* Closes everything that the parent has open */
+		_exit(close_way(w) ? 1 : 0);
+	}
+	usleep(100000);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_device_of, w));
+	for (i = 0; i < 50; i++) {
+		usleep(10000);
+		ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	}
+	pthread_join(thread, NULL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, mdev_create(&w->dev, "mdpin", "hearing"));
 }
 
 /* struct unmapping - an unmap in a thread */
@@ -659,10 +700,12 @@ TEST_F(mdpin, open_that_fails_is_undone)
 	struct way *w = &self->way;
 	int i, iommufd = variant->container ? w->legacy.container : w->iommufd;
 	__u32 id, ioas = w->ioas;
+	long users;
 
 	ASSERT_FALSE(variant->container && variant->iommufd &&
 		     vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas));
 	close(self->device);
+	users = module_users("mdpin");
 	ASSERT_EQ(0, mdpin_fail_open(ENOSPC));
 	for (i = 0; i < 3; i++) {
 		EXPECT_ERRNO(ENOSPC, reopen_way(w));
@@ -670,6 +713,7 @@ TEST_F(mdpin, open_that_fails_is_undone)
 			close(w->device);
 	}
 	ASSERT_EQ(0, mdpin_fail_open(0));
+	EXPECT_EQ(users, module_users("mdpin"));
 	/* The iommufd has no objects but the IOAS */
 	for (id = 1; variant->iommufd && id < 10; id++) {
 		if (id == ioas)
