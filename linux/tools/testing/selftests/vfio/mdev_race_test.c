@@ -249,7 +249,7 @@ TEST(module_goes_while_a_device_is_bound)
 	wrong = 0;
 	for (round = 0; round < 5; round++) {
 		for (i = 0; i < 8; i++)
-			ASSERT_EQ(0, mdev_create(&dev[i], "mdpin", "hearing"));
+			ASSERT_EQ(0, mdev_create(&dev[i], "mdpin", "unmap"));
 		stop = false;
 		ASSERT_EQ(0, pthread_create(&thread, NULL,
 					    bind_until_it_is_gone, &dev[7]));

@@ -615,7 +615,7 @@ TEST_F(mdpin, close_ends_before_a_removal)
 	pthread_join(thread, NULL);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	ASSERT_EQ(0, mdev_create(&w->dev, "mdpin", "hearing"));
+	ASSERT_EQ(0, mdev_create(&w->dev, "mdpin", "unmap"));
 }
 
 /* struct unmapping - an unmap in a thread */
@@ -687,7 +687,7 @@ TEST_F(mdpin, notices_come_one_by_one)
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	EXPECT_LE(1000, (end.tv_sec - start.tv_sec) * 1000 +
 			(end.tv_nsec - start.tv_nsec) / 1000000);
-	EXPECT_EQ(2, STATE().notices);
+	EXPECT_EQ(2, STATE().unmaps);
 	EXPECT_EQ(0, CHARGED());
 }
 
