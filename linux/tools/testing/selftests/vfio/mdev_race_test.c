@@ -226,6 +226,7 @@ static void *bind_until_it_is_gone(void *arg)
 		while (!stop && bind_iommufd(device, iommufd, NULL))
 			CHECK(errno == ENODEV);
 		close(device);
+		atomic_fetch_add(&nr_done[0], 1);
 		usleep(1000);
 	}
 	close(iommufd);
@@ -251,8 +252,11 @@ TEST(module_goes_while_a_device_is_bound)
 		for (i = 0; i < 8; i++)
 			ASSERT_EQ(0, mdev_create(&dev[i], "mdpin", "unmap"));
 		stop = false;
+		nr_done[0] = 0;
 		ASSERT_EQ(0, pthread_create(&thread, NULL,
 					    bind_until_it_is_gone, &dev[7]));
+		while (!nr_done[0] && time(NULL) < end)
+			usleep(1000);
 		do
 			ret = syscall(SYS_delete_module, "mdpin", O_NONBLOCK);
 		while (ret && errno == EWOULDBLOCK && time(NULL) < end);

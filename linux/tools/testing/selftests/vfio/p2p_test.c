@@ -1311,7 +1311,7 @@ static bool is_claimed(const struct pci_dev *dev, int bar)
 	f = fopen("/proc/iomem", "r");
 	while (f && fgets(line, sizeof(line), f))
 		ret |= sscanf(line, "%llx-%llx : %7s", &first, &last, name) == 3 &&
-		       first == start && !strcmp(name, "vfio");
+		       first == start && !strncmp(name, "vfio", 4);
 	if (f)
 		fclose(f);
 	return ret;
