@@ -959,6 +959,22 @@ TEST_F(registers, go_and_come_back)
 	EXPECT_TRUE(READS_REGISTER());
 }
 
+/* To make virtual functions, the kernel ends the power state that a user set */
+TEST_F(registers, come_back_for_virtual_functions)
+{
+	struct pci_dev *dev = &self->target.dev;
+
+	if (variant->take != take_power)
+		return;
+	ASSERT_EQ(0, set_numvfs(dev, 0));
+	ASSERT_TRUE(READS_REGISTER());
+	ASSERT_EQ(0, take_power(&self->target));
+	EXPECT_EQ(0, set_numvfs(dev, 2));
+	EXPECT_TRUE(READS_REGISTER());
+	EXPECT_EQ(0, set_numvfs(dev, 0));
+	EXPECT_TRUE(READS_REGISTER());
+}
+
 /*
  * Revocation does not wait for a page fault (trap N1). An attach holds the lock
  * of the page tables while it pins memory, and userfaultfd can delay that for
