@@ -36,6 +36,9 @@
 /* More notices than the kernel sends before it gives up */
 #define FOREVER 1000000
 
+/* Logged if a driver has left pages pinned */
+#define BLAME "iommufd: a driver did not unpin all its pages"
+
 /* Send a command to mdpin */
 static int command(int device, __u32 op, __u32 flags, __u64 iova, __u32 count)
 {
@@ -526,7 +529,7 @@ TEST_F(mdpin, close_unpins)
 	EXPECT_EQ(NR_PAGES, CHARGED());
 	close(self->device);
 	EXPECT_EQ(0, CHARGED());
-	EXPECT_FALSE(kmsg_has(kmsg, "a driver has left pages pinned"));
+	EXPECT_FALSE(kmsg_has(kmsg, BLAME));
 	close(kmsg);
 	self->way.device = -1;
 	self->way.legacy.device = -1;
@@ -1118,14 +1121,18 @@ TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 /* DETACH can't fail: the kernel unpins what the driver keeps */
 TEST_F(node, detach_of_what_is_kept_ends)
 {
+	int kmsg = kmsg_open();
+
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
 	ASSERT_EQ(0, FORGET(IOVA + PAGE, 2));
 	EXPECT_EQ(2, CHARGED());
 	EXPECT_EQ(0, DETACH());
+	EXPECT_TRUE(kmsg_has(kmsg, BLAME));
 	EXPECT_LT(1, STATE().unmaps);
 	EXPECT_EQ(0, CHARGED());
 	EXPECT_EQ(0, UNMAP(IOVA, MEM_SIZE));
+	close(kmsg);
 }
 
 TEST_F(node, forgotten_pin_ends_with_the_device)
