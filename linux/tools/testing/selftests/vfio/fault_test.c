@@ -406,7 +406,7 @@ TEST_F_TIMEOUT(fault, open_node, SWEEP_TIME)
 }
 
 /* The driver can't take the device, whose cdev may be open by then (trap E11) */
-TEST_F_TIMEOUT(fault, bind_driver, SWEEP_TIME)
+TEST_F_TIMEOUT(fault, bind_driver, 3 * SWEEP_TIME)
 {
 	close(self->device);
 	self->device = -1;
