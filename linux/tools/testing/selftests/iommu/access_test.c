@@ -5,10 +5,8 @@
  * byte exact; before an unmap they are asked to unpin.
  */
 #define _GNU_SOURCE
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -761,6 +759,8 @@ TEST_F_TIMEOUT(access, stubborn_access_is_EDEADLOCK, 120)
 
 struct unmapper {
 	struct _test_data_access *self;
+	/* For unmap_page() */
+	int page;
 	int ret;
 	__u64 unmapped;
 	/* Nothing was pinned when UNMAP returned */
@@ -776,12 +776,12 @@ static void *unmap_in_thread(void *arg)
 	return NULL;
 }
 
-static void *unmap_second_page(void *arg)
+static void *unmap_page(void *arg)
 {
 	struct unmapper *me = arg;
 
-	me->ret = unmap(me->self->fd, me->self->ioas, me->self->base + PAGE,
-			PAGE, &me->unmapped);
+	me->ret = unmap(me->self->fd, me->self->ioas,
+			me->self->base + me->page * PAGE, PAGE, &me->unmapped);
 	return NULL;
 }
 
@@ -889,37 +889,6 @@ TEST_F(access, progress_is_not_ignoring)
 
 /* UNMAP while an access waits for a page fault */
 
-/* Memory of one page: whoever touches it waits until let_go() */
-static char *stalled_page(int *faults)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	char *page = memory(PAGE, MAP_PRIVATE);
-	struct uffdio_register range = {
-		.range = { .start = (uintptr_t)page, .len = PAGE },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-
-	*faults = syscall(SYS_userfaultfd, O_CLOEXEC);
-	return ioctl(*faults, UFFDIO_API, &api) ||
-	       ioctl(*faults, UFFDIO_REGISTER, &range) ? NULL : page;
-}
-
-static bool is_touched(int faults)
-{
-	struct uffd_msg msg;
-
-	return read(faults, &msg, sizeof(msg)) == sizeof(msg);
-}
-
-static int let_go(int faults, const char *page)
-{
-	struct uffdio_zeropage zero = {
-		.range = { .start = (uintptr_t)page, .len = PAGE },
-	};
-
-	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
-}
-
 static bool ends(pthread_t thread)
 {
 	struct timespec end;
@@ -993,7 +962,7 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
 {
 	struct toucher toucher = { self };
-	struct unmapper me = { self };
+	struct unmapper me = { self, 1 };
 	int faults, status;
 	pthread_t threads[2];
 	char *page;
@@ -1012,7 +981,7 @@ TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
 	if (!pid)
 		_exit(UNMAP(0, 2 * PAGE));
 	usleep(200000);
-	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_second_page, &me));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_page, &me));
 	usleep(200000);
 	kill(pid, SIGKILL);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -1043,7 +1012,7 @@ static void *attach_in_thread(void *arg)
  */
 TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 {
-	struct unmapper me[2] = { { self }, { self } };
+	struct unmapper me[2] = { { self, 1 }, { self, 1 } };
 	struct toucher toucher = { self };
 	pthread_t threads[3];
 	int faults, i;
@@ -1061,7 +1030,7 @@ TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 	ASSERT_TRUE(is_touched(faults));
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
-					    unmap_second_page, &me[i]));
+					    unmap_page, &me[i]));
 		usleep(200000);
 	}
 	ASSERT_EQ(0, let_go(faults, page));
@@ -1103,6 +1072,221 @@ TEST_F(access, unmap_does_not_go_back)
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, &unmapped));
 	EXPECT_EQ(3 * PAGE, unmapped);
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
+/*
+ * UNMAP waits for another one. It skips an area that is mapped meanwhile around
+ * the place where it goes on.
+ */
+TEST_F(access, unmap_skips_a_new_area)
+{
+	struct unmapper all = { self }, one = { self, 4 };
+	pthread_t threads[2];
+	__u64 unmapped;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	ASSERT_EQ(0, MAP(0, PAGE, 4 * PAGE));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, self->base + 4 * PAGE,
+				self->buf, PAGE, 0, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 1000));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, unmap_page, &one));
+	usleep(200000);
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_in_thread, &all));
+	usleep(200000);
+	EXPECT_EQ(0, MAP(0, 2 * PAGE, 0));
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	EXPECT_EQ(0, one.ret);
+	EXPECT_EQ(0, all.ret);
+	EXPECT_EQ(PAGE, all.unmapped);
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
+/*
+ * An access unpins one page at a time, slowly. UNMAP is killed meanwhile: the
+ * access is not asked for the others, and the area stays.
+ */
+TEST_F(access, killed_unmap_stops_asking)
+{
+	__u32 items[8];
+	int i, status;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, pin(self, i, 1, &items[i]));
+	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_RELUCTANT,
+				300));
+	pid = fork();
+	if (!pid)
+		_exit(UNMAP(0, LENGTH));
+	usleep(100000);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 0));
+	EXPECT_EQ(0, mock_check_refs(self->fd, self->buf, 4 * PAGE, 1));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, UNPIN(items[i]));
+	EXPECT_EQ(0, RW(7 * PAGE, &byte, 1, SLOW));
+	EXPECT_EQ(0, UNMAP(0, LENGTH));
+	for (i = 4; i < 8; i++)
+		EXPECT_ERRNO(ENOENT, UNPIN(items[i]));
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+}
+
+static void *close_in_thread(void *fd)
+{
+	close(*(int *)fd);
+	return NULL;
+}
+
+/*
+ * Closing an access waits for its own notice, not for the UNMAP, which waits for
+ * the copy of another access
+ */
+TEST_F_TIMEOUT(access, close_waits_for_its_own_notice, 60)
+{
+	struct toucher toucher = { self, true };
+	struct unmapper me = { self };
+	char *mem = memory(2 * PAGE, MAP_PRIVATE);
+	pthread_t threads[3];
+	int faults, second;
+	__u32 item;
+
+	remove_mocks(self);
+	mem[PAGE] = 1;
+	ASSERT_EQ(0, stall(mem, &faults));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)mem, 2 * PAGE,
+			    self->base));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	ASSERT_EQ(0, access_pin(self->fd, second, self->base + PAGE, mem + PAGE,
+				PAGE, 0, &item));
+	ASSERT_EQ(0, access_set(self->fd, second, 0, 1000));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
+				    &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_in_thread, &me));
+	usleep(200000);
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, close_in_thread,
+				    &second));
+	ASSERT_TRUE(ends(threads[2]));
+	EXPECT_EQ(0, me.unmapped);
+	ASSERT_EQ(0, let_go(faults, mem));
+	ASSERT_TRUE(ends(threads[0]));
+	ASSERT_TRUE(ends(threads[1]));
+	EXPECT_EQ(0, toucher.ret);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(2 * PAGE, me.unmapped);
+	close(faults);
+}
+
+/* Pinning by two at once */
+
+/*
+ * An attach waits for the last of four pages, and an access pins the second one
+ * meanwhile. It is pinned and charged once; if the attach fails, and the access
+ * has given it up, it is not pinned.
+ */
+TEST_F_TIMEOUT(access, pin_during_an_attach, 60)
+{
+	char *mem, data[4 * PAGE];
+	pthread_t thread;
+	int fails, faults;
+	__u32 item;
+
+	remove_mocks(self);
+	for (fails = 0; fails < 2; fails++) {
+		struct toucher me = { self };
+
+		mem = memory(4 * PAGE, MAP_PRIVATE);
+		memset(mem, 1, 3 * PAGE);
+		ASSERT_EQ(0, stall(mem + 3 * PAGE, &faults));
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)mem,
+				    4 * PAGE, self->base));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread,
+					    &me));
+		ASSERT_TRUE(is_touched(faults));
+		ASSERT_EQ(0, access_pin(self->fd, self->access,
+					self->base + PAGE, mem + PAGE, PAGE, 0,
+					&item));
+		if (fails) {
+			EXPECT_EQ(0, UNPIN(item));
+			ASSERT_EQ(0, munmap(mem + 3 * PAGE, PAGE));
+			close(faults);
+			ASSERT_TRUE(ends(thread));
+			EXPECT_EQ(-1, me.ret);
+		} else {
+			ASSERT_EQ(0, let_go(faults, mem + 3 * PAGE));
+			ASSERT_TRUE(ends(thread));
+			EXPECT_EQ(0, me.ret);
+			EXPECT_EQ(0, mock_check_refs(self->fd, mem, 4 * PAGE,
+						     1));
+			EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+			EXPECT_EQ(0, mock_dma(self->fd, me.item, self->base,
+					      data, 4 * PAGE, 0));
+			EXPECT_EQ(0, memcmp(data, mem, 4 * PAGE));
+			EXPECT_EQ(0, destroy(self->fd, me.item));
+			EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+			EXPECT_EQ(0, UNPIN(item));
+			close(faults);
+		}
+		EXPECT_TRUE(mock_is_unpinned(mem, 3 * PAGE));
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+		EXPECT_EQ(0, UNMAP(0, 4 * PAGE));
+	}
+}
+
+struct mapper {
+	struct _test_data_access *self;
+	char *page;
+	int ret;
+};
+
+static void *map_in_thread(void *arg)
+{
+	struct mapper *me = arg;
+
+	me->ret = map_at(me->self->fd, me->self->ioas, (uintptr_t)me->page,
+			 PAGE, me->self->base);
+	return NULL;
+}
+
+/* An area that a MAP has not completed: an access does not find it (trap A11) */
+TEST_F_TIMEOUT(access, area_that_is_being_mapped, 60)
+{
+	struct mapper me = { self };
+	__u64 iova = self->base + LENGTH;
+	pthread_t thread;
+	struct mock mock;
+	char byte;
+	__u32 item;
+	int faults;
+
+	me.page = stalled_page(&faults);
+	ASSERT_NE(NULL, me.page);
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
+				 &mock));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_in_thread, &me));
+	ASSERT_TRUE(is_touched(faults));
+	EXPECT_ERRNO(ENOENT, access_pin(self->fd, self->access, self->base, NULL,
+					PAGE, 0, &item));
+	EXPECT_ERRNO(ENOENT, RW(0, &byte, 1, 0));
+	EXPECT_ERRNO(ENOENT, RW(0, &byte, 1, SLOW));
+	EXPECT_ERRNO(EBUSY, copy(self->fd, self->ioas, self->ioas, FIXED_RW,
+				 PAGE, &iova, self->base));
+	EXPECT_ERRNO(EBUSY, UNMAP(0, PAGE));
+	EXPECT_ERRNO(EBUSY, change_process(self->fd));
+	ASSERT_EQ(0, let_go(faults, me.page));
+	ASSERT_TRUE(ends(thread));
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(0, RW(0, &byte, 1, SLOW));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(faults);
 }
 
 /* Move to another IOAS */
@@ -1192,7 +1376,8 @@ static void *move_away(void *arg)
 {
 	struct mover *me = arg;
 
-	me->ret = access_replace(me->self->fd, me->self->access, me->ioas);
+	me->ret = access_replace(me->self->fd, me->self->access, me->ioas) ?
+			  errno : 0;
 	return NULL;
 }
 
@@ -1224,6 +1409,40 @@ TEST_F(access, no_two_moves_at_once)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, third));
+}
+
+/*
+ * A move waits for a pin, and the IOAS that it goes to is destroyed meanwhile:
+ * the access stays where it is
+ */
+TEST_F_TIMEOUT(access, target_of_a_move_is_destroyed, 60)
+{
+	struct toucher toucher = { self };
+	struct mover me = { self };
+	pthread_t threads[2];
+	int faults;
+	char *page;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &me.ioas));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
+				    &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, move_away, &me));
+	usleep(200000);
+	EXPECT_EQ(0, destroy(self->fd, me.ioas));
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_TRUE(ends(threads[0]));
+	ASSERT_TRUE(ends(threads[1]));
+	EXPECT_EQ(0, toucher.ret);
+	EXPECT_EQ(ENOENT, me.ret);
+	EXPECT_EQ(0, UNPIN(toucher.item));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(faults);
 }
 
 /*

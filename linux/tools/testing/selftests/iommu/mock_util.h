@@ -7,6 +7,11 @@
 #ifndef MOCK_UTIL_H
 #define MOCK_UTIL_H
 
+#include <dirent.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
 #include "iommufd_util.h"
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
 
@@ -276,5 +281,65 @@ static inline int access_set(int fd, int access, __u32 flags, __u32 delay_ms)
 	} };
 
 	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_SET, access, &cmd);
+}
+
+/* Memory that can't be touched yet */
+
+/* From here on, whoever touches this page waits until let_go() */
+static inline int stall(char *page, int *faults)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	*faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	return ioctl(*faults, UFFDIO_API, &api) ||
+	       ioctl(*faults, UFFDIO_REGISTER, &range);
+}
+
+static inline char *stalled_page(int *faults)
+{
+	char *page = memory(PAGE, MAP_PRIVATE);
+
+	return stall(page, faults) ? NULL : page;
+}
+
+/* Wait until somebody touches the page, 10 seconds at most */
+static inline bool is_touched(int faults)
+{
+	struct pollfd event = { .fd = faults, .events = POLLIN };
+	struct uffd_msg msg;
+
+	return poll(&event, 1, 10000) == 1 &&
+	       read(faults, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+static inline int let_go(int faults, const char *page)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+	};
+
+	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
+}
+
+/* Objects of the kernel that end with the last mock device */
+
+#define MOCK_DEVICES "/sys/bus/iommufd_mock/devices"
+#define IOMMU_GROUPS "/sys/kernel/iommu_groups"
+
+static inline int nr_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	int nr = 0;
+
+	if (!dir)
+		return -1;
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
 }
 #endif
