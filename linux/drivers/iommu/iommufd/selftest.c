@@ -502,13 +502,14 @@ static phys_addr_t mock_iova_to_phys(struct iommu_domain *domain,
 }
 
 /*
- * As on VT-d: an empty page table can always enforce it; a later attach can
- * fail
+ * As on VT-d: an empty page table can always enforce it, for what is mapped
+ * after that; a later attach can fail
  */
 static bool mock_enforce_cache_coherency(struct iommu_domain *domain)
 {
 	struct mock_table *table = to_table(domain);
 
+	WARN_ON(!xa_empty(&table->entries));
 	if (table->bypassed)
 		return false;
 	table->enforces = true;
@@ -668,10 +669,11 @@ static void mock_get_resv_regions(struct device *dev, struct list_head *head)
 		const struct iommu_test_mock_region *from = &mock->regions[i];
 		struct iommu_resv_region *region;
 
+		/* The callback can't report an error */
 		region = iommu_alloc_resv_region(from->start, from->length, 0,
-						 from->type, GFP_KERNEL);
-		if (region)
-			list_add_tail(&region->list, head);
+						 from->type,
+						 GFP_KERNEL | __GFP_NOFAIL);
+		list_add_tail(&region->list, head);
 	}
 }
 

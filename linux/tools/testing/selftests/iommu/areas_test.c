@@ -6,6 +6,7 @@
  * with memory pinned page by page.
  */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
@@ -757,6 +758,170 @@ TEST_F(areas, failed_copy_leaves_nothing)
 					    iova + i * PAGE,
 					    self->buf + i * 2 * PAGE, PAGE));
 	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
+/*
+ * Each area of a copy is checked, not only the last: its permissions, and its
+ * offset in the page
+ */
+TEST_F(areas, copy_checks_each_area)
+{
+	__u32 from, to;
+	struct mock mock;
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &from));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &to));
+	ASSERT_EQ(0, mock_domain(self->fd, to, &mock));
+	for (i = 0; i < 2; i++) {
+		__u64 odd = i * PAGE, fine = !i * PAGE;
+
+		ASSERT_EQ(0, map(self->fd, from, IOMMU_IOAS_MAP_READABLE |
+				 IOMMU_IOAS_MAP_FIXED_IOVA,
+				 (uintptr_t)self->buf, PAGE, &odd));
+		ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf, PAGE,
+				    fine));
+		EXPECT_ERRNO(EPERM, copy_at(self->fd, to, from, MAP_RW,
+					    2 * PAGE, MOCK_APERTURE_START, 0));
+		ASSERT_EQ(0, unmap_all(self->fd, from, NULL));
+		ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf + 100,
+				    PAGE, odd));
+		ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf, PAGE,
+				    fine));
+		EXPECT_ERRNO(EINVAL, copy_at(self->fd, to, from, MAP_RW,
+					     2 * PAGE, MOCK_APERTURE_START, 0));
+		ASSERT_EQ(0, unmap_all(self->fd, from, NULL));
+	}
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+/* The kernel chooses an IOVA that suits the memory that is copied */
+TEST_F(areas, copy_to_a_chosen_iova)
+{
+	__u64 iova = 0;
+	__u32 from;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &from));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf, LENGTH, 0));
+	ASSERT_EQ(0, MAP(0, 2 * PAGE, 0));
+	/* Aligned as the second page is, not as the first one */
+	EXPECT_EQ(0, copy(self->fd, self->ioas, from, MAP_RW, 4 * PAGE, &iova,
+			  PAGE));
+	EXPECT_EQ(self->base + 2 * PAGE, iova);
+	EXPECT_TRUE(all_map(self, iova, PAGE, 4 * PAGE));
+	/* The offset in the page is kept */
+	EXPECT_EQ(0, copy(self->fd, self->ioas, from, MAP_RW, PAGE, &iova,
+			  8 * PAGE + MOCK_PAGE));
+	EXPECT_EQ(self->base + 6 * PAGE + MOCK_PAGE, iova);
+	EXPECT_TRUE(all_map(self, iova, 8 * PAGE + MOCK_PAGE, PAGE));
+}
+
+/*
+ * A process that is killed in a COPY
+ */
+
+/* Copy what is mapped at 0, and wait for a page of the parent at its end */
+static pid_t stalled_copy(struct _test_data_areas *self, __u32 to, __u32 from,
+			  __u64 length, int faults)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(copy_at(self->fd, to, from, MAP_RW, length,
+			      MOCK_APERTURE_START, 0) ? 1 : 0);
+	return is_touched(faults) ? pid : -1;
+}
+
+static bool is_killed(pid_t pid)
+{
+	int status;
+
+	return !kill(pid, SIGKILL) && waitpid(pid, &status, 0) == pid &&
+	       WIFSIGNALED(status);
+}
+
+/*
+ * It needs the page tables to undo the first area, but an attach holds their
+ * lock. So that area stays, and can be used.
+ */
+TEST_F(areas, killed_copy_does_not_wait_to_undo)
+{
+	const __u64 there = MOCK_APERTURE_START;
+	char *first = memory(PAGE, MAP_PRIVATE), *second;
+	int faults[2], status;
+	struct mock mock;
+	__u32 from, to;
+	pid_t pids[2];
+
+	*first = 1;
+	second = stalled_page(&faults[1]);
+	ASSERT_NE(NULL, second);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &from));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &to));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)first, PAGE, 0));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)second, PAGE, PAGE));
+	ASSERT_EQ(0, mock_device(self->fd, to, &MOCK_CONFIG(.unit = 7), &mock));
+	pids[0] = stalled_copy(self, to, from, 2 * PAGE, faults[1]);
+	ASSERT_LT(0, pids[0]);
+
+	/* Another attach has to pin the first area again, and waits for that */
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_TRUE(mock_is_unpinned(first, PAGE));
+	ASSERT_EQ(0, madvise(first, PAGE, MADV_DONTNEED));
+	ASSERT_EQ(0, stall(first, &faults[0]));
+	pids[1] = fork();
+	if (!pids[1])
+		_exit(mock_device(self->fd, to, &MOCK_CONFIG(.unit = 7),
+				  &mock) ? 1 : 0);
+	ASSERT_TRUE(is_touched(faults[0]));
+
+	EXPECT_TRUE(is_killed(pids[0]));
+	ASSERT_EQ(0, let_go(faults[0], first));
+	ASSERT_EQ(pids[1], waitpid(pids[1], &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+	EXPECT_ERRNO(ENOENT, unmap(self->fd, to, there + PAGE, PAGE, NULL));
+	EXPECT_EQ(0, unmap(self->fd, to, there, PAGE, NULL));
+	EXPECT_TRUE(mock_is_unpinned(first, PAGE));
+	close(faults[0]);
+	close(faults[1]);
+}
+
+/*
+ * It is the last user of the IOAS, and so releases that: completely, though a
+ * request of a killed process stops early otherwise
+ */
+TEST_F(areas, killed_copy_releases_the_ioas)
+{
+	int file = memfd_create("areas", MFD_ALLOW_SEALING), faults, i;
+	const __u64 top = MOCK_APERTURE_LAST + 1 - PAGE;
+	char *page = stalled_page(&faults);
+	struct mock mock;
+	__u32 from, to;
+	pid_t pid;
+
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, ftruncate(file, PAGE));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &from));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &to));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)page, PAGE, 0));
+	/* More areas than are unmapped at once; the last one is a file */
+	for (i = 1; i <= 100; i++)
+		ASSERT_EQ(0, map_at(self->fd, to, (uintptr_t)self->buf, PAGE,
+				    MOCK_APERTURE_START + i * PAGE));
+	ASSERT_EQ(0, map_file_at(self->fd, to, MAP_RW, file, 0, PAGE, top));
+	ASSERT_EQ(0, mock_device(self->fd, to, &MOCK_CONFIG(.unit = 7), &mock));
+	pid = stalled_copy(self, to, from, PAGE, faults);
+	ASSERT_LT(0, pid);
+
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, to));
+	EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	EXPECT_TRUE(is_killed(pid));
+	EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	EXPECT_EQ(0, destroy(self->fd, from));
+	close(faults);
+	close(file);
 }
 
 /*

@@ -152,6 +152,27 @@ TEST_F(charge, write_does_not_move_what_is_read_only)
 	}
 }
 
+/* The same at the end of a range that begins with shared memory */
+TEST_F(charge, write_does_not_move_the_end_of_a_range)
+{
+	char *pages = memory(2 * PAGE, MAP_SHARED), *end = pages + PAGE, byte;
+	__u64 iova = START;
+
+	ASSERT_EQ(0, set_up(self));
+	*pages = 1;
+	ASSERT_EQ(end, mmap(end, PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	byte = *end;
+	ASSERT_EQ(0, map(self->fd, self->ioas, READ_ONLY, (uintptr_t)pages,
+			 2 * PAGE, &iova));
+	*end = byte + 1;
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, iova, pages,
+				    2 * PAGE));
+	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova + PAGE, &byte, 1,
+			      0));
+	EXPECT_EQ(*end, byte);
+}
+
 /* Memory that the process can't write can be mapped for reading only */
 TEST_F(charge, read_only_memory_is_for_reading)
 {
@@ -277,45 +298,122 @@ TEST_F(charge, memory_of_a_dead_process)
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 }
 
+/* The process that attaches takes the page faults of the one that mapped */
+TEST_F(charge, page_faults_of_another_process)
+{
+	struct mock mock;
+	int faults, status;
+	char *page;
+	pid_t pid;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, MAP(page, PAGE));
+	pid = fork();
+	if (!pid)
+		_exit(mock_domain(self->fd, self->ioas, &mock) ? 1 : 0);
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, mock_check_refs(self->fd, page, PAGE, 1));
+	EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_TRUE(mock_is_unpinned(page, PAGE));
+	/* Nobody holds the lock of the address space */
+	EXPECT_EQ(0, munmap(page, PAGE));
+	close(faults);
+}
+
 #define LONG_LENGTH (64UL << 20)
+#define END (START + LONG_LENGTH)
+/* A copy has so many areas */
+#define LONG_AREAS 16
+
+enum request {
+	MAP_LONG,
+	ATTACH_LONG,
+	COPY_LONG,
+};
+
+static int map_long(int fd, __u32 ioas, const char *large, int nr)
+{
+	const size_t length = LONG_LENGTH / nr;
+	int i;
+
+	for (i = 0; i < nr; i++)
+		if (map_at(fd, ioas, (uintptr_t)large + i * length, length,
+			   START + i * length))
+			return -1;
+	return 0;
+}
+
+/* All that comes before the request */
+static int prepare(int fd, enum request request, __u32 *ids, const char *large)
+{
+	struct mock mock;
+
+	if (alloc_ioas(fd, &ids[0]) || alloc_ioas(fd, &ids[1]))
+		return -1;
+	if (request == ATTACH_LONG)
+		return map_long(fd, ids[0], large, 1);
+	return mock_domain(fd, ids[0], &mock) ||
+	       (request == COPY_LONG &&
+		map_long(fd, ids[1], large, LONG_AREAS));
+}
+
+static int run(int fd, enum request request, const __u32 *ids,
+	       const char *large)
+{
+	struct mock mock;
+
+	switch (request) {
+	case MAP_LONG:
+		return map_long(fd, ids[0], large, 1);
+	case ATTACH_LONG:
+		return mock_domain(fd, ids[0], &mock);
+	default:
+		return copy_at(fd, ids[0], ids[1], MAP_RW, LONG_LENGTH, START,
+			       START);
+	}
+}
 
 /*
- * Kill a MAP, or an attach, while it runs: it is complete or undone. Return how
- * often it was undone.
+ * Kill a process while a request of it runs: that is complete or undone. Return
+ * how often it was undone.
  */
-static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
+static int kill_on_its_way(struct __test_metadata *_metadata,
+			   enum request request)
 {
 	char *large = memory(LONG_LENGTH, MAP_SHARED);
+	long pinned = status_kb("VmPin");
 	int round, nr_killed = 0;
 	useconds_t delay = 20000;
 
 	ASSERT_NE(MAP_FAILED, large);
 	memset(large, 1, LONG_LENGTH);
 	for (round = 0; round < 10; round++) {
-		int fd = open("/dev/iommu", O_RDWR), status;
-		struct mock mock;
-		__u32 ioas;
+		int fd = open("/dev/iommu", O_RDWR), status, i;
+		__u32 ids[2];
 		pid_t pid;
 
 		ASSERT_EQ(0, mock_memory_limit(fd, MOCK_MEMORY_LIMIT_MIN));
-		ASSERT_EQ(0, alloc_ioas(fd, &ioas));
-		ASSERT_EQ(0, attach ? map_at(fd, ioas, (uintptr_t)large,
-					     LONG_LENGTH, START) :
-				      mock_domain(fd, ioas, &mock));
+		ASSERT_EQ(0, prepare(fd, request, ids, large));
 		pid = fork();
 		if (!pid)
-			_exit(attach ? mock_domain(fd, ioas, &mock) :
-				       map_at(fd, ioas, (uintptr_t)large,
-					      LONG_LENGTH, START));
+			_exit(run(fd, request, ids, large) ? 1 : 0);
 		usleep(delay);
 		kill(pid, SIGKILL);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		if (!mock_check_refs(fd, large, LONG_LENGTH, 0)) {
 			nr_killed++;
-			/* The IOVA is free */
-			if (!attach)
-				EXPECT_EQ(0, map_at(fd, ioas, (uintptr_t)large,
-						    PAGE, START));
+			EXPECT_EQ(pinned, status_kb("VmPin"));
+			/* The IOVA is free, also in the last area */
+			for (i = 0; request != ATTACH_LONG && i < 2; i++)
+				EXPECT_EQ(0, map_at(fd, ids[0],
+						    (uintptr_t)large, PAGE,
+						    i ? END - PAGE : START));
 			delay *= 2;
 		} else {
 			EXPECT_EQ(0, mock_check_refs(fd, large, LONG_LENGTH,
@@ -324,6 +422,7 @@ static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
 		}
 		ASSERT_EQ(0, mock_memory_limit(fd, MOCK_MEMORY_LIMIT));
 		close(fd);
+		EXPECT_EQ(pinned, status_kb("VmPin"));
 	}
 	EXPECT_TRUE(mock_is_unpinned(large, LONG_LENGTH));
 	return nr_killed;
@@ -332,12 +431,17 @@ static int kill_on_its_way(struct __test_metadata *_metadata, bool attach)
 /* Trap A20 */
 TEST_F_TIMEOUT(charge, map_can_be_killed, 240)
 {
-	EXPECT_LT(1, kill_on_its_way(_metadata, false));
+	EXPECT_LT(1, kill_on_its_way(_metadata, MAP_LONG));
 }
 
 TEST_F_TIMEOUT(charge, attach_can_be_killed, 240)
 {
-	EXPECT_LT(1, kill_on_its_way(_metadata, true));
+	EXPECT_LT(1, kill_on_its_way(_metadata, ATTACH_LONG));
+}
+
+TEST_F_TIMEOUT(charge, copy_can_be_killed, 240)
+{
+	EXPECT_LT(1, kill_on_its_way(_metadata, COPY_LONG));
 }
 
 /* The limit */
@@ -349,6 +453,78 @@ static int become_charged(long kb)
 
 	return setrlimit(RLIMIT_MEMLOCK, &limit) ||
 	       setresuid(NOBODY, NOBODY, NOBODY);
+}
+
+/* A process of another user that copies with an iommufd of its own */
+static pid_t copying_process(const char *large, int *pipe_fds)
+{
+	__u32 ids[2];
+	pid_t pid;
+	int fd, ret;
+
+	if (pipe(pipe_fds))
+		return -1;
+	pid = fork();
+	if (pid) {
+		close(pipe_fds[1]);
+		return pid;
+	}
+	fd = open("/dev/iommu", O_RDWR);
+	if (prepare(fd, MAP_LONG, ids, large) ||
+	    become_charged(LONG_LENGTH / 1024) ||
+	    map_long(fd, ids[1], large, LONG_AREAS) ||
+	    write(pipe_fds[1], "", 1) != 1)
+		_exit(1);
+	ret = run(fd, COPY_LONG, ids, large) ||
+	      write(pipe_fds[1], "", 1) != 1;
+	if (ret)
+		_exit(1);
+	pause();
+	_exit(0);
+}
+
+/*
+ * With a process that is killed in a COPY, everything that it has made goes: its
+ * devices and groups, its pins, and what its user is charged
+ */
+TEST_F_TIMEOUT(charge, killed_process_leaves_nothing, 240)
+{
+	int devices = nr_entries(MOCK_DEVICES), groups = nr_entries(IOMMU_GROUPS);
+	char *large = memory(LONG_LENGTH, MAP_SHARED), byte;
+	int round, pipe_fds[2], nr_killed = 0;
+	useconds_t delay = 20000;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, large);
+	memset(large, 1, LONG_LENGTH);
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT_MIN));
+	for (round = 0; round < 8; round++) {
+		pid = copying_process(large, pipe_fds);
+		ASSERT_LT(0, pid);
+		ASSERT_EQ(1, read(pipe_fds[0], &byte, 1));
+		EXPECT_EQ(devices + 1, nr_entries(MOCK_DEVICES));
+		usleep(delay);
+		end_child(pid);
+		if (read(pipe_fds[0], &byte, 1)) {
+			delay /= 2;
+		} else {
+			nr_killed++;
+			delay *= 2;
+		}
+		close(pipe_fds[0]);
+		EXPECT_TRUE(mock_is_unpinned(large, LONG_LENGTH));
+		EXPECT_EQ(devices, nr_entries(MOCK_DEVICES));
+		EXPECT_EQ(groups, nr_entries(IOMMU_GROUPS));
+	}
+	EXPECT_LT(0, nr_killed);
+	/* Up to the last page of the user's limit, so nothing is charged */
+	pid = copying_process(large, pipe_fds);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(1, read(pipe_fds[0], &byte, 1));
+	EXPECT_EQ(1, read(pipe_fds[0], &byte, 1));
+	end_child(pid);
+	close(pipe_fds[0]);
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
 }
 
 /*
@@ -745,6 +921,38 @@ TEST_F(charge, map_file_respects_seals)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
+/* Requests that fail keep no reference to the file, so it can be sealed */
+TEST_F(charge, failed_requests_let_go_of_the_file)
+{
+	int file = make_file(4 * PAGE), i;
+	__u32 from;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &from));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, map_file_at(self->fd, from, MAP_RW, file, i * PAGE,
+					 PAGE, START + i * PAGE));
+	EXPECT_ERRNO(EEXIST, map_file_at(self->fd, from, MAP_RW, file, 0, PAGE,
+					 START));
+#define COPY(_nr) copy_at(self->fd, self->ioas, from, MAP_RW, (_nr) * PAGE,    \
+			  START, START)
+	/* The third page is not mapped; the driver fails at the second */
+	EXPECT_ERRNO(ENOENT, COPY(3));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, COPY(2));
+	/* The IOVA of the second is in use, and that of the first stays free */
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    START + PAGE));
+	EXPECT_ERRNO(EEXIST, COPY(2));
+	EXPECT_EQ(0, MAP(self->buf, PAGE));
+	EXPECT_EQ(0, UNMAP_ALL());
+
+	EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	EXPECT_EQ(0, unmap_all(self->fd, from, NULL));
+	EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	close(file);
+}
+
 /*
  * A mapping of a file needs neither the process that made it, nor its VMA, nor
  * its fd; truncating the file takes nothing from it
@@ -956,23 +1164,30 @@ TEST_F(hand_over, all_must_be_files)
 	EXPECT_TRUE(owns(self, by_mm, 0));
 }
 
-/* More than the limit of the new process: all charges stay with the old one */
+/*
+ * More than the limit of the new process: all charges stay with the old one,
+ * even if that has a lower limit now
+ */
 TEST_F(hand_over, limit_of_the_caller_counts)
 {
 	bool by_mm = variant->mode == BY_MM && !variant->privileged;
+	const size_t half = NR_FILE_PAGES / 2 * PAGE;
 	struct rlimit limit = { FILE_KB / 2 * 1024, 2 * FILE_KB * 1024 };
-	__u64 iova = START;
+	struct rlimit none = { 0, 2 * FILE_KB * 1024 };
 	int status, i;
 	pid_t pid;
 
 	/*
-	 * Two mappings; the charge of the first is moved, and has to be moved
-	 * back
+	 * Two mappings, and a copy of the first between them. The charge of the
+	 * first is moved, and has to be moved back
 	 */
-	for (i = 0; i < 2; i++, iova += NR_FILE_PAGES / 2 * PAGE)
-		ASSERT_EQ(0, map_file(self->fd, self->ioas, FIXED_RW,
-				      self->file, i * NR_FILE_PAGES / 2 * PAGE,
-				      NR_FILE_PAGES / 2 * PAGE, &iova));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW,
+					 self->file, i * half, half,
+					 START + i * 2 * half));
+	ASSERT_EQ(0, copy_at(self->fd, self->ioas, self->ioas, MAP_RW, half,
+			     START + half, START));
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &none));
 	pid = fork();
 	if (!pid) {
 		if (setrlimit(RLIMIT_MEMLOCK, &limit))
@@ -984,6 +1199,24 @@ TEST_F(hand_over, limit_of_the_caller_counts)
 	/* The user's counter is the same before and after */
 	EXPECT_EQ(by_mm ? ENOMEM : 0, WEXITSTATUS(status));
 	EXPECT_TRUE(owns(self, by_mm, by_mm ? FILE_KB : 0));
+}
+
+/* The count stays the same, so nothing is needed up to the limit */
+TEST_F(hand_over, same_address_space_needs_no_room)
+{
+	bool by_mm = variant->mode == BY_MM && !variant->privileged;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, self->file, 0,
+				 2 * NR_FILE_PAGES * PAGE, START));
+	/* A process with the memory of its parent */
+	pid = vfork();
+	if (!pid)
+		_exit(change_process(self->fd) ? errno : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(owns(self, by_mm, 2 * FILE_KB));
 }
 
 TEST_HARNESS_MAIN

@@ -452,11 +452,10 @@ TEST_F(container, weakest_of_three_tables_counts)
 	}
 }
 
-/* A page that any of three accesses has pinned is dirty, in whatever order */
-TEST_F(container, dirty_is_what_any_access_has_pinned)
+/* @bits: the bitmap of the pages from @iova on, 64 at most */
+static int dirty(struct _test_data_container *self, __u32 flags, __u64 iova,
+		 int nr, __u64 *bits)
 {
-	const __u32 can_pin = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
-	static const int pages[] = { 5, 1, 7 };
 	struct {
 		struct vfio_iommu_type1_dirty_bitmap cmd;
 		struct vfio_iommu_type1_dirty_bitmap_get get;
@@ -466,8 +465,27 @@ TEST_F(container, dirty_is_what_any_access_has_pinned)
 		__u32 high;
 	} dirty = {
 		.cmd.argsz = sizeof(dirty),
-		.cmd.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+		.cmd.flags = flags,
+		.get.iova = iova,
+		.get.size = nr * PAGE,
+		.get.bitmap.pgsize = PAGE,
+		.get.bitmap.size = sizeof(*bits),
+		.get.bitmap.data = (void *)bits,
 	};
+
+	return ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty);
+}
+
+#define START_TRACKING()                                                       \
+	dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_START, 0, 0, NULL)
+#define GET_DIRTY(_iova, _nr, _bits)                                           \
+	dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, _iova, _nr, _bits)
+
+/* A page that any of three accesses has pinned is dirty, in whatever order */
+TEST_F(container, dirty_is_what_any_access_has_pinned)
+{
+	const __u32 can_pin = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES;
+	static const int pages[] = { 5, 1, 7 };
 	int i, accesses[3];
 	__u64 bits = 0;
 	__u32 item;
@@ -480,24 +498,111 @@ TEST_F(container, dirty_is_what_any_access_has_pinned)
 					AT(pages[i]), NULL, PAGE,
 					0, &item));
 	}
-	ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
-	dirty.cmd.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
-	dirty.get = (struct vfio_iommu_type1_dirty_bitmap_get){
-		.iova = START,
-		.size = NR_PAGES * PAGE,
-		.bitmap = {
-			.pgsize = PAGE,
-			.size = sizeof(bits),
-			.data = (void *)&bits,
-		},
-	};
+	ASSERT_EQ(0, START_TRACKING());
 	/* A page is reported by each query as long as it is pinned */
 	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+		ASSERT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
 		EXPECT_EQ(1 << 5 | 1 << 1 | 1 << 7, bits);
 	}
 	for (i = 0; i < ARRAY_SIZE(pages); i++)
 		close(accesses[i]);
+}
+
+#define WRITE_TO(_iova, _length)                                               \
+	access_rw(self->fd, access, _iova, data, _length, MOCK_ACCESS_RW_WRITE)
+
+/*
+ * Records are kept for 512 pages together. Writes to one such part, and across
+ * two, are recorded to the page, and an unmap deletes only its own.
+ */
+TEST_F(container, dirty_records_are_exact)
+{
+	const __u64 there = AT(508);
+	char data[LENGTH] = {};
+	__u64 bits = 0;
+	int access;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 6 * PAGE, there));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 2 * PAGE, AT(514)));
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_EQ(0, WRITE_TO(AT(512) - 1, 2));
+	EXPECT_EQ(0, WRITE_TO(AT(515), 1));
+	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
+	EXPECT_EQ(1 << 3 | 1 << 4 | 1 << 7, bits);
+	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
+	EXPECT_EQ(0, bits);
+
+	EXPECT_EQ(0, WRITE_TO(there, LENGTH));
+	/* The first unmap fails, and deletes none */
+	EXPECT_ERRNO(ENOENT, unmap_dma(self->fd, there, PAGE, NULL));
+	EXPECT_EQ(0, unmap_dma(self->fd, AT(514), 2 * PAGE, NULL));
+	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
+	EXPECT_EQ(pages_in(0, 6), bits);
+
+	/* The same up to the end of the IOVA space */
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 2 * PAGE, AT(514)));
+	EXPECT_EQ(0, WRITE_TO(there, LENGTH));
+	EXPECT_EQ(0, unmap_dma(self->fd, AT(514), MAX - AT(514), NULL));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 2 * PAGE, AT(514)));
+	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
+	EXPECT_EQ(pages_in(0, 6), bits);
+	close(access);
+}
+
+/* A write that fails half way is recorded */
+TEST_F(container, failed_write_is_dirty)
+{
+	char *page = memory(2 * PAGE, MAP_PRIVATE), data[2 * PAGE];
+	__u64 bits = 0;
+	int access;
+
+	memset(data, 1, sizeof(data));
+	ASSERT_EQ(0, munmap(page + PAGE, PAGE));
+	ASSERT_EQ(0, map_dma(self->fd, page, 2 * PAGE, START));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_ERRNO(EFAULT, WRITE_TO(START, 2 * PAGE));
+	EXPECT_EQ(1, *page);
+	EXPECT_EQ(0, GET_DIRTY(START, 2, &bits));
+	EXPECT_EQ(1, bits & 1);
+	close(access);
+}
+
+/* The last page of the IOVA space, pinned and then mapped (trap A21) */
+TEST_F(container, dirty_pages_at_the_top)
+{
+	const __u64 top = -PAGE;
+	struct mock mock;
+	__u64 bits = 0;
+	int access, i;
+	__u32 item;
+
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, PAGE, top));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, access_pin(self->fd, access, top, NULL, PAGE, 0, &item));
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_EQ(0, GET_DIRTY(top - PAGE, 2, &bits));
+	EXPECT_EQ(2, bits);
+	EXPECT_EQ(0, access_unpin(self->fd, access, item));
+	for (i = 1; i >= 0; i--) {
+		EXPECT_EQ(0, GET_DIRTY(top, 1, &bits));
+		EXPECT_EQ(i, bits);
+	}
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.aperture_start = 0,
+					      .aperture_last = MAX), &mock));
+	EXPECT_EQ(0, GET_DIRTY(top - PAGE, 2, &bits));
+	EXPECT_EQ(2, bits);
+	/* And once more when the page table is gone */
+	ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+	for (i = 1; i >= 0; i--) {
+		EXPECT_EQ(0, GET_DIRTY(top, 1, &bits));
+		EXPECT_EQ(i, bits);
+	}
+	close(access);
 }
 
 static __u64 huge_pages(struct _test_data_container *self)
@@ -1259,6 +1364,23 @@ TEST_F(container, map_dma_is_charged_by_address_space_as_map_is)
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
 	ASSERT_EQ(0, set_container(self->fd, self->ioas));
 	check_charges(_metadata, self, true);
+}
+
+/* /dev/vfio/vfio charges by address space, as type1 does; /dev/iommu does not */
+TEST_F(container, node_decides_who_is_charged)
+{
+	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), ret;
+	__u64 by_mm = 7;
+
+	ASSERT_LE(0, fd);
+	ret = option(fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_GET, 0,
+		     &by_mm);
+	/* In some kernels the node is not iommufd's, and has no such option */
+	EXPECT_TRUE(ret ? errno == EINVAL : by_mm == 1);
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
+			    IOMMU_OPTION_OP_GET, 0, &by_mm));
+	EXPECT_EQ(0, by_mm);
+	close(fd);
 }
 
 /*

@@ -234,13 +234,16 @@ TEST_F(driver, each_table_that_grows_is_grown)
 						     MOCK_DEVICE_GROWS : 0));
 			ASSERT_EQ(0, mock_query(self->fd, i, &before[i]));
 		}
+		/* That reaches up to twice as far, and no further */
 		ASSERT_EQ(0, MAP_AT(self->buf, PAGE, high));
+		ASSERT_EQ(0, MAP_AT(self->buf, PAGE, 2 * high - PAGE));
+		ASSERT_EQ(0, MAP_AT(self->buf, PAGE, 2 * high));
 		for (i = 0; i < 3; i++) {
 			ASSERT_EQ(0, mock_query(self->fd, i, &after));
-			EXPECT_EQ(before[i].maps + 1 + (grows >> i & 1),
+			EXPECT_EQ(before[i].maps + 3 + 2 * (grows >> i & 1),
 				  after.maps);
 		}
-		ASSERT_EQ(0, UNMAP(high, PAGE));
+		ASSERT_EQ(0, UNMAP(high, 2 * high));
 		for (i = 0; i < 3; i++)
 			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
 	}
@@ -354,6 +357,37 @@ TEST_F(driver, tables_of_a_device_are_limited)
 	EXPECT_EQ(0, destroy(self->fd, hwpts[7]));
 	EXPECT_EQ(0, alloc_hwpt(self->fd, a.idev, other, &hwpts[7]));
 	EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, a.idev, other, &more));
+}
+
+/*
+ * A device and its group end with their last user: no request that fails keeps
+ * them, and neither does a page table that is gone
+ */
+TEST_F(driver, device_and_group_are_released)
+{
+	int groups = nr_entries(IOMMU_GROUPS);
+	int other = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	struct mock mock, second;
+	__u32 hwpt;
+
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF));
+	EXPECT_EQ(groups, nr_entries(IOMMU_GROUPS));
+	ASSERT_EQ(0, DEVICE(&mock));
+	EXPECT_ERRNO(EPERM, mock_device(other, 0,
+					&MOCK_CONFIG(.join = mock.number),
+					&second));
+	ASSERT_EQ(0, DEVICE(&second, .join = mock.number));
+	ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	EXPECT_EQ(groups + 1, nr_entries(IOMMU_GROUPS));
+	EXPECT_EQ(0, destroy(self->fd, second.stdev));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+	EXPECT_EQ(groups, nr_entries(IOMMU_GROUPS));
+	/* The number of a device is free when the device is */
+	ASSERT_EQ(0, DEVICE(&second));
+	EXPECT_EQ(mock.number, second.number);
+	close(other);
 }
 
 TEST_HARNESS_MAIN

@@ -5,6 +5,8 @@
  * that fail at any point.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
+
 #include "../kselftest_harness.h"
 #include "mock_util.h"
 
@@ -631,6 +633,7 @@ TEST_F(table, what_drivers_say)
 	static const int says[] = {
 		EOPNOTSUPP, EFAULT, ENXIO, EXDEV, EINVAL, EBUSY, EIO, ENOSPC,
 	};
+	static const int is_final[] = { ENOMEM, ENODEV, EPERM, EADDRINUSE };
 	struct mock a, b;
 	int i;
 
@@ -657,10 +660,14 @@ TEST_F(table, what_drivers_say)
 		EXPECT_TRUE(same_state(self, &state));
 	}
 	/* Another page table would not help */
-	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
-	EXPECT_ERRNO(ENOMEM, attach(self, &b, a.hwpt));
-	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, ENOMEM));
-	EXPECT_ERRNO(ENOMEM, attach(self, &b, self->ioas));
+	for (i = 0; i < ARRAY_SIZE(is_final); i++) {
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+				       is_final[i]));
+		EXPECT_ERRNO(is_final[i], attach(self, &b, a.hwpt));
+		ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+				       is_final[i]));
+		EXPECT_ERRNO(is_final[i], attach(self, &b, self->ioas));
+	}
 	EXPECT_EQ(0, attach(self, &b, self->ioas));
 	EXPECT_EQ(a.hwpt, b.hwpt);
 }
@@ -802,18 +809,46 @@ TEST_F(table, window_of_hardware_wins)
 	}
 }
 
+/* Two groups share a page table, and the range where doorbells are mapped */
+TEST_F(table, window_is_reserved_once)
+{
+	struct mock a, b;
+
+	ASSERT_EQ(0, DEVICE(&a, REGIONS({ REGION, PAGE, MOCK_REGION_SW_MSI })));
+	ASSERT_EQ(0, DEVICE(&b, REGIONS({ REGION, PAGE, MOCK_REGION_SW_MSI })));
+	EXPECT_EQ(0, attach(self, &a, self->ioas));
+	EXPECT_EQ(0, attach(self, &b, self->ioas));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_EQ(0, attach(self, &a, self->ioas));
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_EQ(0, detach(self, &b));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+}
+
 /* A mapping, or a range that the program has allowed, overlaps the region */
 TEST_F(table, regions_that_are_in_the_way)
 {
 	struct iommu_iova_range allowed = { START, REGION };
 	struct state state = state_of(self);
 	struct mock mock;
+	int i;
 
-	ASSERT_EQ(0, DEVICE(&mock, REGIONS(RESERVED(START + PAGE, 1))));
-	EXPECT_ERRNO(EADDRINUSE, attach(self, &mock, self->ioas));
-	EXPECT_TRUE(same_state(self, &state));
-	EXPECT_TRUE(reaches(self, &mock, NULL));
-	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	/* One of two regions, in any order */
+	for (i = 0; i < 2; i++) {
+		__u64 in_the_way = START + PAGE;
+
+		ASSERT_EQ(0, DEVICE(&mock,
+				    REGIONS(RESERVED(i ? REGION : in_the_way, 1),
+					    RESERVED(i ? in_the_way : REGION,
+						     1))));
+		EXPECT_ERRNO(EADDRINUSE, attach(self, &mock, self->ioas));
+		EXPECT_TRUE(same_state(self, &state));
+		EXPECT_TRUE(reaches(self, &mock, NULL));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	}
 
 	ASSERT_EQ(0, DEVICE(&mock, REGIONS(RESERVED(REGION, PAGE))));
 	EXPECT_EQ(0, allow_iovas(self->fd, self->ioas, &allowed, 1));
@@ -1102,6 +1137,11 @@ TEST_F(table, regions_of_siblings)
 	EXPECT_FALSE(is_mappable(self->fd, self->other, REGION, PAGE));
 	EXPECT_EQ(0, detach(self, &b));
 	EXPECT_TRUE(same_state(self, &before));
+	/* Without that device its regions are not reserved any more */
+	EXPECT_EQ(0, destroy(self->fd, b.stdev));
+	EXPECT_EQ(0, attach(self, &a, self->ioas));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION + 2 * PAGE, PAGE));
 }
 
 /* A group belongs to one context until its last device is unbound (trap C8) */
@@ -1310,6 +1350,70 @@ TEST_F(table, sibling_makes_a_table)
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, hwpt));
 	EXPECT_EQ(0, detach(self, &a));
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
+}
+
+struct attacher {
+	struct _test_data_table *self;
+	struct mock *mock;
+	__u32 pt_id;
+	int err;
+};
+
+static void *attach_in_thread(void *arg)
+{
+	struct attacher *me = arg;
+
+	me->err = attach(me->self, me->mock, me->pt_id) ? errno : 0;
+	return NULL;
+}
+
+/*
+ * An attach waits for one of a sibling, which fails. Meanwhile the IOAS, or the
+ * page table, that it goes to is destroyed.
+ */
+TEST_F_TIMEOUT(table, target_of_an_attach_is_destroyed, 60)
+{
+	struct mock a, b, maker;
+	pthread_t threads[2];
+	__u32 first, second;
+	int i, faults;
+	char *page;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	ASSERT_EQ(0, DEVICE(&maker));
+	for (i = 0; i < 2; i++) {
+		struct attacher me[2] = { { self, &a }, { self, &b } };
+
+		page = stalled_page(&faults);
+		ASSERT_NE(NULL, page);
+		ASSERT_EQ(0, alloc_ioas(self->fd, &first));
+		ASSERT_EQ(0, alloc_ioas(self->fd, &second));
+		ASSERT_EQ(0, map_at(self->fd, first, (uintptr_t)page, PAGE,
+				    START));
+		me[0].pt_id = first;
+		me[1].pt_id = second;
+		if (i)
+			ASSERT_EQ(0, alloc_hwpt(self->fd, maker.idev, second,
+						&me[1].pt_id));
+		ASSERT_EQ(0, pthread_create(&threads[0], NULL,
+					    attach_in_thread, &me[0]));
+		ASSERT_TRUE(is_touched(faults));
+		ASSERT_EQ(0, pthread_create(&threads[1], NULL,
+					    attach_in_thread, &me[1]));
+		usleep(200000);
+		EXPECT_EQ(0, destroy(self->fd, me[1].pt_id));
+		ASSERT_EQ(0, munmap(page, PAGE));
+		close(faults);
+		pthread_join(threads[0], NULL);
+		pthread_join(threads[1], NULL);
+		EXPECT_EQ(EFAULT, me[0].err);
+		EXPECT_EQ(ENOENT, me[1].err);
+		EXPECT_TRUE(reaches(self, &b, NULL));
+		EXPECT_EQ(0, destroy(self->fd, first));
+		if (i)
+			EXPECT_EQ(0, destroy(self->fd, second));
+	}
 }
 
 TEST_HARNESS_MAIN
