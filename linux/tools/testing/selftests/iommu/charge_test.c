@@ -5,7 +5,9 @@
  */
 #define _GNU_SOURCE
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
@@ -1026,6 +1028,39 @@ TEST_F(charge, map_file_allocates)
 	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M - PAGE, 2 * PAGE));
 	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START,
 				    bytes + SZ_2M - PAGE, 2 * PAGE));
+}
+
+static atomic_int nr_signals;
+
+static void count_signal(int signal)
+{
+	nr_signals++;
+}
+
+/*
+ * A signal ends the allocation of huge pages for the file. The MAP is restarted
+ * then, whether the handler asks for that or not.
+ */
+TEST_F(charge, map_file_restarts_after_a_signal)
+{
+	struct sigaction action = { .sa_handler = count_signal };
+	struct itimerval soon = {};
+	int i, huge;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	for (i = 1; i <= 50; i++) {
+		huge = memfd_create("huge", MFD_HUGETLB);
+		ASSERT_LE(0, huge);
+		ASSERT_EQ(0, ftruncate(huge, 2 * SZ_2M));
+		/* While the first page is cleared, at least once */
+		soon.it_value.tv_usec = i * 20;
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &soon, NULL));
+		ASSERT_EQ(0, MAP_FROM(FIXED_RW, huge, 0, 2 * SZ_2M));
+		ASSERT_EQ(0, UNMAP_ALL());
+		close(huge);
+	}
+	EXPECT_LT(0, nr_signals);
 }
 
 /*

@@ -249,6 +249,49 @@ TEST_F(driver, each_table_that_grows_is_grown)
 	}
 }
 
+static __u64 maps(struct _test_data_driver *self, __u32 unit)
+{
+	struct iommu_test_mock_stats stats;
+
+	return mock_query(self->fd, unit, &stats) ? -1 : stats.maps;
+}
+
+/*
+ * One of two page tables can't grow: nothing is mapped, and the next map grows
+ * both. Another one that is filled grows first, too.
+ */
+TEST_F(driver, table_that_fails_to_grow)
+{
+	const __u64 high = 1ULL << 40;
+	struct mock mocks[3];
+	int i, fails;
+
+	for (fails = 0; fails < 2; fails++) {
+		__u64 before[2];
+
+		for (i = 0; i < 2; i++)
+			ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
+					    .aperture_last = ~0ULL,
+					    .flags = MOCK_DEVICE_GROWS));
+		ASSERT_EQ(0, mock_fail(self->fd, fails, MOCK_CALL_MAP, 0, 1,
+				       ENOSPC));
+		EXPECT_ERRNO(ENOSPC, MAP_AT(self->buf, PAGE, high));
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+		for (i = 0; i < 2; i++)
+			before[i] = maps(self, i);
+		EXPECT_EQ(0, MAP_AT(self->buf, PAGE, high));
+		for (i = 0; i < 2; i++)
+			EXPECT_EQ(before[i] + 2, maps(self, i));
+		ASSERT_EQ(0, DEVICE(&mocks[2], .unit = 2,
+				    .aperture_last = ~0ULL,
+				    .flags = MOCK_DEVICE_GROWS));
+		EXPECT_EQ(2, maps(self, 2));
+		ASSERT_EQ(0, UNMAP(high, PAGE));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
+	}
+}
+
 /*
  * After UNMAP the device reaches nothing: each IOVA is flushed, with any number
  * of areas and pieces, and with or without gaps
