@@ -293,6 +293,27 @@ static int undo_device0(void *arg)
 
 REQUEST(device0, false);
 
+/* The kernel maps its doorbells for this one */
+static int make_device_with_doorbells(void *arg)
+{
+	struct iommu_test_mock_region window = {
+		START + 8 * LENGTH, PAGE, MOCK_REGION_SW_MSI,
+	};
+	struct _test_data_fault *self = arg;
+
+	return mock_device(self->fd, self->ioas,
+			   &MOCK_CONFIG(.nr_regions = 1,
+					.regions = (uintptr_t)&window),
+			   &self->mocks[0]);
+}
+
+static int undo_device_with_doorbells(void *arg)
+{
+	return undo_device0(arg);
+}
+
+REQUEST(device_with_doorbells, false);
+
 static int make_device1(void *arg)
 {
 	return make_device(arg, 1);
@@ -618,6 +639,8 @@ TEST_F_TIMEOUT(fault, basic, 300)
 /* A device is attached to an empty IOAS, and to one with mappings */
 TEST_F_TIMEOUT(fault, map_and_fill, 300)
 {
+	SWEEP(5, device_with_doorbells);
+	EXPECT_EQ(0, undo_device0(self));
 	SWEEP(5, device0);
 	SWEEP(20, map_part);
 	EXPECT_EQ(0, undo_device0(self));

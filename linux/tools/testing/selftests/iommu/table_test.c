@@ -212,17 +212,26 @@ TEST_F(table, table_is_listed_once)
 /* A page table exists as long as a device is attached to it (trap B9) */
 TEST_F(table, move_and_back)
 {
+	struct iommu_test_mock_stats before, after;
 	struct mock a, b;
 	__u32 old, hwpt;
 
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &b));
 	old = a.hwpt;
-	/* To the page table that it has, by either id */
+	/*
+	 * To the page table that it has, by either id. The driver is not
+	 * called, so DMA goes on, also if the answer can't be written.
+	 */
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
 	EXPECT_EQ(0, move(self, &a, self->ioas));
 	EXPECT_EQ(old, a.hwpt);
 	EXPECT_EQ(0, move(self, &a, old));
 	EXPECT_EQ(old, a.hwpt);
+	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &a, self->ioas));
+	EXPECT_ERRNO(EFAULT, attach_without_answer(self, &a, old));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_EQ(before.attaches, after.attaches);
 	EXPECT_TRUE(reaches(self, &a, self->buf));
 
 	EXPECT_EQ(0, move(self, &a, self->other));

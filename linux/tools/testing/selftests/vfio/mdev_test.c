@@ -1056,7 +1056,16 @@ TEST_F(node, attach_without_an_answer_is_undone)
 	EXPECT_EQ(0, STATE().unmaps);
 	EXPECT_EQ(1, CHARGED());
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
+
+	/* To the IOAS that it has: it still uses that */
+	ASSERT_EQ(0, mprotect(attach, PAGE, PROT_READ | PROT_WRITE));
+	attach->pt_id = other;
+	ASSERT_EQ(0, mprotect(attach, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+				   attach));
+	EXPECT_EQ(1, CHARGED());
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, other));
+	EXPECT_EQ(PAGE, iova_alignment(self->iommufd, other));
 }
 
 /* The kernel asks for each run, the lowest first, and not for other pages */
