@@ -287,6 +287,8 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 		flags |= ENTRY_WRITE;
 
 	WARN_ON(!IS_ALIGNED(iova | paddr, pgsize));
+	/* Memory is cached; the zero page is mapped to grow, for nobody */
+	WARN_ON(!(prot & IOMMU_CACHE) && paddr != page_to_phys(ZERO_PAGE(0)));
 	WARN_ON(is_mapped(table, iova, pgsize * pgcount));
 	for (i = 0; i < nr; i++) {
 		unsigned long entry = (paddr + i * pgsize) | flags;

@@ -1185,6 +1185,47 @@ TEST_F_TIMEOUT(access, close_waits_for_its_own_notice, 60)
 	close(faults);
 }
 
+/*
+ * Copies of all parts of an area of which an access has pinned a page: what is
+ * pinned already, and what is not, is found whatever begins or ends there
+ */
+TEST_F(access, copies_around_a_pin)
+{
+	const int nr_pages = 8;
+	int pinned, first, nr;
+	struct mock mock;
+	__u32 to, item;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, MAP(0, nr_pages * PAGE, 0));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &to));
+	ASSERT_EQ(0, mock_domain(self->fd, to, &mock));
+	for (pinned = 0; pinned < nr_pages; pinned++) {
+		ASSERT_EQ(0, pin(self, pinned, 1, &item));
+		for (first = 0; first < nr_pages; first++)
+			for (nr = 1; first + nr <= nr_pages; nr++) {
+				bool inside = pinned >= first &&
+					      pinned < first + nr;
+
+				ASSERT_EQ(0, copy_at(self->fd, to, self->ioas,
+						     MAP_RW, nr * PAGE,
+						     self->base, self->base +
+								 first * PAGE));
+				ASSERT_EQ(0, mock_check_map(self->fd, mock.hwpt,
+							    self->base,
+							    self->buf +
+								first * PAGE,
+							    nr * PAGE));
+				ASSERT_EQ(self->pinned + (nr + !inside) * 4,
+					  status_kb("VmPin"));
+				ASSERT_EQ(0, unmap(self->fd, to, self->base,
+						   nr * PAGE, NULL));
+			}
+		ASSERT_TRUE(only_pinned(self, pinned, pinned + 1));
+		ASSERT_EQ(0, UNPIN(item));
+	}
+}
+
 /* Pinning by two at once */
 
 /*

@@ -300,6 +300,39 @@ TEST_F(charge, memory_of_a_dead_process)
 	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 }
 
+/*
+ * Neither pins nor pins that fail keep the memory of a process: when it is gone,
+ * nothing can be pinned
+ */
+TEST_F(charge, dead_process_is_not_kept)
+{
+	char *hole = memory(PAGE, MAP_PRIVATE), byte;
+	int pipe_fds[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, munmap(hole, PAGE));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, pipe(pipe_fds));
+	pid = fork();
+	if (!pid) {
+		if (MAP(self->buf, LENGTH) ||
+		    map_at(self->fd, self->ioas, (uintptr_t)hole, PAGE,
+			   START + LENGTH) ||
+		    write(pipe_fds[1], "", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	ASSERT_EQ(1, read(pipe_fds[0], &byte, 1));
+	/* In the hole the kernel looks for memory of a device, too */
+	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &self->mock));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START + LENGTH, PAGE, NULL));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+	EXPECT_EQ(0, destroy(self->fd, self->mock.stdev));
+	end_child(pid);
+	EXPECT_ERRNO(EFAULT, mock_domain(self->fd, self->ioas, &self->mock));
+}
+
 /* The process that attaches takes the page faults of the one that mapped */
 TEST_F(charge, page_faults_of_another_process)
 {

@@ -569,6 +569,21 @@ TEST_F(container, failed_write_is_dirty)
 	close(access);
 }
 
+/* An area that has one byte inside the range, at either end */
+TEST_F(container, dirty_pages_of_half_an_area)
+{
+	__u64 bits = 0;
+	int i;
+
+	ASSERT_EQ(0, START_TRACKING());
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, map_dma(self->fd, self->buf, 2, AT(i) - 1));
+		EXPECT_ERRNO(EINVAL, GET_DIRTY(START, 1, &bits));
+		ASSERT_EQ(0, unmap_dma(self->fd, AT(i) - 1, 2, NULL));
+		EXPECT_EQ(0, GET_DIRTY(START, 1, &bits));
+	}
+}
+
 /* The last page of the IOVA space, pinned and then mapped (trap A21) */
 TEST_F(container, dirty_pages_at_the_top)
 {

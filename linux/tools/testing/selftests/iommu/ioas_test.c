@@ -522,6 +522,8 @@ TEST_F(ioas, auto_iova_of_enormous_length_fails)
 		     map(self->fd, self->id, MAP_RW, 0, 1UL << 63, &iova));
 	EXPECT_ERRNO(EOVERFLOW,
 		     map(self->fd, self->id, MAP_RW, 0, ~0UL - 2 * PAGE, &iova));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, (1UL << 63) - 1, &iova));
+	EXPECT_EQ(0, UNMAP(iova, (1UL << 63) - 1));
 	iova = 0;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, (1UL << 62) + PAGE, &iova));
 	EXPECT_EQ(HUGE_PAGE, iova);
@@ -548,9 +550,33 @@ TEST_F(ioas, auto_iova_does_not_wrap_at_the_top)
 	iova = 0;
 	EXPECT_ERRNO(ENOSPC,
 		     map(self->fd, self->id, MAP_RW, 0x20000, 0x20000, &iova));
+	/* All but the last page, and a byte more */
+	iova = 0;
+	EXPECT_ERRNO(ENOSPC, map(self->fd, self->id, MAP_RW, PAGE,
+				 0x20001 - PAGE, &iova));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, PAGE, 0x20000 - PAGE,
+			 &iova));
+	EXPECT_EQ(hole, iova);
+	EXPECT_EQ(0, UNMAP(hole, 0x20000 - PAGE));
 	iova = 0;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0x10000, 0x10000, &iova));
 	EXPECT_EQ(hole, iova);
+}
+
+/* A list can end with the IOVA space */
+TEST_F(ioas, list_reaches_the_last_byte)
+{
+	struct iommu_iova_range all = { 0, ~0UL };
+	__u64 iova = 0;
+
+	EXPECT_EQ(0, allow_iovas(self->fd, self->id, &all, 1));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, PAGE, PAGE, &iova));
+	EXPECT_EQ(PAGE, iova);
+	all.start = ~0UL;
+	EXPECT_ERRNO(EINVAL, allow_iovas(self->fd, self->id, &all, 1));
+	all.start = ~0UL - 1;
+	EXPECT_EQ(0, allow_iovas(self->fd, self->id, &all, 1));
+	EXPECT_ERRNO(ENOSPC, map(self->fd, self->id, MAP_RW, PAGE, PAGE, &iova));
 }
 
 /* Compare the search with a plain one, in an IOVA space with many holes */

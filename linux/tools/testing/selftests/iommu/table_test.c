@@ -580,7 +580,7 @@ TEST_F(table, units_have_tables_of_their_own)
 TEST_F(table, aperture_of_the_second_device)
 {
 	const __u64 high = MOCK_APERTURE_LAST + 1 - PAGE;
-	struct mock a, b;
+	struct mock a, b, c, d, e;
 	struct state state;
 
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
@@ -598,6 +598,21 @@ TEST_F(table, aperture_of_the_second_device)
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    PAGE, high));
 	EXPECT_TRUE(reaches(self, &b, self->buf));
+	/* Another device does not widen it */
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &c));
+	EXPECT_EQ(a.hwpt, c.hwpt);
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, high, PAGE));
+
+	/* The same for the lower end */
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, LENGTH, NULL));
+	ASSERT_EQ(0, DEVICE(&d, .aperture_start = 2 * START));
+	EXPECT_EQ(0, attach(self, &d, self->ioas));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, START, PAGE));
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &e));
+	EXPECT_EQ(a.hwpt, e.hwpt);
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, START, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, 2 * START, PAGE));
+	EXPECT_FALSE(is_mappable(self->fd, self->ioas, high, PAGE));
 }
 
 /*
