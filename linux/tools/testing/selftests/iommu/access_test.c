@@ -1119,7 +1119,7 @@ TEST_F(access, killed_unmap_stops_asking)
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	for (i = 0; i < 8; i++)
 		ASSERT_EQ(0, pin(self, i, 1, &items[i]));
-	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_RELUCTANT,
+	ASSERT_EQ(0, access_set(self->fd, self->access, MOCK_ACCESS_UNPINS_LAST,
 				300));
 	pid = fork();
 	if (!pid)

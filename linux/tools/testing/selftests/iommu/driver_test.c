@@ -414,7 +414,7 @@ TEST_F(driver, device_and_group_are_released)
 	__u32 hwpt;
 
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
-	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_DEAF));
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_NO_REATTACH));
 	EXPECT_EQ(groups, nr_entries(IOMMU_GROUPS));
 	ASSERT_EQ(0, DEVICE(&mock));
 	EXPECT_ERRNO(EPERM, mock_device(other, 0,
