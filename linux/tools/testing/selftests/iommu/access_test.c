@@ -6,8 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include "../kselftest_harness.h"
@@ -620,6 +619,48 @@ TEST_F(access, copy_of_others_memory)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 }
 
+static void do_nothing(int signal)
+{
+}
+
+/*
+ * A signal ends the allocation of huge pages for a file. The driver that pins
+ * gets EINTR, since it may not be in a system call that can be restarted.
+ */
+TEST_F(access, pin_of_a_file_ends_with_a_signal)
+{
+	struct sigaction action = { .sa_handler = do_nothing };
+	struct itimerval soon = {}, never = {};
+	int i, huge, nr_ended = 0;
+	__u32 item;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	for (i = 1; i <= 50; i++) {
+		huge = memfd_create("huge", MFD_HUGETLB);
+		ASSERT_LE(0, huge);
+		ASSERT_EQ(0, ftruncate(huge, 2 * SZ_2M));
+		ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, huge, 0,
+					 2 * SZ_2M, self->base));
+		/* At least once before the second huge page is allocated */
+		soon.it_value.tv_usec = i * 20;
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &soon, NULL));
+		if (access_pin(self->fd, self->access,
+			       self->base + SZ_2M - PAGE, NULL, 2 * PAGE, 0,
+			       &item)) {
+			ASSERT_EQ(EINTR, errno);
+			nr_ended++;
+		} else {
+			ASSERT_EQ(0, UNPIN(item));
+		}
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+		ASSERT_EQ(self->pinned, status_kb("VmPin"));
+		ASSERT_EQ(0, UNMAP(0, 2 * SZ_2M));
+		close(huge);
+	}
+	EXPECT_LT(0, nr_ended);
+}
+
 /* The last byte of the IOVA space can be reached (trap A21) */
 TEST_F(access, top_of_the_space)
 {
@@ -919,15 +960,16 @@ static void *touch_in_thread(void *arg)
 
 /*
  * UNMAP starts before anything is pinned. It is woken when the page is pinned,
- * and then asks for it; or when the copy is done.
+ * and then asks for it; or when the copy is done; or when there is no page.
  */
 TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 {
-	int copies, faults;
+	enum { PINS, COPIES, FAILS, NR_WAYS };
+	int way, faults;
 
 	remove_mocks(self);
-	for (copies = 0; copies < 2; copies++) {
-		struct toucher toucher = { self, copies };
+	for (way = 0; way < NR_WAYS; way++) {
+		struct toucher toucher = { self, way == COPIES };
 		struct unmapper me = { self };
 		pthread_t threads[2];
 		char *page = stalled_page(&faults);
@@ -942,16 +984,21 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 					    &me));
 		usleep(200000);
 		ASSERT_EQ(0, me.unmapped);
-		ASSERT_EQ(0, let_go(faults, page));
+		ASSERT_EQ(0, way == FAILS ? munmap(page, PAGE) :
+					    let_go(faults, page));
+		if (way == FAILS)
+			close(faults);
 		ASSERT_TRUE(ends(threads[0]));
 		ASSERT_TRUE(ends(threads[1]));
-		EXPECT_EQ(0, toucher.ret);
+		EXPECT_EQ(way == FAILS ? -1 : 0, toucher.ret);
 		EXPECT_EQ(0, me.ret);
 		EXPECT_EQ(PAGE, me.unmapped);
-		if (!copies)
+		if (way == PINS)
 			EXPECT_ERRNO(ENOENT, UNPIN(toucher.item));
-		EXPECT_TRUE(mock_is_unpinned(page, PAGE));
-		close(faults);
+		if (way != FAILS) {
+			EXPECT_TRUE(mock_is_unpinned(page, PAGE));
+			close(faults);
+		}
 	}
 }
 
@@ -996,6 +1043,53 @@ TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
 	close(faults);
 }
 
+/* A process that waits for a pin of another thread can be killed */
+TEST_F_TIMEOUT(access, waits_for_a_pin_can_be_killed, 60)
+{
+	enum { COPY, DETACH, MOVE, NR_WAITS };
+	struct toucher toucher = { self };
+	pthread_t thread;
+	int wait, faults;
+	__u32 other;
+	char byte;
+	pid_t pid;
+	char *page;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, touch_in_thread, &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	for (wait = 0; wait < NR_WAITS; wait++) {
+		pid = fork();
+		if (!pid) {
+			if (wait == COPY)
+				RW(PAGE, &byte, 1, 0);
+			else if (wait == DETACH)
+				access_detach(self->fd, self->access);
+			else
+				access_replace(self->fd, self->access, other);
+			_exit(0);
+		}
+		EXPECT_TRUE(can_be_killed(pid)) {
+			TH_LOG("%d", wait);
+		}
+	}
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_TRUE(ends(thread));
+	EXPECT_EQ(0, toucher.ret);
+	/* It is attached as before, and can move */
+	EXPECT_EQ(0, RW(PAGE, &byte, 1, 0));
+	EXPECT_EQ(0, UNPIN(toucher.item));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioas, NULL));
+	close(faults);
+}
+
 static void *attach_in_thread(void *arg)
 {
 	struct toucher *me = arg;
@@ -1004,6 +1098,57 @@ static void *attach_in_thread(void *arg)
 	me->ret = mock_domain(me->self->fd, me->self->ioas, &mock);
 	me->item = mock.stdev;
 	return NULL;
+}
+
+/*
+ * An attach of a device waits for a page and holds the page tables. A process
+ * that moves an access there can be killed. One that detaches an access is
+ * killed too, but completes that, so the alignment is that of the device.
+ */
+TEST_F_TIMEOUT(access, killed_while_a_table_is_filled, 60)
+{
+	struct toucher toucher = { self };
+	int faults, second, status;
+	pthread_t thread;
+	pid_t pids[2];
+	__u32 other;
+	char *page;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, access_create(self->fd, other, CAN_PIN, &second));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread, &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	pids[0] = fork();
+	if (!pids[0])
+		_exit(access_replace(self->fd, second, self->ioas) ? 1 : 0);
+	EXPECT_TRUE(can_be_killed(pids[0]));
+	pids[1] = fork();
+	if (!pids[1])
+		_exit(access_detach(self->fd, self->access) ? 1 : 0);
+	usleep(200000);
+	EXPECT_EQ(0, waitpid(pids[1], NULL, WNOHANG));
+	kill(pids[1], SIGKILL);
+	usleep(200000);
+
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_TRUE(ends(thread));
+	EXPECT_EQ(0, toucher.ret);
+	ASSERT_EQ(pids[1], waitpid(pids[1], &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(MOCK_PAGE, ioas_state(self->fd, self->ioas).alignment);
+	EXPECT_EQ(0, access_attach(self->fd, self->access, self->ioas));
+	EXPECT_EQ(PAGE, ioas_state(self->fd, self->ioas).alignment);
+	/* The other one has not moved */
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, other));
+	close(second);
+	EXPECT_EQ(0, destroy(self->fd, other));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(faults);
 }
 
 /*
@@ -1424,13 +1569,14 @@ static void *move_away(void *arg)
 
 /*
  * During a move the access is asked to unpin. It can unpin, but neither pin nor
- * move elsewhere (trap D3).
+ * copy nor move elsewhere (trap D3).
  */
 TEST_F(access, no_two_moves_at_once)
 {
 	struct mover me = { self };
 	__u32 items[2], other, third;
 	pthread_t thread;
+	char byte;
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &third));
@@ -1443,6 +1589,7 @@ TEST_F(access, no_two_moves_at_once)
 	usleep(200000);
 	EXPECT_ERRNO(EBUSY, access_replace(self->fd, self->access, third));
 	EXPECT_ERRNO(EBUSY, access_detach(self->fd, self->access));
+	EXPECT_ERRNO(ENOENT, RW(4 * PAGE, &byte, 1, 0));
 	EXPECT_ERRNO(ENOENT, pin(self, 4, 1, &items[1]));
 	EXPECT_EQ(0, UNPIN(items[0]));
 	pthread_join(thread, NULL);

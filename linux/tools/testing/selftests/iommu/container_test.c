@@ -5,6 +5,7 @@
  * IOMMU. Also built as a 32-bit program.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -476,6 +477,31 @@ static int dirty(struct _test_data_container *self, __u32 flags, __u64 iova,
 	return ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty);
 }
 
+/* UNMAP_DMA with the bitmap of what was dirty */
+static int unmap_dirty(struct _test_data_container *self, __u32 flags,
+		       __u64 iova, int nr, __u64 *bits, __u64 *unmapped)
+{
+	struct {
+		struct vfio_iommu_type1_dma_unmap cmd;
+		struct vfio_bitmap bitmap;
+		__u32 high;
+	} unmap = {
+		.cmd.argsz = sizeof(unmap),
+		.cmd.flags = flags,
+		.cmd.iova = iova,
+		.cmd.size = nr * PAGE,
+		.bitmap.pgsize = PAGE,
+		.bitmap.size = sizeof(*bits),
+		.bitmap.data = (void *)bits,
+	};
+	int ret = ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
+
+	*unmapped = unmap.cmd.size;
+	return ret;
+}
+
+#define TELL VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP
+
 #define START_TRACKING()                                                       \
 	dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_START, 0, 0, NULL)
 #define GET_DIRTY(_iova, _nr, _bits)                                           \
@@ -567,6 +593,112 @@ TEST_F(container, failed_write_is_dirty)
 	EXPECT_EQ(0, GET_DIRTY(START, 2, &bits));
 	EXPECT_EQ(1, bits & 1);
 	close(access);
+}
+
+/* An access keeps a page of the range: what was dirty stays so */
+TEST_F(container, failed_unmap_tells_again)
+{
+	char data[1] = { 1 };
+	__u64 bits = 0, unmapped;
+	int access;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	ASSERT_EQ(0, MAP_DMA(1, 2));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	EXPECT_ERRNO(EINVAL, unmap_dirty(self, TELL, START, 3, &bits,
+					 &unmapped));
+	EXPECT_EQ(0, unmapped);
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_EQ(0, WRITE_TO(AT(2), 1));
+	ASSERT_EQ(0, access_pin(self->fd, access, AT(1), NULL, PAGE, 0, &item));
+	ASSERT_EQ(0, access_set(self->fd, access, MOCK_ACCESS_NEVER_UNPINS, 0));
+	EXPECT_ERRNO(EDEADLOCK, unmap_dirty(self, TELL, START, 3, &bits,
+					    &unmapped));
+	EXPECT_GE(PAGE, unmapped);
+	bits = 0;
+	EXPECT_EQ(0, GET_DIRTY(START, 3, &bits));
+	EXPECT_EQ(pages_in(1, 2), bits);
+
+	ASSERT_EQ(0, access_set(self->fd, access, 0, 0));
+	EXPECT_EQ(0, WRITE_TO(AT(2), 1));
+	bits = 0;
+	EXPECT_EQ(0, unmap_dirty(self, TELL, AT(1), 2, &bits, &unmapped));
+	EXPECT_EQ(2 * PAGE, unmapped);
+	EXPECT_EQ(3, bits);
+	close(access);
+}
+
+/* The flag for that excludes all others; known or not, nothing is unmapped */
+TEST_F(container, unmap_that_tells_has_no_other_flag)
+{
+	const __u32 flags[] = {
+		VFIO_DMA_UNMAP_FLAG_ALL, VFIO_DMA_UNMAP_FLAG_VADDR, 8, 1U << 31,
+	};
+	__u64 bits = 0, unmapped;
+	int i;
+
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	ASSERT_EQ(0, START_TRACKING());
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		EXPECT_ERRNO(EINVAL, unmap_dirty(self, TELL | flags[i], START,
+						 1, &bits, &unmapped));
+		EXPECT_EQ(PAGE, unmapped);
+	}
+	EXPECT_EQ(0, unmap_dirty(self, TELL, START, 1, &bits, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	EXPECT_EQ(0, UNMAP_DMA(0, 1, &unmapped));
+	EXPECT_EQ(0, unmapped);
+}
+
+static void *add_mock_in_thread(void *arg)
+{
+	struct _test_data_container *self = arg;
+	struct mock mock;
+
+	return (void *)(intptr_t)mock_domain(self->fd, self->ioas, &mock);
+}
+
+/*
+ * An attach waits for a page and holds the page tables: a process that asks for
+ * dirty pages can be killed meanwhile
+ */
+TEST_F_TIMEOUT(container, dirty_queries_can_be_killed, 60)
+{
+	__u64 bits = 0, unmapped;
+	pthread_t thread;
+	int faults, i;
+	void *ret;
+	char *page;
+	pid_t pid;
+
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_dma(self->fd, page, PAGE, START));
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, pthread_create(&thread, NULL, add_mock_in_thread, self));
+	ASSERT_TRUE(is_touched(faults));
+	for (i = 0; i < 2; i++) {
+		pid = fork();
+		if (!pid) {
+			if (i)
+				GET_DIRTY(START, 1, &bits);
+			else
+				unmap_dirty(self, TELL, START, 1, &bits,
+					    &unmapped);
+			_exit(0);
+		}
+		EXPECT_TRUE(can_be_killed(pid));
+	}
+	ASSERT_EQ(0, let_go(faults, page));
+	pthread_join(thread, &ret);
+	EXPECT_TRUE(!ret);
+	EXPECT_EQ(0, GET_DIRTY(START, 1, &bits));
+	EXPECT_EQ(1, bits);
+	EXPECT_EQ(0, unmap_dma(self->fd, START, PAGE, NULL));
+	close(faults);
 }
 
 /* An area that has one byte inside the range, at either end */

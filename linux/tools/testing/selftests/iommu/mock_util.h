@@ -10,7 +10,9 @@
 #include <dirent.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "iommufd_util.h"
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
@@ -323,6 +325,23 @@ static inline int let_go(int faults, const char *page)
 	};
 
 	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
+}
+
+/* Does the child wait, and does it die when it is killed? */
+static inline bool can_be_killed(pid_t pid)
+{
+	int tries;
+
+	usleep(200000);
+	if (waitpid(pid, NULL, WNOHANG))
+		return false;
+	kill(pid, SIGKILL);
+	for (tries = 0; tries < 500; tries++) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		usleep(10000);
+	}
+	return false;
 }
 
 /* Objects of the kernel that end with the last mock device */

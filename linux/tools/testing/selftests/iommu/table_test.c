@@ -1437,4 +1437,119 @@ TEST_F_TIMEOUT(table, target_of_an_attach_is_destroyed, 60)
 	}
 }
 
+/*
+ * Processes that are killed
+ */
+
+struct mapper {
+	struct _test_data_table *self;
+	int page;
+	int ret;
+};
+
+static void *map_in_thread(void *arg)
+{
+	struct mapper *me = arg;
+	size_t at = me->page * PAGE;
+
+	me->ret = map_at(me->self->fd, me->self->other,
+			 (uintptr_t)me->self->other_buf + at, PAGE,
+			 REGION + at);
+	return NULL;
+}
+
+/*
+ * An attach waits for a page and is killed. Others then get the lock of the page
+ * tables first; it waits for them to detach the device.
+ */
+TEST_F_TIMEOUT(table, killed_attach_is_undone, 60)
+{
+	struct mapper mappers[8];
+	pthread_t threads[8];
+	struct mock mock;
+	int i, faults;
+	char *page;
+	pid_t pid;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	pid = fork();
+	if (!pid)
+		_exit(attach(self, &mock, self->other) ? 1 : 0);
+	ASSERT_TRUE(is_touched(faults));
+	for (i = 0; i < 8; i++) {
+		mappers[i] = (struct mapper){ self, i };
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, map_in_thread,
+					    &mappers[i]));
+	}
+	EXPECT_TRUE(can_be_killed(pid));
+	for (i = 0; i < 8; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, mappers[i].ret);
+	}
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, unmap(self->fd, self->other, START + LENGTH, PAGE, NULL));
+	ASSERT_EQ(0, munmap(page, PAGE));
+	close(faults);
+	EXPECT_EQ(0, attach(self, &mock, self->other));
+	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
+}
+
+/*
+ * A move of a group waits for a page. A process that attaches another device to
+ * the same IOAS can be killed. One that unbinds a device of the group is killed
+ * too, but completes that.
+ */
+TEST_F_TIMEOUT(table, killed_during_a_move, 60)
+{
+	struct mock a, b, c;
+	struct attacher me = { self, &a, self->other };
+	int faults, status;
+	pthread_t thread;
+	pid_t pids[2];
+	char *page;
+
+	ASSERT_EQ(0, DEVICE(&a));
+	ASSERT_EQ(0, DEVICE(&b, .join = a.number));
+	ASSERT_EQ(0, DEVICE(&c));
+	ASSERT_EQ(0, attach(self, &a, self->ioas));
+	ASSERT_EQ(0, attach(self, &b, self->ioas));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread, &me));
+	ASSERT_TRUE(is_touched(faults));
+	pids[0] = fork();
+	if (!pids[0])
+		_exit(attach(self, &c, self->other) ? 1 : 0);
+	EXPECT_TRUE(can_be_killed(pids[0]));
+	pids[1] = fork();
+	if (!pids[1])
+		_exit(destroy(self->fd, b.stdev) ? 1 : 0);
+	usleep(200000);
+	EXPECT_EQ(0, waitpid(pids[1], NULL, WNOHANG));
+	kill(pids[1], SIGKILL);
+	usleep(200000);
+
+	ASSERT_EQ(0, let_go(faults, page));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.err);
+	ASSERT_EQ(pids[1], waitpid(pids[1], &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_ERRNO(ENOENT, destroy(self->fd, b.stdev));
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_TRUE(reaches(self, &c, NULL));
+	/* Only the first device counts */
+	EXPECT_EQ(0, detach(self, &a));
+	EXPECT_TRUE(reaches(self, &a, NULL));
+	EXPECT_TRUE(is_gone(self, a.hwpt));
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+	close(faults);
+}
+
 TEST_HARNESS_MAIN
