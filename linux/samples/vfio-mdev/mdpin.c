@@ -635,6 +635,9 @@ static void mdpin_close_device(struct vfio_device *vdev)
 {
 	struct mdpin *mdpin = to_mdpin(vdev);
 
+	/* Until it drops its pins the device may write to the pages */
+	if (mdpin->sleep && mdpin->state.pins)
+		msleep(mdpin->sleep);
 	mutex_lock(&mdpin->lock);
 	unpin_range(mdpin, 0, U64_MAX);
 	mutex_unlock(&mdpin->lock);

@@ -48,8 +48,8 @@ enum mdpin_offset {
  * @MDPIN_LOAD: copy @count bytes from a pinned page to the data, without VFIO
  * @MDPIN_STORE: copy @count bytes of the data to a pinned page, without VFIO
  * @MDPIN_IGNORE: do nothing in the next @count calls of dma_unmap()
- * @MDPIN_SLEEP: sleep @count milliseconds at the start of each dma_unmap() and at
- *               the end of the close
+ * @MDPIN_SLEEP: sleep @count milliseconds at the start of each dma_unmap(), in the
+ *               close before pins are dropped, if there are any, and at its end
  */
 enum mdpin_op {
 	MDPIN_PIN,

@@ -355,12 +355,14 @@ TEST_F(cdev, bind_to_closed_fd_is_EBADF)
 	close(path);
 }
 
-/* A file that is not an iommufd (trap E15) */
+/* A file that is not an iommufd, which is let go of (trap E15) */
 TEST_F(cdev, bind_to_other_file_is_EBADFD)
 {
 	int container = open("/dev/vfio/vfio", O_RDWR);
 	int event = eventfd(0, 0);
 	int memfd = memfd_create("x", 0);
+	int pipes[2];
+	char byte;
 
 	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, self->device, NULL));
 	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, container, NULL));
@@ -369,6 +371,12 @@ TEST_F(cdev, bind_to_other_file_is_EBADFD)
 	close(container);
 	close(event);
 	close(memfd);
+	/* The pipe has no writer after that */
+	ASSERT_EQ(0, pipe2(pipes, O_NONBLOCK));
+	EXPECT_ERRNO(EBADFD, bind_iommufd(self->device, pipes[1], NULL));
+	close(pipes[1]);
+	EXPECT_EQ(0, read(pipes[0], &byte, 1));
+	close(pipes[0]);
 }
 
 /* An fd can be bound once (trap E6) */

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,33 @@ TEST_F(dirty, pinned_is_dirty_as_long_as_it_is)
 	EXPECT_EQ(0, PIN(NR_PAGES - 1, 1));
 	EXPECT_EQ(0, UNPIN(0, NR_PAGES));
 	EXPECT_TRUE(IS_DIRTY("8 62 65 199"));
+	EXPECT_TRUE(IS_DIRTY(""));
+}
+
+static void *close_in_thread(void *fd)
+{
+	close(*(int *)fd);
+	return NULL;
+}
+
+/* The device can write until its driver has closed it, whoever asks before */
+TEST_F(dirty, pinned_is_dirty_until_the_close)
+{
+	int device = self->emulated.device, i;
+	pthread_t thread;
+
+	ASSERT_EQ(0, START());
+	ASSERT_EQ(0, PIN(3, 1));
+	EXPECT_TRUE(IS_DIRTY("3"));
+	ASSERT_EQ(0, command(device, MDPIN_SLEEP, 0, 1000));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_in_thread, &device));
+	usleep(200000);
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, get(self->container, IOVA, MEM_SIZE, PAGE,
+				 self->bits, sizeof(self->bits)));
+	pthread_join(thread, NULL);
+	self->emulated.device = -1;
+	EXPECT_TRUE(IS_DIRTY("3"));
 	EXPECT_TRUE(IS_DIRTY(""));
 }
 

@@ -139,9 +139,14 @@ static int coherency(struct _test_data_coherency *self)
 	return nr_pages(self) ? COHERENT : NOT_COHERENT;
 }
 
-/* The IOMMU counts only if there is a device */
+/* The IOMMU counts only if there is a device, KVM's VFIO device does not */
 TEST_F(coherency, machine_without_files_is_coherent)
 {
+	EXPECT_EQ(COHERENT, coherency(self));
+	close(self->vfio);
+	EXPECT_EQ(COHERENT, coherency(self));
+	self->vfio = vm_create_vfio(self->vm);
+	EXPECT_LE(0, self->vfio);
 	EXPECT_EQ(COHERENT, coherency(self));
 }
 

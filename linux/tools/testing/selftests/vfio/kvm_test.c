@@ -644,6 +644,29 @@ TEST_F(life, next_open_has_no_machine)
 	close_files(self);
 }
 
+/* Of several fds of a device of a group, the last that is closed counts */
+TEST_F(life, last_close_releases_the_machine)
+{
+	int second;
+
+	if (!variant->group)
+		return;
+	ASSERT_EQ(0, open_vm(self));
+	ASSERT_EQ(0, open_file(self, true));
+	ASSERT_EQ(0, add_file(self->vfio, self->file));
+	ASSERT_EQ(0, use_device(self, true));
+	second = ioctl(self->file, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
+	ASSERT_LE(0, second);
+	close(self->vfio);
+	close(self->vm);
+	close(self->device);
+	EXPECT_TRUE(vm_is_there());
+	close(second);
+	EXPECT_FALSE(vm_is_there());
+	self->device = -1;
+	close_files(self);
+}
+
 /* The driver got the VM and failed, by cdev or group (trap H4) */
 TEST_F(life, open_that_fails_keeps_no_machine)
 {

@@ -1176,6 +1176,36 @@ TEST_F(node, last_close_unpins)
 	self->device = -1;
 }
 
+/* A worker borrows the memory of the process that mapped it, and does not keep it */
+TEST_F(node, worker_keeps_no_process)
+{
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (!pid) {
+		if (MAP(self->mem + PAGE, PAGE, OTHER) ||
+		    write(pipes[1], "", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	ASSERT_EQ(0, set_data(self->device, 2));
+	EXPECT_EQ(0, DMA_READ(MDPIN_FLAG_WORKER, OTHER, PAGE));
+	EXPECT_TRUE(data_is(self->device, PAGE, 1));
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_ERRNO(EFAULT, DMA_READ(MDPIN_FLAG_WORKER, OTHER, 1));
+	EXPECT_ERRNO(EFAULT, DMA_WRITE(MDPIN_FLAG_WORKER, OTHER, 1));
+	EXPECT_ERRNO(EFAULT, DMA_READ(0, OTHER, 1));
+	close(pipes[0]);
+}
+
 /* Two devices in one IOAS: each is asked for its own pins */
 TEST_F(node, each_device_is_asked_for_its_own)
 {

@@ -1365,6 +1365,23 @@ TEST_F(refused, dma_buf_of_ports_is_ENODEV)
 	EXPECT_EQ(0, unbind_driver(&dev));
 }
 
+/* The last BAR is like any other: the chipset's disk controller has it */
+TEST_F(refused, dma_buf_of_the_last_bar)
+{
+	struct pci_dev dev;
+	struct opened o;
+	int fd;
+
+	ASSERT_EQ(0, find_pci_class(&dev, "0x010601"));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	ASSERT_EQ(0, open_unattached(&o, &dev));
+	fd = dma_buf_of(o.device, VFIO_PCI_BAR5_REGION_INDEX, 0, PAGE);
+	EXPECT_LE(0, fd);
+	close(fd);
+	close_device(&o);
+	EXPECT_EQ(0, unbind_driver(&dev));
+}
+
 /* A device that is not bound: EINVAL, as for any ioctl */
 TEST_F(refused, dma_buf_of_unbound_device)
 {

@@ -289,6 +289,27 @@ static int answer_to_reset(int device)
 	return hot_reset(device) ? errno : 0;
 }
 
+/* Nor does it matter which other groups the iommufd owns */
+TEST_F(other, group_elsewhere_changes_nothing)
+{
+	bool owned = variant->told != NOT_OWNED;
+	struct reset_info info;
+	struct pci_dev alone;
+	int device;
+
+	ASSERT_EQ(0, find_edu_alone(&alone));
+	ASSERT_EQ(0, bind_vfio_pci(&alone));
+	device = open_cdev(&alone);
+	ASSERT_EQ(0, bind_iommufd(device, self->iommufd, NULL));
+	ASSERT_EQ(0, get_reset_info(self->device, &info));
+	EXPECT_EQ(owned ? BY_ID | ALL_OWNED : BY_ID, info.head.flags);
+	EXPECT_EQ(self->id, told_of(&info, &self->dev[0]));
+	EXPECT_EQ(variant->told == ITS_ID ? self->id_of_other : variant->told,
+		  told_of(&info, &self->dev[1]));
+	EXPECT_EQ(owned ? 0 : EINVAL, answer_to_reset(self->device));
+	close(device);
+}
+
 /* If the other device is not owned, neither is reset */
 TEST_F(other, reset_needs_both)
 {
