@@ -653,6 +653,29 @@ TEST_F(container, unmap_that_tells_has_no_other_flag)
 	EXPECT_EQ(0, unmapped);
 }
 
+/* What should follow the structures is not there */
+TEST_F(container, bitmap_that_cannot_be_read)
+{
+	char *end = (char *)memory(2 * PAGE, MAP_PRIVATE) + PAGE;
+	struct vfio_iommu_type1_dirty_bitmap *query;
+	struct vfio_iommu_type1_dma_unmap *unmap;
+
+	ASSERT_EQ(0, munmap(end, PAGE));
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	ASSERT_EQ(0, START_TRACKING());
+	unmap = (void *)(end - sizeof(*unmap));
+	*unmap = (struct vfio_iommu_type1_dma_unmap){
+		.argsz = 100, .flags = TELL, .iova = START, .size = PAGE,
+	};
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, unmap));
+	EXPECT_EQ(PAGE, unmap->size);
+	query = (void *)(end - sizeof(*query));
+	*query = (struct vfio_iommu_type1_dirty_bitmap){
+		.argsz = 100, .flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+	};
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, query));
+}
+
 static void *add_mock_in_thread(void *arg)
 {
 	struct _test_data_container *self = arg;

@@ -1099,7 +1099,8 @@ TEST_F(table, failure_at_the_second_sibling)
  */
 TEST_F(table, way_back_fails)
 {
-	struct mock mock;
+	struct mock mock, late;
+	__u32 hwpt;
 
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
@@ -1113,6 +1114,16 @@ TEST_F(table, way_back_fails)
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
 	EXPECT_ERRNO(ENOMEM, move(self, &mock, self->other));
 	EXPECT_EQ(0, detach(self, &mock));
+	/* The group counts as detached for a table that needs that */
+	ASSERT_EQ(0, DEVICE(&late, .unit = 1, .flags = MOCK_DEVICE_LATE));
+	ASSERT_EQ(0, attach(self, &late, self->ioas));
+	ASSERT_EQ(0, mock_fail(self->fd, 1, MOCK_CALL_ATTACH, 0, 2, ENOMEM));
+	EXPECT_ERRNO(ENOMEM, move(self, &late, self->other));
+	EXPECT_EQ(0, alloc_hwpt(self->fd, late.idev, self->other, &hwpt));
+	EXPECT_TRUE(reaches(self, &late, NULL));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+	EXPECT_EQ(0, destroy(self->fd, late.stdev));
+
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 	EXPECT_EQ(0, attach(self, &mock, self->other));
 	EXPECT_TRUE(reaches(self, &mock, self->other_buf));

@@ -468,12 +468,30 @@ TEST_F(stand_in, memory_is_pinned_while_a_device_is_open)
 	EXPECT_EQ(self->locked, status_kb("VmLck"));
 }
 
+/* How often was the PCI device enabled? */
+static int nr_enabled(const struct pci_dev *dev)
+{
+	char path[128];
+	int nr = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/enable",
+		 dev->bdf);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%d", &nr) != 1)
+		nr = -1;
+	if (f)
+		fclose(f);
+	return nr;
+}
+
 /*
- * Memory can't be pinned: no device is opened, and nothing is reserved (traps
- * E2, E3)
+ * Memory can't be pinned: the driver closes the device again, and nothing is
+ * reserved (traps E2, E3)
  */
 TEST_F(stand_in, open_that_fails_is_undone)
 {
+	int enabled = nr_enabled(&self->a);
 	void *hole = mmap(NULL, PAGE, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	__u32 id;
@@ -484,6 +502,8 @@ TEST_F(stand_in, open_that_fails_is_undone)
 				VFIO_DMA_MAP_FLAG_READ));
 	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
 	EXPECT_ERRNO(EFAULT, get_device(self, &self->a));
+	EXPECT_LE(0, enabled);
+	EXPECT_EQ(enabled, nr_enabled(&self->a));
 	for (id = 2; id < 8; id++)
 		EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, id));
 

@@ -712,12 +712,14 @@ FIXTURE(registers)
  * @take: revoke the registers; without @give they are restored on return
  * @give: restore the registers
  * @edu: the target is an edu that is reset with a neighbour; else the disk
+ * @by_neighbour: the neighbour is asked to do it
  */
 FIXTURE_VARIANT(registers)
 {
 	int (*take)(struct target *target);
 	int (*give)(struct target *target);
 	bool edu;
+	bool by_neighbour;
 };
 
 /* Offset of a capability in config space, or 0 */
@@ -847,6 +849,13 @@ FIXTURE_VARIANT_ADD(registers, hot_reset)
 	.edu = true,
 };
 
+FIXTURE_VARIANT_ADD(registers, hot_reset_by_neighbour)
+{
+	.take = reset_bus,
+	.edu = true,
+	.by_neighbour = true,
+};
+
 FIXTURE_VARIANT_ADD(registers, power_state)
 {
 	.take = take_power,
@@ -924,14 +933,17 @@ static bool begins_refused(int kmsg, const struct pci_dev *dev)
 
 TEST_F(registers, go_and_come_back)
 {
+	struct target who = self->target;
 	bool refused = false;
 	int kmsg, tries;
 
+	if (variant->by_neighbour)
+		who.device = self->beside;
 	ASSERT_TRUE(READS_REGISTER());
 	for (tries = 0; tries < 8 && !refused; tries++) {
 		kmsg = kmsg_open();
 		if (variant->give) {
-			ASSERT_EQ(0, variant->take(&self->target));
+			ASSERT_EQ(0, variant->take(&who));
 			if (variant->take == enter_low_power)
 				ASSERT_EQ(0, resume_for_a_moment(&self->target));
 			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
@@ -940,7 +952,7 @@ TEST_F(registers, go_and_come_back)
 			/* The DMA begins 100 ms after the start */
 			edu_start_to_ram(&self->edu, 2 * SZ_1G, 4);
 			while (edu_is_busy(&self->edu))
-				ASSERT_EQ(0, variant->take(&self->target));
+				ASSERT_EQ(0, variant->take(&who));
 		}
 		refused = begins_refused(kmsg, &self->dev);
 		close(kmsg);
