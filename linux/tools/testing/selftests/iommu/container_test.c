@@ -698,7 +698,7 @@ TEST_F_TIMEOUT(container, dirty_queries_can_be_killed, 60)
 	pid_t pid;
 
 	page = stalled_page(&faults);
-	ASSERT_NE(NULL, page);
+	ASSERT_TRUE(!!page);
 	ASSERT_EQ(0, map_dma(self->fd, page, PAGE, START));
 	ASSERT_EQ(0, START_TRACKING());
 	ASSERT_EQ(0, pthread_create(&thread, NULL, add_mock_in_thread, self));
