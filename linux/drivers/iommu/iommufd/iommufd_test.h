@@ -176,6 +176,9 @@ struct iommu_test_mock_region {
  *	attached before, so it can't be bound
  * @MOCK_DEVICE_SLOW: IOMMU_GET_HW_INFO takes MOCK_SLOW_MS after it has looked
  *	up the device
+ * @MOCK_DEVICE_STOPS: a map or unmap ends with a page table, at a multiple of
+ *	2 MiB, and reports how much it was. If a map fails, half of it stays
+ *	mapped, and is reported too
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -188,6 +191,7 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_CANNOT_MAP = 1 << 7,
 	MOCK_DEVICE_NO_REATTACH = 1 << 8,
 	MOCK_DEVICE_SLOW = 1 << 9,
+	MOCK_DEVICE_STOPS = 1 << 10,
 };
 
 /* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */

@@ -124,6 +124,7 @@ struct mock_unit {
  * @enforces: it rejects devices that can bypass the CPU caches
  * @bypassed: such a device was attached
  * @keeps: MOCK_DEVICE_KEEPS
+ * @stops: MOCK_DEVICE_STOPS
  * @grows: MOCK_DEVICE_GROWS
  * @frees_early: MOCK_DEVICE_FREES_EARLY
  * @stuck: an unmap has failed, so entries are left
@@ -140,6 +141,7 @@ struct mock_table {
 	bool enforces;
 	bool bypassed;
 	bool keeps;
+	bool stops;
 	bool grows;
 	bool frees_early;
 	bool stuck;
@@ -260,6 +262,15 @@ static void end_walk(struct mock_table *table)
 	atomic_dec(&table->nr_walkers);
 }
 
+/* How many pages a call maps or unmaps if it stops with a page table */
+static size_t pages_in_table(struct mock_table *table, unsigned long iova,
+			     size_t pgsize, size_t pgcount)
+{
+	size_t left = (SZ_2M - (iova & (SZ_2M - 1))) / pgsize;
+
+	return table->stops && left ? min(pgcount, left) : pgcount;
+}
+
 static int map_entries(struct iommu_domain *domain, unsigned long iova,
 		       phys_addr_t paddr, size_t pgsize, size_t pgcount,
 		       int prot, gfp_t gfp, size_t *mapped)
@@ -269,17 +280,19 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 	unsigned long flags = ENTRY_NEW |
 		FIELD_PREP(ENTRY_ORDER, ilog2(pgsize) - MOCK_SHIFT);
 	unsigned long index = iova >> MOCK_SHIFT;
-	size_t i, nr = pgcount;
+	size_t i, nr;
 	int ret;
 
+	pgcount = pages_in_table(table, iova, pgsize, pgcount);
+	nr = pgcount;
 	ret = iommufd_should_fail() ? -ENOENT :
 				      injected_failure(unit, MOCK_CALL_MAP);
-	if (ret && !table->keeps)
+	if (ret && !table->keeps && !table->stops)
 		return ret;
 	if (ret)
 		nr /= 2;
 	/* The rest of a failed map is unmapped page by page */
-	if (table->keeps)
+	if (table->keeps || table->stops)
 		flags |= ENTRY_EDGE;
 	if (prot & IOMMU_READ)
 		flags |= ENTRY_READ;
@@ -304,20 +317,20 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 			break;
 		}
 	}
-	if (ret) {
+	if (ret && !table->stops) {
 		while (!table->keeps && i--)
 			xa_erase(&table->entries,
 				 index + i * (pgsize >> MOCK_SHIFT));
 		return ret;
 	}
 
-	*mapped = pgsize * pgcount;
+	*mapped = pgsize * i;
 	spin_lock(&unit->lock);
 	unit->stats.maps++;
-	unit->stats.entries += pgcount;
+	unit->stats.entries += i;
 	unit->stats.mapped += *mapped;
 	spin_unlock(&unit->lock);
-	return 0;
+	return ret;
 }
 
 static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
@@ -387,7 +400,7 @@ static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
 {
 	struct mock_table *table = to_table(domain);
 	bool edges = is_power_of_2(domain->pgsize_bitmap);
-	size_t size = pgsize * pgcount;
+	size_t size = pgsize * pages_in_table(table, iova, pgsize, pgcount);
 	size_t done, page;
 
 	if (injected_failure(table->unit, MOCK_CALL_UNMAP)) {
@@ -556,6 +569,7 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 	table->attached = true;
 	table->bypassed |= !enforces;
 	table->keeps |= config->flags & MOCK_DEVICE_KEEPS;
+	table->stops |= config->flags & MOCK_DEVICE_STOPS;
 	table->grows |= config->flags & MOCK_DEVICE_GROWS;
 	table->frees_early |= config->flags & MOCK_DEVICE_FREES_EARLY;
 	set_table(mock, table);
@@ -981,7 +995,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_SLOW << 1 &&
+	return config->flags < MOCK_DEVICE_STOPS << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&

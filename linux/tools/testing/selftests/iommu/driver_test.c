@@ -164,6 +164,43 @@ TEST_F(driver, failed_clean_up_keeps_memory_pinned)
 	EXPECT_EQ(0, REFS(self->buf + PAGE, PAGE, 0));
 }
 
+/*
+ * The driver maps and unmaps less than it was asked to, and reports how much. So
+ * it is asked again until all is done. If it fails after a part, all is undone.
+ */
+TEST_F(driver, calls_that_stop_early)
+{
+	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB), byte;
+	const __u64 iova = BASE + SZ_2M - 3 * PAGE;
+	struct iommu_test_mock_stats stats;
+	struct mock mock;
+	int skip, i;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 2 * SZ_2M);
+	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_STOPS));
+	for (skip = 0; skip < 4; skip++) {
+		if (skip < 3) {
+			ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, skip,
+					       1, EXDEV));
+			EXPECT_ERRNO(EXDEV, MAP_AT(huge, 2 * SZ_2M, iova));
+		} else {
+			ASSERT_EQ(0, MAP_AT(huge, 2 * SZ_2M, iova));
+			EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova,
+						    huge, 2 * SZ_2M));
+			ASSERT_EQ(0, UNMAP(iova, 2 * SZ_2M));
+		}
+		for (i = 0; i < 2 * SZ_2M / PAGE; i++)
+			ASSERT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+						     iova + i * PAGE, &byte, 1,
+						     0));
+		ASSERT_EQ(0, mock_query(self->fd, 0, &stats));
+		EXPECT_EQ(stats.mapped, stats.unmapped);
+		EXPECT_EQ(0, stats.unsynced);
+		EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	}
+}
+
 static __u64 syncs(struct _test_data_driver *self, __u32 unit)
 {
 	struct iommu_test_mock_stats stats;
