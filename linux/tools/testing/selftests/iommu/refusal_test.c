@@ -4,6 +4,8 @@
  * nor who is charged. After its obstacle is removed, nothing of it is left.
  */
 #define _GNU_SOURCE
+#include <sys/file.h>
+
 #include "../kselftest_harness.h"
 #include "container_util.h"
 #include "mock_util.h"
@@ -362,6 +364,106 @@ TEST_F(refusal, moves_of_accesses)
 	EXPECT_EQ(0, access_unpin(self->fd, access, item));
 	close(access);
 	EXPECT_EQ(0, destroy(self->fd, third));
+}
+
+/*
+ * Open a file again. The lock of this open file lasts until its last reference
+ * is dropped.
+ */
+static int open_locked(int file, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) ? -1 : fd;
+}
+
+/* Has nobody a reference to the open file with the lock any more? */
+static bool is_let_go(int file)
+{
+	return !flock(file, LOCK_EX | LOCK_NB) && !flock(file, LOCK_UN);
+}
+
+/* No request keeps an IOAS, wherever it fails: DESTROY releases its mappings */
+TEST_F(refusal, no_request_keeps_an_ioas)
+{
+	struct iommu_iova_range bad = { FREE, FREE };
+	int file = open_locked(self->file, O_RDWR), access;
+	__u32 id, pt, hwpt, nr = 0;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &id));
+	ASSERT_EQ(0, map_file_at(self->fd, id, MAP_RW, file, 0, PAGE, START));
+	ASSERT_EQ(0, MAP_AT(id, self->hole, MOCK_PAGE, HALF));
+	close(file);
+
+	EXPECT_ERRNO(EINVAL, MAP_AT(id, self->buf, 0, FREE));
+	EXPECT_ERRNO(EEXIST, MAP_AT(id, self->buf, PAGE, START));
+#define COPY(_dst, _length, _from)                                             \
+	copy_at(self->fd, _dst, id, MAP_RW, _length, FREE, _from)
+	EXPECT_ERRNO(EINVAL, COPY(id, 0, START));
+	EXPECT_ERRNO(EOVERFLOW, COPY(id, 2 * PAGE, -PAGE));
+	EXPECT_ERRNO(ENOENT, COPY(99, PAGE, START));
+	EXPECT_ERRNO(ENOENT, COPY(id, 2 * PAGE, START));
+	EXPECT_ERRNO(EINVAL, unmap(self->fd, id, START, 0, NULL));
+	EXPECT_ERRNO(EOVERFLOW, unmap(self->fd, id, ~0ULL, PAGE, NULL));
+	EXPECT_ERRNO(EOVERFLOW, unmap(self->fd, id, -PAGE, 2 * PAGE, NULL));
+	EXPECT_ERRNO(ENOENT, unmap(self->fd, id, FREE, PAGE, NULL));
+	EXPECT_ERRNO(EMSGSIZE, iova_ranges(self->fd, id, NULL, &nr, NULL));
+	EXPECT_ERRNO(EFAULT, iova_ranges(self->fd, id, (void *)8, &nr, NULL));
+	EXPECT_ERRNO(EFAULT, allow_iovas(self->fd, id, (void *)8, 1));
+	EXPECT_ERRNO(EINVAL, allow_iovas(self->fd, id, &bad, 1));
+	EXPECT_ERRNO(EINVAL, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, id,
+					2));
+	EXPECT_ERRNO(EINVAL, change_process(self->fd));
+	EXPECT_ERRNO(EADDRINUSE, access_create(self->fd, id, CAN_PIN, &access));
+	EXPECT_ERRNO(ENOENT, alloc_hwpt(self->fd, 99, id, &hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, alloc_hwpt(self->fd, self->idle.idev, id, &hwpt));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EXDEV));
+	pt = id;
+	EXPECT_ERRNO(EXDEV, mock_attach(self->fd, self->idle.stdev, &pt));
+	EXPECT_FALSE(is_let_go(self->file));
+	EXPECT_EQ(0, destroy(self->fd, id));
+	EXPECT_TRUE(is_let_go(self->file));
+}
+
+/* Nor does CHANGE_PROCESS, which locks all of them */
+TEST_F(refusal, change_of_process_keeps_no_ioas)
+{
+	int file = open_locked(self->file, O_RDWR);
+	int fd = open("/dev/iommu", O_RDWR);
+	__u32 id;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, alloc_ioas(fd, &id));
+	ASSERT_EQ(0, map_file_at(fd, id, MAP_RW, file, 0, PAGE, START));
+	close(file);
+	EXPECT_EQ(0, change_process(fd));
+	EXPECT_EQ(0, destroy(fd, id));
+	EXPECT_TRUE(is_let_go(self->file));
+	close(fd);
+}
+
+/* No MAP_FILE that fails keeps the open file */
+TEST_F(refusal, no_map_keeps_a_file)
+{
+	int file = open_locked(self->file, O_RDONLY);
+
+	ASSERT_LE(0, file);
+#define FROM_FILE(_flags, _start, _length, _iova)                              \
+	map_file_at(self->fd, self->ioas, _flags, file, _start, _length, _iova)
+	EXPECT_ERRNO(EPERM, FROM_FILE(MAP_RW, 0, PAGE, FREE));
+	EXPECT_ERRNO(EINVAL, FROM_FILE(IOMMU_IOAS_MAP_READABLE, 0, 0, FREE));
+	EXPECT_ERRNO(EINVAL, FROM_FILE(IOMMU_IOAS_MAP_READABLE, PAGE, PAGE,
+				       FREE));
+	EXPECT_ERRNO(EOVERFLOW, FROM_FILE(IOMMU_IOAS_MAP_READABLE, -PAGE,
+					  2 * PAGE, FREE));
+	EXPECT_ERRNO(EEXIST, FROM_FILE(IOMMU_IOAS_MAP_READABLE, 0, PAGE, START));
+	close(file);
+	EXPECT_TRUE(is_let_go(self->file));
 }
 
 TEST_HARNESS_MAIN
