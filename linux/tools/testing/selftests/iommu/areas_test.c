@@ -370,6 +370,25 @@ TEST_F(areas, chosen_iova_is_allowed)
 	EXPECT_EQ(0, MAP(0, PAGE, 0));
 }
 
+/* All below a range that is reserved up to the top is taken, also IOVA 0 */
+TEST_F(areas, chosen_iova_below_the_reserved_top)
+{
+	__u64 iova = 0;
+	__u32 ioas;
+	int i;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &ioas));
+	ASSERT_EQ(0, mock_reserve(self->fd, ioas, 4 * PAGE, -4 * PAGE));
+	ASSERT_EQ(0, map_at(self->fd, ioas, (uintptr_t)self->buf, PAGE, 0));
+	for (i = 1; i < 4; i++) {
+		EXPECT_EQ(0, map(self->fd, ioas, MAP_RW, (uintptr_t)self->buf,
+				 PAGE, &iova));
+		EXPECT_EQ(i * PAGE, iova);
+	}
+	EXPECT_ERRNO(ENOSPC, map(self->fd, ioas, MAP_RW, (uintptr_t)self->buf,
+				 PAGE, &iova));
+}
+
 /* An allowed range can't overlap a reserved one, and the reverse (trap A17) */
 TEST_F(areas, allowed_and_reserved_exclude_each_other)
 {
@@ -947,6 +966,9 @@ TEST_F(areas, small_pages_align_areas)
 					1));
 
 	EXPECT_EQ(0, MAP(0, 4 * PAGE, 0));
+	/* They are off already */
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
 	EXPECT_TRUE(all_map(self, self->base, 0, 4 * PAGE));
 	EXPECT_ERRNO(EINVAL, MAP(MOCK_PAGE, PAGE, 4 * PAGE));
 	EXPECT_ERRNO(EINVAL, MAP(0, PAGE, 4 * PAGE + MOCK_PAGE));
@@ -1057,6 +1079,45 @@ TEST_F(areas, alignment_comes_and_goes)
 	EXPECT_EQ(0, mock_device(self->fd, self->ioas,
 				 &MOCK_CONFIG(.unit = 7, .page_sizes = PAGE),
 				 &mock));
+}
+
+/* A device that needs less than another one, an access, or the option */
+TEST_F(areas, alignment_is_not_lowered)
+{
+	struct mock pages, halves;
+	int access;
+
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.unit = 6, .page_sizes = PAGE),
+				 &pages));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
+				 &halves));
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP(0, MOCK_PAGE, 0));
+	EXPECT_EQ(0, destroy(self->fd, pages.stdev));
+	EXPECT_EQ(MOCK_PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_EQ(0, destroy(self->fd, halves.stdev));
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
+				 &halves));
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	close(access);
+	EXPECT_EQ(MOCK_PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_EQ(0, destroy(self->fd, halves.stdev));
+
+	ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				0));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
+				 &halves));
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas,
+				1));
+	EXPECT_EQ(MOCK_PAGE, alignment_of(self->fd, self->ioas));
+	EXPECT_EQ(0, destroy(self->fd, halves.stdev));
+	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
 }
 
 TEST_HARNESS_MAIN

@@ -109,6 +109,24 @@ TEST_F(charge, holes_are_EFAULT)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 }
 
+/* Many pages are pinned with the help of another page, which is freed again */
+TEST_F(charge, pins_lose_no_page)
+{
+	const int rounds = 12000;
+	char *hole = memory(32 * PAGE, MAP_PRIVATE);
+	long before;
+	int i;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, munmap(hole, 32 * PAGE));
+	before = field_of("/proc/meminfo", "MemFree");
+	for (i = 0; i < rounds; i++)
+		ASSERT_ERRNO(EFAULT, MAP(hole, 32 * PAGE));
+	/* Other memory comes and goes, but not as much */
+	EXPECT_GT(rounds * (long)PAGE / 1024 * 2 / 3,
+		  before - field_of("/proc/meminfo", "MemFree"));
+}
+
 /* Addresses that wrap fail at once, even without a page table (trap A2) */
 TEST_F(charge, address_that_wraps_is_EOVERFLOW)
 {
@@ -1061,6 +1079,26 @@ TEST_F(charge, map_file_allocates)
 	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M - PAGE, 2 * PAGE));
 	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START,
 				    bytes + SZ_2M - PAGE, 2 * PAGE));
+}
+
+/*
+ * The pool has one huge page less than is needed. The last one is missing in the
+ * middle of what is pinned at once, and the others go back to the pool.
+ */
+TEST_F(charge, map_file_lacks_half_of_a_chunk)
+{
+	int huge = memfd_create("huge", MFD_HUGETLB);
+	long free = free_huge_pages();
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LT(1, free);
+	ASSERT_EQ(0, ftruncate(huge, (free + 1) * SZ_2M));
+	EXPECT_ERRNO(ENOMEM, MAP_FROM(FIXED_RW, huge, SZ_2M / 2, free * SZ_2M));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M / 2, (free - 1) * SZ_2M));
+	EXPECT_EQ(0, UNMAP_ALL());
+	close(huge);
+	EXPECT_EQ(free, free_huge_pages());
 }
 
 static atomic_int nr_signals;

@@ -352,6 +352,7 @@ TEST_F(pages, across_a_window)
 	static const size_t before[] = {
 		MOCK_PAGE, PAGE, PAGE + MOCK_PAGE, 3 * PAGE,
 	};
+	struct iommu_test_mock_stats stats[2];
 	const size_t length = 6 * PAGE;
 	struct mock late;
 	int i;
@@ -367,8 +368,12 @@ TEST_F(pages, across_a_window)
 		ASSERT_EQ(0, mock_check_map(self->fd, late.hwpt, iova,
 					    self->buf.bytes + offset, length));
 		ASSERT_EQ(0, destroy(self->fd, late.stdev));
+		ASSERT_EQ(0, mock_query(self->fd, 0, &stats[0]));
 		ASSERT_EQ(0, unmap(self->fd, self->ioas, iova, length, NULL));
 		ASSERT_TRUE(is_pinned(&self->buf, self->pinned, 0, 0));
+		/* No call of the driver is for both sides */
+		ASSERT_EQ(0, mock_query(self->fd, 0, &stats[1]));
+		EXPECT_LE(stats[0].unmaps + 2, stats[1].unmaps);
 	}
 }
 
@@ -790,6 +795,78 @@ TEST_F(entries, are_largest_after_small_pages)
 	close(file);
 }
 
+/*
+ * Numbers of pages around the sizes of the kernel's lists: on the stack, of runs,
+ * and of a chunk. No two pages are contiguous.
+ */
+TEST_F(entries, are_right_for_separate_pages)
+{
+	static const int nrs[] = {
+		1, 2, 15, 16, 17, 18, 31, 32, 33, 511, 512, 513, 528, 529, 1024,
+		1025,
+	};
+	char *bytes = memory(2 * SZ_2M + SZ_2M, MAP_SHARED);
+	int file = memfd_create("pages", 0), i;
+	size_t largest;
+
+	ASSERT_NE(MAP_FAILED, bytes);
+	ASSERT_EQ(0, ftruncate(file, 3 * PAGE));
+	/* The first and the last page of the file in turn, as they are written */
+	for (i = 0; i < 1025; i++) {
+		ASSERT_EQ(bytes + i * PAGE,
+			  mmap(bytes + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, file, i % 2 * 2 * PAGE));
+		bytes[i * PAGE] = 1;
+	}
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		ASSERT_EQ(0, spare_entries(self, bytes, nrs[i] * PAGE, START,
+					   &largest));
+		/* From the second page on, and across 1 GiB */
+		if (nrs[i] < 1025)
+			ASSERT_EQ(0, spare_entries(self, bytes + PAGE,
+						   nrs[i] * PAGE,
+						   (1UL << 30) - 3 * PAGE,
+						   &largest));
+	}
+	close(file);
+}
+
+/*
+ * Huge pages of a file are contiguous. A range begins in the middle of one and
+ * ends in the middle of the next, and no reference to either is left.
+ */
+TEST_F(entries, of_two_halves_of_a_file)
+{
+	int file = memfd_create("pages", MFD_HUGETLB);
+	size_t length, at;
+	long free;
+	char *bytes = sorted_pages(self, &length);
+
+	ASSERT_NE(MAP_FAILED, bytes);
+	/* What was freed last is allocated first */
+	for (at = length; at; at -= SZ_2M)
+		ASSERT_EQ(0, munmap(bytes + at - SZ_2M, SZ_2M));
+	free = free_huge_pages();
+	ASSERT_EQ(0, ftruncate(file, length));
+	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, bytes);
+	for (at = 0; at < length; at += SZ_2M)
+		bytes[at] = 1;
+	for (at = 0; at + 2 * SZ_2M <= length; at += SZ_2M)
+		if (is_contiguous(self, bytes + at, 2 * SZ_2M))
+			break;
+	ASSERT_LE(at + 2 * SZ_2M, length);
+	at += SZ_2M / 2;
+	ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, file, at, SZ_2M,
+				 START));
+	EXPECT_EQ(0, mock_check_map(self->fd, self->mock.hwpt, START,
+				    bytes + at, SZ_2M));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, SZ_2M, NULL));
+	munmap(bytes, length);
+	close(file);
+	EXPECT_EQ(free, free_huge_pages());
+}
+
 /* Dirty pages */
 FIXTURE(dirty)
 {
@@ -875,6 +952,34 @@ TEST_F(dirty, private_memory)
 	ASSERT_NE(MAP_FAILED, view);
 	memset(view, 1, DIRTY_SIZE);
 	check_dirty(_metadata, self, view, -1);
+}
+
+/* Pages that an access unpins one by one, while it has pinned others */
+TEST_F(dirty, pages_of_an_access)
+{
+	char *view = mmap(NULL, DIRTY_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u32 items[2];
+	int access, i;
+
+	ASSERT_NE(MAP_FAILED, view);
+	memset(view, 1, DIRTY_SIZE);
+	ASSERT_EQ(0, destroy(self->fd, self->mock.stdev));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)view, DIRTY_SIZE,
+			    START));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, access_pin(self->fd, access, START + i * 4 * PAGE,
+					view + i * 4 * PAGE, 2 * PAGE,
+					MOCK_FLAGS_ACCESS_WRITE, &items[i]));
+	ASSERT_EQ(0, dirty_pages(view));
+	EXPECT_EQ(0, access_unpin(self->fd, access, items[0]));
+	EXPECT_EQ(0x03, dirty_pages(view));
+	EXPECT_EQ(0, access_unpin(self->fd, access, items[1]));
+	EXPECT_EQ(0x33, dirty_pages(view));
+	close(access);
 }
 
 TEST_F(dirty, shared_memory_as_a_file)

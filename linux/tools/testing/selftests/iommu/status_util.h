@@ -31,21 +31,32 @@
 
 #define PAGES_KB(_nr) ((long)((_nr) * PAGE / 1024))
 
-/* A field of /proc/self/status, in KiB; -1 if there is none */
-static inline long status_kb(const char *field)
+/* The number in a field of a file such as /proc/meminfo; -1 if there is none */
+static inline long field_of(const char *path, const char *field)
 {
 	size_t len = strlen(field);
 	char line[256];
 	long ret = -1;
 	FILE *f;
 
-	f = fopen("/proc/self/status", "r");
+	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (!strncmp(line, field, len) && line[len] == ':')
 			ret = atol(line + len + 1);
 	if (f)
 		fclose(f);
 	return ret;
+}
+
+/* A field of /proc/self/status, in KiB */
+static inline long status_kb(const char *field)
+{
+	return field_of("/proc/self/status", field);
+}
+
+static inline long free_huge_pages(void)
+{
+	return field_of("/proc/meminfo", "HugePages_Free");
 }
 
 static inline __u64 read_u64(const char *path, __u64 index)

@@ -221,20 +221,6 @@ TEST_F(file, huge_pages)
 	close(fd);
 }
 
-static int free_huge_pages(void)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[64] = "";
-	int free = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "HugePages_Free: %d", &free) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return free;
-}
-
 /* More than are free: fails, and none is lost */
 TEST_F(file, too_many_huge_pages)
 {
