@@ -425,6 +425,27 @@ TEST_F(memlock, limit_at_attach)
 	EXPECT_EQ(8, PAGES(&a));
 }
 
+/* The log names the process whose limit it is, not the one that attaches */
+TEST_F_TIMEOUT(memlock, limit_at_attach_is_in_the_log, 60)
+{
+	struct agent a = start(_metadata, self, ALICE, 8);
+	int kmsg = kmsg_open(), tries;
+	bool found = false;
+	char text[64];
+
+	ASSERT_LE(0, kmsg);
+	ASSERT_EQ(0, detach_pt(self->device));
+	ASSERT_EQ(0, TELL(&a, MAP, IOVA, 9));
+	snprintf(text, sizeof(text), "(%d): RLIMIT_MEMLOCK is %lu KiB", a.pid,
+		 PAGES_KB(8));
+	for (tries = 0; tries < 10 && !found; tries++) {
+		EXPECT_ERRNO(ENOMEM, attach_pt(self->device, self->ioas, NULL));
+		found = kmsg_has(kmsg, text);
+	}
+	EXPECT_TRUE(found);
+	close(kmsg);
+}
+
 /* Two processes of a user have one limit together, or one each */
 TEST_F(memlock, processes_of_a_user)
 {

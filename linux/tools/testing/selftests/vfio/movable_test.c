@@ -137,6 +137,46 @@ static int register_buffer(void *mem, size_t length)
 	return ret;
 }
 
+/*
+ * Memory that was touched before is migrated when it is pinned, also by another
+ * process. So others can pin it too.
+ */
+TEST_F(movable, touched_memory_can_be_pinned_by_others)
+{
+	const size_t size = 4 * SZ_2M;
+	int by_child, status = 0;
+	__u32 other;
+	pid_t pid;
+	void *mem;
+
+	for (by_child = 0; by_child < 2; by_child++) {
+		mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, mem);
+		ASSERT_EQ(0, madvise(mem, size, MADV_NOHUGEPAGE));
+		/* The child does not share it, so no page is copied */
+		ASSERT_EQ(0, madvise(mem, size, MADV_DONTFORK));
+		memset(mem, 1, size);
+		ASSERT_EQ(0, alloc_ioas(self->opened.iommufd, &other));
+		if (!by_child)
+			ASSERT_EQ(0, attach_pt(self->opened.device, other,
+					       NULL));
+		ASSERT_EQ(0, ioas_map(self->opened.iommufd, other, mem, size,
+				      IOVA, MAP_RW));
+		pid = by_child ? fork() : -1;
+		if (!pid)
+			_exit(attach_pt(self->opened.device, other, NULL) ?
+			      1 : 0);
+		if (by_child)
+			ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		EXPECT_EQ(0, register_buffer(mem, size));
+		ASSERT_EQ(0, attach_pt(self->opened.device, self->opened.ioas,
+				       NULL));
+		munmap(mem, size);
+	}
+}
+
 /* Pages that are allocated for a device can be pinned by others */
 TEST_F(movable, file_can_be_pinned_by_others)
 {

@@ -218,6 +218,33 @@ TEST_F(p2p, dma_buf_of_a_part)
 	EXPECT_ERRNO(EINVAL, MAP_BAR(2 * PAGE, 2 * PAGE, self->iova + SZ_2M));
 }
 
+/*
+ * One UNMAP for memory and a part of the BAR, in any order. The device reaches
+ * neither, though it did just before.
+ */
+TEST_F(p2p, unmapped_together_with_memory)
+{
+	char *memory = map_anon(PAGE);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		__u64 at = self->iova + i * PAGE, bar = self->iova + !i * PAGE;
+
+		ASSERT_EQ(0, map_for_device(&self->opened, memory, PAGE, at));
+		ASSERT_EQ(0, MAP_BAR(0, PAGE, bar));
+		ASSERT_EQ(0, WRITE_TO(at, 1));
+		EXPECT_TRUE(is_pattern(memory, SHORT, 1));
+		ASSERT_EQ(0, WRITE_TO(bar, 2));
+		EXPECT_TRUE(HAS(0, 2));
+		EXPECT_EQ(0, UNMAP(self->iova, 2 * PAGE));
+		EXPECT_EQ(0, WRITE_TO(at, 99));
+		EXPECT_TRUE(is_pattern(memory, SHORT, 1));
+		EXPECT_EQ(0, WRITE_TO(bar, 99));
+		EXPECT_TRUE(HAS(0, 2));
+	}
+	munmap(memory, PAGE);
+}
+
 /* Nothing is charged, since it is not memory */
 TEST_F(p2p, nothing_is_charged)
 {
@@ -1165,6 +1192,35 @@ TEST_F(refused, addresses)
 	EXPECT_EQ(0, UNMAP_RAM());
 	ASSERT_EQ(0, mprotect(room + PAGE, PAGE, PROT_NONE));
 	EXPECT_ERRNO(EFAULT, MAP(room + PAGE, PAGE, IOMMU_IOAS_MAP_READABLE));
+}
+
+/*
+ * The process has mapped a BAR over memory of which one page is still pinned. An
+ * attach takes neither for the other.
+ */
+TEST_F(refused, memory_that_became_a_bar)
+{
+	struct target *target = &self->target;
+	char *room = map_anon(2 * PAGE);
+	long pinned = status_kb("VmPin");
+	__u32 other;
+
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &other));
+	ASSERT_EQ(0, ioas_map(self->iommufd, other, room, 2 * PAGE, RAM,
+			      MAP_RW));
+	ASSERT_EQ(0, copy_at(self->iommufd, self->ioas, other, MAP_RW, PAGE,
+			     RAM, RAM));
+	EXPECT_EQ(pinned + PAGES_KB(1), status_kb("VmPin"));
+	ASSERT_EQ(room, mmap(room, 2 * PAGE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED, target->device,
+			     target->at));
+	EXPECT_ERRNO(EFAULT, attach_pt(self->opened.device, other, NULL));
+	EXPECT_EQ(pinned + PAGES_KB(1), status_kb("VmPin"));
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, RAM, PAGE));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, attach_pt(self->opened.device, other, NULL));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+	munmap(room, 2 * PAGE);
 }
 
 /* A BAR of a device that is not bound to an iommufd can't be mapped */
