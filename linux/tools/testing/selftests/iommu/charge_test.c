@@ -497,6 +497,125 @@ TEST_F_TIMEOUT(charge, copy_can_be_killed, 240)
 	EXPECT_LT(1, kill_on_its_way(_metadata, COPY_LONG));
 }
 
+#define NR_AREAS 8000
+
+enum request_of_many {
+	ATTACH_MANY,
+	COPY_MANY,
+	UNMAP_MANY,
+};
+
+/* Many pinned areas, and another page table in which nothing is mapped yet */
+static int prepare_many(struct _test_data_charge *self, __u32 *other,
+			struct mock *mock)
+{
+	struct iommu_test_mock_config config = MOCK_CONFIG(.unit = 1);
+	int i;
+
+	if (set_up(self) || alloc_ioas(self->fd, other) ||
+	    mock_device(self->fd, 0, &config, mock))
+		return -1;
+	for (i = 0; i < NR_AREAS; i++)
+		if (map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			   START + i * PAGE))
+			return -1;
+	return 0;
+}
+
+static int run_many(struct _test_data_charge *self,
+		    enum request_of_many request, __u32 other, __u32 stdev)
+{
+	__u32 pt_id = self->ioas;
+
+	switch (request) {
+	case ATTACH_MANY:
+		return mock_attach(self->fd, stdev, &pt_id);
+	case COPY_MANY:
+		return copy_at(self->fd, other, self->ioas, MAP_RW,
+			       NR_AREAS * PAGE, START, START);
+	default:
+		return unmap_all(self->fd, other, NULL);
+	}
+}
+
+/* Number of calls that the driver of the other page table got */
+static __u64 calls_of(struct _test_data_charge *self,
+		      enum request_of_many request)
+{
+	struct iommu_test_mock_stats stats;
+
+	if (mock_query(self->fd, 1, &stats))
+		return 0;
+	return request == UNMAP_MANY ? stats.unmaps : stats.maps;
+}
+
+/*
+ * No area takes long, and all memory is pinned already, so only a look at
+ * signals between areas ends the request. Kill its process until that is in the
+ * middle: an attach and a copy are undone, and an unmap leaves the rest.
+ */
+static void kill_among_many(struct __test_metadata *_metadata,
+			    struct _test_data_charge *self,
+			    enum request_of_many request)
+{
+	useconds_t delay = 20000;
+	bool killed = false;
+	struct mock mock;
+	__u32 other, pt_id;
+	int round, status;
+	char byte;
+
+	ASSERT_EQ(0, prepare_many(self, &other, &mock));
+	pt_id = other;
+	if (request != ATTACH_MANY)
+		ASSERT_EQ(0, mock_attach(self->fd, mock.stdev, &pt_id));
+	for (round = 0; round < 12 && !killed; round++) {
+		__u64 before, unmapped = 0;
+		bool done;
+		pid_t pid;
+
+		if (request == UNMAP_MANY)
+			ASSERT_EQ(0, run_many(self, COPY_MANY, other, 0));
+		before = calls_of(self, request);
+		pid = fork();
+		if (!pid)
+			_exit(run_many(self, request, other, mock.stdev));
+		usleep(delay);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		if (calls_of(self, request) == before) {
+			delay *= 2;
+		} else {
+			done = !mock_dma(self->fd, mock.stdev,
+					 START + (NR_AREAS - 1) * PAGE, &byte,
+					 1, 0);
+			killed = request == UNMAP_MANY ? done : !done;
+			delay /= 2;
+		}
+		EXPECT_EQ(0, request == ATTACH_MANY ?
+				     mock_detach(self->fd, mock.stdev) :
+				     unmap_all(self->fd, other, &unmapped));
+		if (killed && request != ATTACH_MANY)
+			EXPECT_EQ(request == UNMAP_MANY, unmapped > 0);
+	}
+	EXPECT_TRUE(killed);
+}
+
+TEST_F_TIMEOUT(charge, attach_of_many_areas_can_be_killed, 240)
+{
+	kill_among_many(_metadata, self, ATTACH_MANY);
+}
+
+TEST_F_TIMEOUT(charge, copy_of_many_areas_can_be_killed, 240)
+{
+	kill_among_many(_metadata, self, COPY_MANY);
+}
+
+TEST_F_TIMEOUT(charge, unmap_of_many_areas_can_be_killed, 240)
+{
+	kill_among_many(_metadata, self, UNMAP_MANY);
+}
+
 /* The limit */
 
 /* From here on the process is charged, up to @kb */
