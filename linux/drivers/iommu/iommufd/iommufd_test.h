@@ -179,6 +179,7 @@ struct iommu_test_mock_region {
  * @MOCK_DEVICE_STOPS: a map or unmap ends with a page table, at a multiple of
  *	2 MiB, and reports how much it was. If a map fails, half of it stays
  *	mapped, and is reported too
+ * @MOCK_DEVICE_SINGLE: its IOMMU driver maps and unmaps one page per call
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -192,6 +193,7 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_NO_REATTACH = 1 << 8,
 	MOCK_DEVICE_SLOW = 1 << 9,
 	MOCK_DEVICE_STOPS = 1 << 10,
+	MOCK_DEVICE_SINGLE = 1 << 11,
 };
 
 /* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */

@@ -448,6 +448,21 @@ static size_t mock_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	return ret;
 }
 
+/* For MOCK_DEVICE_SINGLE */
+static int mock_map(struct iommu_domain *domain, unsigned long iova,
+		    phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
+{
+	size_t mapped = 0;
+
+	return mock_map_pages(domain, iova, paddr, size, 1, prot, gfp, &mapped);
+}
+
+static size_t mock_unmap(struct iommu_domain *domain, unsigned long iova,
+			 size_t size, struct iommu_iotlb_gather *gather)
+{
+	return mock_unmap_pages(domain, iova, size, 1, gather);
+}
+
 /* Memory of a process must stay pinned until no device reaches it */
 static bool was_unpinned(unsigned long entry)
 {
@@ -531,6 +546,8 @@ static bool mock_enforce_cache_coherency(struct iommu_domain *domain)
 	return true;
 }
 
+static const struct iommu_domain_ops single_ops;
+
 static void set_table(struct mock_device *mock, struct mock_table *table)
 {
 	mutex_lock(&mock->lock);
@@ -565,6 +582,8 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 		.aperture_end = config->aperture_last,
 		.force_aperture = true,
 	};
+	if (config->flags & MOCK_DEVICE_SINGLE)
+		domain->ops = &single_ops;
 	table->unit = mock->unit;
 	table->attached = true;
 	table->bypassed |= !enforces;
@@ -599,6 +618,18 @@ static const struct iommu_domain_ops table_ops = {
 	.detach_dev = mock_detach_dev,
 	.map_pages = mock_map_pages,
 	.unmap_pages = mock_unmap_pages,
+	.iotlb_sync_map = mock_iotlb_sync_map,
+	.iotlb_sync = mock_iotlb_sync,
+	.iova_to_phys = mock_iova_to_phys,
+	.enforce_cache_coherency = mock_enforce_cache_coherency,
+	.free = mock_free,
+};
+
+static const struct iommu_domain_ops single_ops = {
+	.attach_dev = mock_attach_dev,
+	.detach_dev = mock_detach_dev,
+	.map = mock_map,
+	.unmap = mock_unmap,
 	.iotlb_sync_map = mock_iotlb_sync_map,
 	.iotlb_sync = mock_iotlb_sync,
 	.iova_to_phys = mock_iova_to_phys,
@@ -995,7 +1026,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_STOPS << 1 &&
+	return config->flags < MOCK_DEVICE_SINGLE << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&
@@ -1279,7 +1310,7 @@ static int test_check_map(struct iommufd_request *req)
 	if (IS_ERR(obj))
 		return PTR_ERR(obj);
 	domain = to_hwpt(obj)->domain;
-	if (domain->ops == &table_ops)
+	if (domain->ops == &table_ops || domain->ops == &single_ops)
 		ret = check_map(to_table(domain), cmd->check_map.iova,
 				cmd->check_map.uptr, cmd->check_map.length);
 	iommufd_object_put(obj);

@@ -252,6 +252,43 @@ TEST_F(driver, neighbours_are_flushed_together)
 	EXPECT_EQ(before + 1, syncs(self, 0));
 }
 
+/* The driver takes one page per call, small or large */
+TEST_F(driver, calls_for_single_pages)
+{
+	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB), byte;
+	struct iommu_test_mock_stats before, after;
+	const size_t length = 2 * SZ_2M - PAGE;
+	const __u64 iova = BASE + PAGE;
+	struct mock mock;
+	int i;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, 2 * SZ_2M);
+	ASSERT_EQ(0, DEVICE(&mock, .page_sizes = PAGE | SZ_2M,
+			    .flags = MOCK_DEVICE_SINGLE));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
+	ASSERT_EQ(0, MAP_AT(huge + PAGE, length, iova));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_EQ(before.maps + 512, after.maps);
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova, huge + PAGE,
+				    length));
+	ASSERT_EQ(0, UNMAP(iova, length));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
+	/* One for each page size */
+	EXPECT_EQ(after.syncs + 2, before.syncs);
+
+	/* A call in the middle fails, and what was mapped is unmapped */
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 100, 1, EXDEV));
+	EXPECT_ERRNO(EXDEV, MAP_AT(huge + PAGE, length, iova));
+	for (i = 0; i < 1023; i++)
+		ASSERT_ERRNO(ENXIO, mock_dma(self->fd, mock.stdev,
+					     iova + i * PAGE, &byte, 1, 0));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_EQ(after.mapped, after.unmapped);
+	EXPECT_EQ(0, after.unsynced);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
 /*
  * Before a map above everything else, the zero page is mapped once in each page
  * table that grows, and in no other (trap M1)
