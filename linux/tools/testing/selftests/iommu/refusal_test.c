@@ -300,7 +300,7 @@ static int set_max_areas(const char *value, char *old, size_t size)
 TEST_F(refusal, limits)
 {
 	char old[32];
-	__u32 hwpt;
+	__u32 hwpt, second;
 	int i;
 
 	ASSERT_EQ(0, set_max_areas("9", old, sizeof(old)));
@@ -321,7 +321,14 @@ TEST_F(refusal, limits)
 				    FREE + i * PAGE));
 	EXPECT_ERRNO(ENOSPC, MAP_AT(self->other, self->buf, PAGE,
 				    FREE + 5 * PAGE));
+	/* Nor do page tables that are refused because of the areas */
+	for (i = 0; i < 70; i++)
+		EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, self->idle.idev,
+						self->other, &second));
 	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
+	EXPECT_EQ(0, alloc_hwpt(self->fd, self->idle.idev, self->other,
+				&second));
+	EXPECT_EQ(0, destroy(self->fd, second));
 	EXPECT_EQ(0, destroy(self->fd, hwpt));
 }
 

@@ -245,6 +245,26 @@ TEST_F(p2p, unmapped_together_with_memory)
 	munmap(memory, PAGE);
 }
 
+/*
+ * The kernel chooses an IOVA that is aligned as the BAR is, not as the offset in
+ * the dma-buf
+ */
+TEST_F(p2p, chosen_iova_is_aligned_as_the_bar)
+{
+	__u64 iova = 0;
+
+	if (variant->door != DMA_BUF)
+		return;
+	self->dmabuf = dma_buf_of(self->target.device, MEMORY_BAR, PAGE,
+				  2 * SZ_2M);
+	ASSERT_LE(0, self->dmabuf);
+	ASSERT_EQ(0, map_file(self->opened.iommufd, self->opened.ioas, MAP_RW,
+			      self->dmabuf, SZ_2M - PAGE, SZ_2M, &iova));
+	EXPECT_EQ(0, iova % SZ_2M);
+	EXPECT_EQ(0, WRITE_TO(iova, 1));
+	EXPECT_TRUE(HAS(SZ_2M, 1));
+}
+
 /* Nothing is charged, since it is not memory */
 TEST_F(p2p, nothing_is_charged)
 {
