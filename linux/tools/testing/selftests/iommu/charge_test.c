@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -856,6 +857,8 @@ TEST_F(charge, mode_is_set_first)
 	EXPECT_EQ(0, value);
 	EXPECT_ERRNO(EOPNOTSUPP,
 		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 1, 0));
+	EXPECT_ERRNO(EOPNOTSUPP, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
+					IOMMU_OPTION_OP_GET, 1, &value));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 	EXPECT_ERRNO(EBUSY,
 		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
@@ -1220,6 +1223,28 @@ TEST_F(charge, map_file_lacks_half_of_a_chunk)
 	EXPECT_EQ(free, free_huge_pages());
 }
 
+/* Nor has tmpfs room for all of the file */
+TEST_F(charge, map_file_on_a_full_disk)
+{
+	char dir[] = "/tmp/charge_XXXXXX", path[64];
+	int file;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_NE(NULL, mkdtemp(dir));
+	ASSERT_EQ(0, mount("none", dir, "tmpfs", 0, "size=16k"));
+	snprintf(path, sizeof(path), "%s/file", dir);
+	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ftruncate(file, 8 * PAGE));
+	EXPECT_ERRNO(ENOSPC, MAP_FROM(FIXED_RW, file, 0, 8 * PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, file, 0, 4 * PAGE));
+	EXPECT_EQ(0, UNMAP_ALL());
+	close(file);
+	EXPECT_EQ(0, umount(dir));
+	rmdir(dir);
+}
+
 static atomic_int nr_signals;
 
 static void count_signal(int signal)
@@ -1256,6 +1281,43 @@ TEST_F(charge, map_file_restarts_after_a_signal)
 /*
  * CHANGE_PROCESS
  */
+
+static int become(uid_t user)
+{
+	return setresuid(-1, 0, 0) || setresuid(user, user, 0);
+}
+
+static int map_file_part(struct _test_data_charge *self, int file, int page,
+			 int nr)
+{
+	return map_file_at(self->fd, self->ioas, MAP_RW, file, page * PAGE,
+			   nr * PAGE, START + page * PAGE);
+}
+
+/* A process changes its user: the charge moves, though its memory is the same */
+TEST_F(charge, change_of_user_moves_the_charge)
+{
+	struct rlimit limit = { 4 * PAGE, 4 * PAGE };
+	int file = make_file(LENGTH);
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	ASSERT_EQ(0, become(NOBODY));
+	EXPECT_EQ(0, map_file_part(self, file, 0, 4));
+	ASSERT_EQ(0, become(NOBODY - 1));
+	EXPECT_EQ(0, change_process(self->fd));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+	EXPECT_ERRNO(ENOMEM, map_file_part(self, file, 4, 1));
+	ASSERT_EQ(0, become(NOBODY));
+	EXPECT_EQ(0, map_file_part(self, file, 4, 4));
+	EXPECT_ERRNO(ENOMEM, map_file_part(self, file, 8, 1));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START, 4 * PAGE, NULL));
+	EXPECT_ERRNO(ENOMEM, map_file_part(self, file, 8, 1));
+	ASSERT_EQ(0, become(NOBODY - 1));
+	EXPECT_EQ(0, map_file_part(self, file, 8, 4));
+	EXPECT_ERRNO(ENOMEM, map_file_part(self, file, 12, 1));
+}
 
 enum mode {
 	BY_DEFAULT,
