@@ -300,6 +300,10 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 		flags |= ENTRY_WRITE;
 
 	WARN_ON(!IS_ALIGNED(iova | paddr, pgsize));
+	/* All processes read the zero page, so no device may write it */
+	if (WARN_ON((prot & IOMMU_WRITE) &&
+		    paddr == page_to_phys(ZERO_PAGE(0))))
+		return -EPERM;
 	/* Memory is cached; the zero page is mapped to grow, for nobody */
 	WARN_ON(!(prot & IOMMU_CACHE) && paddr != page_to_phys(ZERO_PAGE(0)));
 	WARN_ON(is_mapped(table, iova, pgsize * pgcount));
