@@ -111,7 +111,7 @@ TEST_F(charge, holes_are_EFAULT)
 }
 
 /* Many pages are pinned with the help of another page, which is freed again */
-TEST_F(charge, pins_lose_no_page)
+TEST_F_TIMEOUT(charge, pins_lose_no_page, 120)
 {
 	const int rounds = 12000;
 	char *hole = memory(32 * PAGE, MAP_PRIVATE);

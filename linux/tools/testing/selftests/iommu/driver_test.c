@@ -168,7 +168,7 @@ TEST_F(driver, failed_clean_up_keeps_memory_pinned)
  * The driver maps and unmaps less than it was asked to, and reports how much. So
  * it is asked again until all is done. If it fails after a part, all is undone.
  */
-TEST_F(driver, calls_that_stop_early)
+TEST_F_TIMEOUT(driver, calls_that_stop_early, 60)
 {
 	char *huge = memory(2 * SZ_2M, MAP_SHARED | MAP_HUGETLB), byte;
 	const __u64 iova = BASE + SZ_2M - 3 * PAGE;

@@ -799,7 +799,7 @@ TEST_F(entries, are_largest_after_small_pages)
  * Numbers of pages around the sizes of the kernel's lists: on the stack, of runs,
  * and of a chunk. No two pages are contiguous.
  */
-TEST_F(entries, are_right_for_separate_pages)
+TEST_F_TIMEOUT(entries, are_right_for_separate_pages, 150)
 {
 	static const int nrs[] = {
 		1, 2, 15, 16, 17, 18, 31, 32, 33, 511, 512, 513, 528, 529, 1024,
