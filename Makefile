@@ -11,6 +11,7 @@
 #	PEER=	another peer: tarball of a later kernel with the cdev and the group
 #	KERNEL=	kernel of Debian's for V=stock, for example 6.1.0-47-amd64
 #	N= SEED= FILES= M=	number of mutants (0: all), seed of the sample, files; or numbers of mutants
+#	F=	faults of tests/mutate/faults by their names
 #	SAVE=	1: write the committed figures again
 #	A=	kvm: use KVM if it can boot the VM; default: TCG
 V ?= plain
@@ -57,6 +58,7 @@ help:
 	@echo "make budget          check that the main rows cost no more than before    [SAVE=1]"
 	@echo "make coverage        show which of our lines and branches the tests execute: a table, and build/coverage/html    [T=name]"
 	@echo "make mutate          plant small faults, and list those that no test catches    [N=100] [SEED=1] [FILES=areas.c,hwpt.c] [M=12,13] [T=name]"
+	@echo "make plant           plant the faults of tests/mutate/faults, and list those that their test does not catch    [F=name]"
 	@echo "make shell           boot the test VM with a shell    [V=] [ARCH=]"
 	@echo "make clean           remove build/"
 
@@ -176,9 +178,13 @@ coverage: tree
 mutate: tree
 	@tools/mutate --seed $(or $(SEED),1) --count $(N) $(if $(FILES),--files $(FILES)) $(if $(M),--only $(M)) $(if $(T),--tests $(T))
 
+plant: tree
+	@vm/kernel mock
+	@tools/plant $(F)
+
 clean:
 	rm -rf build
 
-.PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget coverage mutate clean
+.PHONY: help setup tree save series rebase docs kernel guest inner test machines race fuzz demo shell check matrix bisect cross builds crc debian deb test-deb deb-kernel bench case profile budget coverage mutate plant clean
 # One step at a time, since each step uses all processors
 .NOTPARALLEL:

@@ -484,6 +484,14 @@ class Verbs(unittest.TestCase):
         self.put('linux/drivers/iommu/iommufd/areas.c')
         self.refused(['no file is called speed.c', 'iommu/iommufd/areas.c'], 'tools/mutate', '--files', 'areas.c,speed.c')
 
+    def test_plant_unknown_fault(self):
+        self.put('tests/mutate/faults/areas.diff', '# one: areas areas.map\n--- a/areas.c\n+++ b/areas.c\n')
+        self.refused(['no fault is called two', 'tools/plant --list'], 'tools/plant', 'two')
+
+    def test_plant_without_a_tree(self):
+        self.put('tests/mutate/faults/areas.diff', '# one: areas areas.map\n--- a/areas.c\n+++ b/areas.c\n')
+        self.refused(['build/linux is missing', 'make tree'], 'tools/plant')
+
     def test_kernel_with_mutants_without_mutants(self):
         self.put('build/linux/Makefile')
         self.refused(['build/mutant is missing', 'make mutate'], 'vm/kernel', 'mutant')
