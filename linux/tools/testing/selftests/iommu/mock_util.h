@@ -327,26 +327,6 @@ static inline int let_go(int faults, const char *page)
 	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
 }
 
-/*
- * Does the child wait, and does it die when it is killed? poll(), since a 32-bit
- * program can usleep() only with CONFIG_COMPAT_32BIT_TIME
- */
-static inline bool can_be_killed(pid_t pid)
-{
-	int tries;
-
-	poll(NULL, 0, 200);
-	if (waitpid(pid, NULL, WNOHANG))
-		return false;
-	kill(pid, SIGKILL);
-	for (tries = 0; tries < 500; tries++) {
-		if (waitpid(pid, NULL, WNOHANG) == pid)
-			return true;
-		poll(NULL, 0, 10);
-	}
-	return false;
-}
-
 /* Objects of the kernel that end with the last mock device */
 
 #define MOCK_DEVICES "/sys/bus/iommufd_mock/devices"

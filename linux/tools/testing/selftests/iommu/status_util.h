@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * For the tests of VFIO and of iommufd: skips, and what the kernel reports about
- * the state of pages and of a process's memory.
+ * For the tests of VFIO and of iommufd: skips, processes that wait, and what the
+ * kernel reports about the state of pages and of a process's memory.
  */
 #ifndef STATUS_UTIL_H
 #define STATUS_UTIL_H
@@ -9,10 +9,14 @@
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/types.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -28,6 +32,26 @@
  * run
  */
 #define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
+
+/*
+ * Does the child wait, and does it die when it is killed? poll(), since a 32-bit
+ * program can usleep() only with CONFIG_COMPAT_32BIT_TIME
+ */
+static inline bool can_be_killed(pid_t pid)
+{
+	int tries;
+
+	poll(NULL, 0, 200);
+	if (waitpid(pid, NULL, WNOHANG))
+		return false;
+	kill(pid, SIGKILL);
+	for (tries = 0; tries < 500; tries++) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
 
 #define PAGES_KB(_nr) ((long)((_nr) * PAGE / 1024))
 

@@ -844,20 +844,12 @@ static int resume_for_a_moment(struct target *target)
 /* Low power that ends with the first access */
 static int sleep_until_wakeup(struct target *target)
 {
-	struct {
-		struct vfio_device_feature cmd;
-		struct vfio_device_low_power_entry_with_wakeup entry;
-	} set = {
-		.cmd = {
-			.argsz = sizeof(set),
-			.flags = VFIO_DEVICE_FEATURE_SET |
-				 VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
-		},
-		.entry.wakeup_eventfd = eventfd(0, EFD_CLOEXEC),
-	};
-	int ret = ioctl(target->device, VFIO_DEVICE_FEATURE, &set);
+	int event = eventfd(0, EFD_CLOEXEC);
+	int ret = set_power(target->device,
+			    VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+			    event);
 
-	close(set.entry.wakeup_eventfd);
+	close(event);
 	return ret;
 }
 

@@ -127,24 +127,15 @@ static inline int reset_device(struct target *target)
 	return ioctl(target->device, VFIO_DEVICE_RESET);
 }
 
-static inline int low_power(struct target *target, __u32 feature)
-{
-	struct vfio_device_feature cmd = {
-		.argsz = sizeof(cmd),
-		.flags = VFIO_DEVICE_FEATURE_SET | feature,
-	};
-
-	return ioctl(target->device, VFIO_DEVICE_FEATURE, &cmd);
-}
-
 static inline int enter_low_power(struct target *target)
 {
-	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+	return set_power(target->device, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+			 -1);
 }
 
 static inline int exit_low_power(struct target *target)
 {
-	return low_power(target, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
+	return set_power(target->device, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, -1);
 }
 
 /* Let a device write a pattern to an IOVA, or read a pattern from it */

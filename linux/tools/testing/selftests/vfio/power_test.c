@@ -74,22 +74,6 @@ static bool stays(const struct pci_dev *dev, const char *status)
 #define OPEN() open_device(&self->opened, &self->dev, variant->container)
 #define CLOSE() close_device(&self->opened)
 
-static int set_power(int device, __u32 feature, int eventfd)
-{
-	struct {
-		struct vfio_device_feature cmd;
-		struct vfio_device_low_power_entry_with_wakeup entry;
-	} set = {
-		.cmd = {
-			.argsz = sizeof(set),
-			.flags = VFIO_DEVICE_FEATURE_SET | feature,
-		},
-		.entry.wakeup_eventfd = eventfd,
-	};
-
-	return ioctl(device, VFIO_DEVICE_FEATURE, &set);
-}
-
 #define SET_POWER(_feature) set_power(self->opened.device, _feature, -1)
 
 /* A register, which can be read only while the device is awake */

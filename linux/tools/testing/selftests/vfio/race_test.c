@@ -673,8 +673,8 @@ TEST_F(stalled, who_waits_can_be_killed)
 {
 	__u32 ioas = self->ioas, dev;
 	pthread_t thread;
-	int wish, tries;
 	pid_t pid;
+	int wish;
 
 	close(self->device);
 	self->device = open_cdev(&self->dev);
@@ -690,18 +690,8 @@ TEST_F(stalled, who_waits_can_be_killed)
 			wish_for(self, wish, dev);
 			_exit(0);
 		}
-		usleep(200000);
-		EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG)) {
-			TH_LOG("%d did not wait", wish);
-		}
-		kill(pid, SIGKILL);
-		for (tries = 0; tries < 500; tries++) {
-			if (waitpid(pid, NULL, WNOHANG))
-				break;
-			usleep(10000);
-		}
-		EXPECT_GT(500, tries) {
-			TH_LOG("%d could not be killed", wish);
+		EXPECT_TRUE(can_be_killed(pid)) {
+			TH_LOG("%d", wish);
 		}
 	}
 
@@ -787,7 +777,6 @@ TEST_F(stalled, open_by_group_can_be_killed)
 TEST_F(stalled, second_open_by_group_can_be_killed)
 {
 	pthread_t thread;
-	int tries;
 	pid_t child;
 
 	ASSERT_EQ(0, take_group(self));
@@ -798,15 +787,7 @@ TEST_F(stalled, second_open_by_group_can_be_killed)
 		ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
 		_exit(0);
 	}
-	usleep(200000);
-	EXPECT_EQ(0, waitpid(child, NULL, WNOHANG));
-	ASSERT_EQ(0, kill(child, SIGKILL));
-	for (tries = 0; tries < 500; tries++) {
-		if (waitpid(child, NULL, WNOHANG))
-			break;
-		usleep(10000);
-	}
-	EXPECT_GT(500, tries);
+	EXPECT_TRUE(can_be_killed(child));
 
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);

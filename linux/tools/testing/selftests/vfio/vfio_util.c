@@ -1130,6 +1130,23 @@ static int open_power_status(const struct pci_dev *dev)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+/* VFIO_DEVICE_FEATURE_LOW_POWER_*; @eventfd: for a wakeup, or -1 */
+int set_power(int device, __u32 feature, int eventfd)
+{
+	struct {
+		struct vfio_device_feature cmd;
+		struct vfio_device_low_power_entry_with_wakeup entry;
+	} set = {
+		.cmd = {
+			.argsz = sizeof(set),
+			.flags = VFIO_DEVICE_FEATURE_SET | feature,
+		},
+		.entry.wakeup_eventfd = eventfd,
+	};
+
+	return ioctl(device, VFIO_DEVICE_FEATURE, &set);
+}
+
 /* Has the kernel runtime power management? */
 bool has_power_management(const struct pci_dev *dev)
 {

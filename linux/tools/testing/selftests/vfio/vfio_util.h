@@ -225,6 +225,7 @@ static inline void set_register(void *p, __u32 value)
 
 int kmsg_open(void);
 bool kmsg_has(int kmsg, const char *text);
+int set_power(int device, __u32 feature, int eventfd);
 bool has_power_management(const struct pci_dev *dev);
 bool has_power_status(const struct pci_dev *dev, const char *status);
 bool kmsg_has_fault(int kmsg, const struct pci_dev *dev, __u64 iova);
