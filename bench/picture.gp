@@ -6,7 +6,7 @@ set output picture
 set datafile separator "\t"
 
 set title "What programs ask of VFIO, in millions of guest instructions: shorter is better\n".\
-	"{/*0.85 cdev is the device's own node, type1 its group and a container; one vCPU, VT-d\n}".\
+	"{/*0.85 cdev is the device's character device, type1 its group and a container; one vCPU, VT-d\n}".\
 	"{/*0.85 each step of the scale is ten times the one before}"
 set logscale x 10
 set xrange [0.05:600]

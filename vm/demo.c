@@ -143,9 +143,9 @@ static void give_to_vfio(void)
 	step("", "alone in IOMMU group %s", base_of_link(sysfs("iommu_group")));
 }
 
-static const char *find_node(void)
+static const char *find_cdev(void)
 {
-	static char node[300];
+	static char path[300];
 	struct dirent *entry;
 	DIR *dir = opendir(sysfs("vfio-dev"));
 
@@ -155,11 +155,11 @@ static const char *find_node(void)
 		;
 	if (!entry)
 		fail(sysfs("vfio-dev"));
-	snprintf(node, sizeof(node), "/dev/vfio/devices/%s", entry->d_name);
-	step("cdev", "%s, %s in sysfs", node,
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
+	step("cdev", "%s, %s in sysfs", path,
 	     read_line(sysfs("vfio-dev/%s/dev", entry->d_name)));
 	closedir(dir);
-	return node;
+	return path;
 }
 
 /* Registers of edu; a transfer has ended when bit 0 of the command is clear */
@@ -225,7 +225,7 @@ int main(void)
 	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
 	int kmsg, iommufd, device, group;
 	volatile uint64_t *regs;
-	char group_node[64];
+	char group_path[64];
 	struct utsname uts;
 	const char *fault;
 	char *memory;
@@ -237,12 +237,12 @@ int main(void)
 
 	find_device();
 	give_to_vfio();
-	device = open(find_node(), O_RDWR);
+	device = open(find_cdev(), O_RDWR);
 	iommufd = open("/dev/iommu", O_RDWR);
 	if (device < 0 || iommufd < 0)
 		fail("opening the cdev and /dev/iommu");
 
-	if (read(device, group_node, 4) >= 0)
+	if (read(device, group_path, 4) >= 0)
 		fail("a read before BIND succeeded");
 	step("read", "refused before BIND: %s", strerror(errno));
 
@@ -289,18 +289,18 @@ int main(void)
 		fail("the IOMMU did not log the fault");
 	step("", "%s", fault);
 
-	snprintf(group_node, sizeof(group_node), "/dev/vfio/%s", base_of_link(sysfs("iommu_group")));
-	group = open(group_node, O_RDWR);
+	snprintf(group_path, sizeof(group_path), "/dev/vfio/%s", base_of_link(sysfs("iommu_group")));
+	group = open(group_path, O_RDWR);
 	if (group >= 0)
 		fail("the group could be opened while the device is bound");
-	step("group", "%s meanwhile: %s", group_node, strerror(errno));
+	step("group", "%s meanwhile: %s", group_path, strerror(errno));
 
 	munmap((void *)regs, PAGE);
 	close(device);
 	close(iommufd);
-	group = open(group_node, O_RDWR);
+	group = open(group_path, O_RDWR);
 	if (group < 0)
-		fail(group_node);
+		fail(group_path);
 	step("close", "the device can be opened again, through its cdev or its group");
 	printf("\nThe device reached the mapped memory, and nothing else.\n");
 	return 0;

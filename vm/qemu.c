@@ -115,7 +115,7 @@ static const struct step none[] = { { } };
  * @user: 0, or a user who may lock as much memory as the guest has
  * @args: more arguments of QEMU. {disk}, {edu}, {ivshmem}, {mtty} and {mdpin} are
  *	devices, {neighbour} one that is reset together with {edu}. {iommufd} and
- *	{node}, of the disk, are opened and passed to QEMU. {object} and {by}
+ *	{cdev}, of the disk, are opened and passed to QEMU. {object} and {by}
  *	select an iommufd and the cdev, or nothing for the group
  * @does: arguments of vm/inner.c
  * @disks: number of checksums expected; the following are numbers of devices that
@@ -143,11 +143,11 @@ static const struct way {
 	{ "qemu10", "group", "tcg", 0, "-device vfio-pci,host={disk}", "disk", 1 },
 	{ "qemu10", "node", "tcg", 0,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
-	/* The process that starts QEMU can open the nodes, QEMU can't */
+	/* The process that starts QEMU can open the cdev and /dev/iommu, QEMU can't */
 	{ "qemu10", "fds", "tcg", USER,
 	  "-object iommufd,id=i0,fd={iommufd}"
-	  " -device vfio-pci,id=disk,fd={node},iommufd=i0", "disk", 1 },
-	/* QEMU's user owns the nodes, and has no other privilege */
+	  " -device vfio-pci,id=disk,fd={cdev},iommufd=i0", "disk", 1 },
+	/* QEMU's user owns the cdev and /dev/iommu, and has no other privilege */
 	{ "qemu10", "user", "tcg", USER,
 	  "{object}-device vfio-pci,host={disk}{by}", "disk", 1 },
 	{ "qemu10", "edu", "kvm", 0,
@@ -192,7 +192,7 @@ static const struct way {
 
 /* State of a run, set by main() and set_up() */
 static struct pci_dev disk, edu, neighbour, ivshmem, mtty, mdpin;
-static int iommufd = -1, node = -1;
+static int iommufd = -1, cdev = -1;
 static bool held, by_group;
 
 static double now(void)
@@ -401,7 +401,7 @@ static char *expand(const char *text)
 		{ "{disk}", disk.bdf }, { "{edu}", edu.bdf }, { "{neighbour}", neighbour.bdf },
 		{ "{ivshmem}", ivshmem.bdf }, { "{mtty}", mtty.bdf },
 		{ "{mdpin}", mdpin.bdf },
-		{ "{iommufd}", fds[0] }, { "{node}", fds[1] },
+		{ "{iommufd}", fds[0] }, { "{cdev}", fds[1] },
 		{ "{object}", by_group ? "" : "-object iommufd,id=i0 " },
 		{ "{by}", by_group ? "" : ",iommufd=i0" },
 	};
@@ -410,7 +410,7 @@ static char *expand(const char *text)
 	FILE *f = open_memstream(&out, &size);
 
 	snprintf(fds[0], sizeof(fds[0]), "%d", iommufd);
-	snprintf(fds[1], sizeof(fds[1]), "%d", node);
+	snprintf(fds[1], sizeof(fds[1]), "%d", cdev);
 	while (*text) {
 		for (i = 0; i < ARRAY_SIZE(words); i++)
 			if (!strncmp(text, words[i].word, strlen(words[i].word)))
@@ -491,7 +491,7 @@ static int set_up(const struct way *way)
 	if (uses(way, "{ivshmem}") &&
 	    (find_pci_class(&ivshmem, "0x050000") || bind_vfio_pci(&ivshmem)))
 		return -1;
-	if ((uses(way, "{disk}") || uses(way, "{node}")) && bind_vfio_pci(&disk))
+	if ((uses(way, "{disk}") || uses(way, "{cdev}")) && bind_vfio_pci(&disk))
 		return -1;
 	if ((uses(way, "{edu}") && bind_vfio_pci(&edu)) ||
 	    (uses(way, "{neighbour}") && bind_vfio_pci(&neighbour)) ||
@@ -501,15 +501,15 @@ static int set_up(const struct way *way)
 	if (!strcmp(way->accel, "kvm") && system("modprobe kvm_amd"))
 		return -1;
 
-	if (uses(way, "{node}")) {
-		if (vfio_node_path(&disk, path, sizeof(path)))
+	if (uses(way, "{cdev}")) {
+		if (vfio_cdev_path(&disk, path, sizeof(path)))
 			return -1;
-		node = open(path, O_RDWR);
+		cdev = open(path, O_RDWR);
 		iommufd = open("/dev/iommu", O_RDWR);
-		return node < 0 || iommufd < 0 ? -1 : 0;
+		return cdev < 0 || iommufd < 0 ? -1 : 0;
 	}
 	if (way->user)
-		return vfio_node_path(&disk, path, sizeof(path)) ||
+		return vfio_cdev_path(&disk, path, sizeof(path)) ||
 		       chown(path, way->user, way->user) ||
 		       chown("/dev/iommu", way->user, way->user) ? -1 : 0;
 	return 0;
@@ -593,9 +593,9 @@ static pid_t start(const struct way *way, const char *more, unsigned int seconds
 	}
 	/* QEMU has inherited them */
 	close(iommufd);
-	close(node);
+	close(cdev);
 	iommufd = -1;
-	node = -1;
+	cdev = -1;
 	return pid;
 }
 

@@ -16,10 +16,10 @@ class Completion(unittest.TestCase):
         classes = os.path.join(tmp.name, 'class')
         os.mkdir(classes)
         for name, device in (('vfio0', '0000:06:0d.0'), ('vfio1', '0000:06:0e.0'), ('vfio2', '0001:00:02.0')):
-            node = os.path.join(tmp.name, device, 'vfio-dev', name)
-            os.makedirs(node)
-            os.symlink('../..', os.path.join(node, 'device'))
-            os.symlink(node, os.path.join(classes, name))
+            cdev = os.path.join(tmp.name, device, 'vfio-dev', name)
+            os.makedirs(cdev)
+            os.symlink('../..', os.path.join(cdev, 'device'))
+            os.symlink(cdev, os.path.join(classes, name))
         self.script = read('packaging', 'tools', 'lsvfio.bash-completion').replace('/sys/class/vfio-dev', classes)
 
     def complete(self, line, words):

@@ -86,7 +86,7 @@ static void write32(unsigned int reg, __u32 value)
 }
 
 /* The cdev is named in /sys/bus/pci/devices/BDF/vfio-dev/ */
-static int open_node(const char *bdf)
+static int open_cdev(const char *bdf)
 {
 	char path[300];
 	struct dirent *entry;
@@ -277,7 +277,7 @@ int main(int argc, char **argv)
 
 	if (argc != 2 && argc != 4)
 		errx(1, "usage: nvme_read PCI-ADDRESS [BLOCK COUNT]");
-	device = open_node(argv[1]);
+	device = open_cdev(argv[1]);
 	set_up_dma(device);
 	set_up_registers(device);
 	start_controller();

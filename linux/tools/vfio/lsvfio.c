@@ -2,9 +2,9 @@
 /*
  * lsvfio - list VFIO devices, who can use them, and who holds them
  *
- * Everything is read from sysfs and proc, or found by opening device nodes.
+ * Everything is read from sysfs and proc, or found by opening cdevs.
  * That does not disturb other users: an open cdev does not claim its device
- * until it is bound. Only --try opens nodes of groups, each of which only one
+ * until it is bound. Only --try opens groups, each of which only one
  * program can have open.
  */
 #include <dirent.h>
@@ -48,19 +48,19 @@ static const char *const titles[COLUMNS] = {
  * three.
  */
 enum {
-	HAS_NODE	= 1 << 0, /* its node is open */
+	HAS_CDEV	= 1 << 0, /* its cdev is open */
 	HAS_GROUP	= 1 << 1, /* its group is open */
 	HAS_MAPPING	= 1 << 2, /* a region of it is mapped */
 	HAS_DEVICE	= 1 << 3, /* a device that its group has opened, or a mapping */
 	HAS_VM		= 1 << 4, /* KVM's VFIO device, which holds references to files */
 };
 
-#define SURE (HAS_NODE | HAS_GROUP | HAS_MAPPING)
+#define SURE (HAS_CDEV | HAS_GROUP | HAS_MAPPING)
 
 #define WAYS 5
 
 static const char *const ways[WAYS] = {
-	"node", "group", "mapping", "device", "vm",
+	"cdev", "group", "mapping", "device", "vm",
 };
 
 /*
@@ -96,11 +96,11 @@ enum held { UNKNOWN, FREE, HELD };
  * @bus: pci, mdev, ...
  * @sharers: what else is in the IOMMU group, @nr_sharers of them
  * @reason: why the caller can't use it, or NULL
- * @users: programs that have its node or its group open, or map it, or NULL
+ * @users: programs that have its cdev or its group open, or map it, or NULL
  * @qemu: the argument for QEMU, or NULL if we know none
- * @rdev: number of its node, and @group_rdev of its group's; 0 if there is none
+ * @rdev: number of its cdev, and @group_rdev of its group's; 0 if there is none
  * @held: whether somebody has the device or its group; @dir: where sysfs tells
- * @group_busy: the node of its group can't be opened a second time
+ * @group_busy: its group can't be opened a second time
  * @index: in the order in which devices were read
  */
 struct vdev {
@@ -321,13 +321,13 @@ static bool is_path(const char *dir, const char *fd)
 }
 
 static void note_number(struct process *p, struct vdev *const *list, int n,
-			dev_t rdev, unsigned int node, unsigned int group)
+			dev_t rdev, unsigned int cdev, unsigned int group)
 {
 	int i;
 
 	for (i = 0; i < n; i++) {
 		if (list[i]->rdev == rdev)
-			p->has[i] |= node;
+			p->has[i] |= cdev;
 		if (list[i]->group_rdev == rdev)
 			p->has[i] |= group;
 	}
@@ -368,7 +368,7 @@ static void look_at_files(struct process *p, const char *dir,
 		}
 		if (rdev) {
 			if (is_known(list, n, rdev) && !is_path(dir, f->d_name))
-				note_number(p, list, n, rdev, HAS_NODE,
+				note_number(p, list, n, rdev, HAS_CDEV,
 					    HAS_GROUP);
 			continue;
 		}

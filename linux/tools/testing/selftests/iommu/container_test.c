@@ -1530,7 +1530,7 @@ TEST_F(container, map_dma_is_charged_by_address_space_as_map_is)
 }
 
 /* /dev/vfio/vfio charges by address space, as type1 does; /dev/iommu does not */
-TEST_F(container, node_decides_who_is_charged)
+TEST_F(container, path_decides_who_is_charged)
 {
 	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), ret;
 	__u64 by_mm = 7;
@@ -1538,7 +1538,7 @@ TEST_F(container, node_decides_who_is_charged)
 	ASSERT_LE(0, fd);
 	ret = option(fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_GET, 0,
 		     &by_mm);
-	/* In some kernels the node is not iommufd's, and has no such option */
+	/* In some kernels the path is not iommufd's, and has no such option */
 	EXPECT_TRUE(ret ? errno == EINVAL : by_mm == 1);
 	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_RLIMIT_MODE,
 			    IOMMU_OPTION_OP_GET, 0, &by_mm));

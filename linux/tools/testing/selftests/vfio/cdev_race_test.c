@@ -160,7 +160,7 @@ static void use(int device, __u32 ioas, unsigned int *seed)
 	}
 }
 
-static void *use_nodes(void *arg)
+static void *use_cdevs(void *arg)
 {
 	struct _test_data_devices *self = arg;
 	unsigned int seed = (uintptr_t)&seed >> 12;
@@ -238,10 +238,10 @@ TEST_F_TIMEOUT(devices, survive_all_at_once, ANY_TIME)
 	struct legacy l;
 	int i, device;
 
-	START(&threads[0], use_nodes);
-	START(&threads[1], use_nodes);
-	START(&threads[2], use_nodes);
-	START(&threads[3], use_nodes);
+	START(&threads[0], use_cdevs);
+	START(&threads[1], use_cdevs);
+	START(&threads[2], use_cdevs);
+	START(&threads[3], use_cdevs);
 	START(&threads[4], use_group);
 	START(&threads[5], remove_driver);
 	/* Until both have succeeded, even on a slow machine */

@@ -59,7 +59,7 @@ FIXTURE_TEARDOWN(cdev)
 /* The cdev */
 
 /* Programs find the cdev through sysfs: one name, and the device number */
-TEST_F(cdev, sysfs_names_the_node)
+TEST_F(cdev, sysfs_has_name_and_number)
 {
 	char name[64], path[256], text[32], wanted[32];
 	struct stat st;
@@ -83,12 +83,12 @@ TEST_F(cdev, sysfs_names_the_node)
 }
 
 /* Only root can open the cdev unless the administrator changes that */
-TEST_F(cdev, node_belongs_to_root)
+TEST_F(cdev, only_root_can_open)
 {
 	char path[256];
 	struct stat st;
 
-	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
+	ASSERT_EQ(0, vfio_cdev_path(&self->dev, path, sizeof(path)));
 	ASSERT_EQ(0, stat(path, &st));
 	EXPECT_TRUE(S_ISCHR(st.st_mode));
 	EXPECT_EQ(0600, st.st_mode & 07777);

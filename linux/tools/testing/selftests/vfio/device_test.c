@@ -98,15 +98,15 @@ FIXTURE_VARIANT_ADD(device, group_of_iommufd)
 	.iommufd = true,
 };
 
-FIXTURE_VARIANT_ADD(device, node)
+FIXTURE_VARIANT_ADD(device, cdev)
 {
 	.iommufd = true,
 };
 
 FIXTURE_SETUP(device)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
@@ -810,15 +810,15 @@ FIXTURE_VARIANT_ADD(function, group_of_iommufd)
 	.iommufd = true,
 };
 
-FIXTURE_VARIANT_ADD(function, node)
+FIXTURE_VARIANT_ADD(function, cdev)
 {
 	.iommufd = true,
 };
 
 FIXTURE_SETUP(function)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_pci_class(&self->dev, "0x010802"))
 		SKIP_TEST("no NVMe device");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
@@ -954,15 +954,15 @@ FIXTURE_VARIANT_ADD(large, group_of_iommufd)
 	.iommufd = true,
 };
 
-FIXTURE_VARIANT_ADD(large, node)
+FIXTURE_VARIANT_ADD(large, cdev)
 {
 	.iommufd = true,
 };
 
 FIXTURE_SETUP(large)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_pci_class_nth(&self->dev, "0x050000", 1))
 		SKIP_TEST("no device that has much memory");
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
@@ -1042,15 +1042,15 @@ FIXTURE_VARIANT_ADD(migration, group_of_iommufd)
 	.iommufd = true,
 };
 
-FIXTURE_VARIANT_ADD(migration, node)
+FIXTURE_VARIANT_ADD(migration, cdev)
 {
 	.iommufd = true,
 };
 
 FIXTURE_SETUP(migration)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	ASSERT_EQ(0, open_device(&self->opened, &self->dev,
 				 variant->container));

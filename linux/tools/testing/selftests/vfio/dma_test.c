@@ -69,12 +69,12 @@ FIXTURE_SETUP(dma)
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	way->cdev = !variant->container;
 	if (variant->container && strcmp(variant->container, CONTAINER) &&
-	    !has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	    !has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (way->cdev) {
 		self->device = open_cdev(&self->dev);
 		if (self->device < 0)
-			SKIP_TEST("no device node in this kernel");
+			SKIP_TEST("no cdevs in this kernel");
 		way->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 		ASSERT_LE(0, way->iommufd);
 		ASSERT_EQ(0, ioas_alloc(way->iommufd, &way->ioas));
@@ -460,7 +460,7 @@ FIXTURE_SETUP(move)
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->device = open_cdev(&self->dev);
 	if (self->device < 0)
-		SKIP_TEST("no device node in this kernel");
+		SKIP_TEST("no cdevs in this kernel");
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->iommufd);
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &self->ioas));
@@ -552,8 +552,8 @@ FIXTURE(identity)
 
 FIXTURE_SETUP(identity)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	unbind_driver(&self->dev);
@@ -633,8 +633,8 @@ FIXTURE(shared)
 
 FIXTURE_SETUP(shared)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (find_edu_pair(&self->a, &self->b))
 		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));

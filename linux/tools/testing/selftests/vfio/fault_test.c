@@ -239,17 +239,17 @@ static int undo_open(void *arg)
 }
 
 /* The cdev can be bound, and no more memory is pinned */
-static int node_binds(void *arg)
+static int cdev_binds(void *arg)
 {
 	struct _test_data_fault *self = arg;
-	int node = open_cdev(&self->dev);
-	int ret = bind_iommufd(node, self->iommufd, NULL);
+	int cdev = open_cdev(&self->dev);
+	int ret = bind_iommufd(cdev, self->iommufd, NULL);
 
-	close(node);
+	close(cdev);
 	return ret || is_as_before(self);
 }
 
-static const struct request open_ = { make_open, undo_open, node_binds };
+static const struct request open_ = { make_open, undo_open, cdev_binds };
 
 static int make_second_open(void *arg)
 {
@@ -281,7 +281,7 @@ static const struct request second_open = {
 	make_second_open, undo_second_open, first_open_works,
 };
 
-static int make_node(void *arg)
+static int make_open_cdev(void *arg)
 {
 	struct _test_data_fault *self = arg;
 
@@ -289,8 +289,8 @@ static int make_node(void *arg)
 	return self->second < 0 ? -1 : 0;
 }
 
-static const struct request node = {
-	make_node, undo_second_open, group_opens,
+static const struct request open_cdev_ = {
+	make_open_cdev, undo_second_open, group_opens,
 };
 
 static int make_driver(void *arg)
@@ -311,18 +311,18 @@ static int undo_driver(void *arg)
  * A device without the driver has no cdev. If only the question whether it has
  * the driver failed, it works.
  */
-static int no_node_is_left(void *arg)
+static int no_cdev_is_left(void *arg)
 {
 	struct _test_data_fault *self = arg;
 	char name[64];
 
 	if (is_bound(&self->dev, "vfio-pci"))
-		return node_binds(self) || unbind_driver(&self->dev);
+		return cdev_binds(self) || unbind_driver(&self->dev);
 	return !vfio_dev_name(&self->dev, name, sizeof(name));
 }
 
 static const struct request driver = {
-	make_driver, undo_driver, no_node_is_left,
+	make_driver, undo_driver, no_cdev_is_left,
 };
 
 /* For requests that change nothing */
@@ -399,9 +399,9 @@ TEST_F_TIMEOUT(fault, hot_reset_by_group, SWEEP_TIME)
 	self->device = -1;
 }
 
-TEST_F_TIMEOUT(fault, open_node, SWEEP_TIME)
+TEST_F_TIMEOUT(fault, open_cdev, SWEEP_TIME)
 {
-	EXPECT_LT(1, sweep(self, &node));
+	EXPECT_LT(1, sweep(self, &open_cdev_));
 	EXPECT_EQ(0, undo_second_open(self));
 }
 
@@ -415,7 +415,7 @@ TEST_F_TIMEOUT(fault, bind_driver, 3 * SWEEP_TIME)
 	ASSERT_EQ(0, take_pair(self));
 	ASSERT_EQ(0, unbind_driver(&self->dev));
 	EXPECT_LT(10, sweep(self, &driver));
-	EXPECT_EQ(0, node_binds(self));
+	EXPECT_EQ(0, cdev_binds(self));
 }
 
 /* Ids of failed requests are free again */

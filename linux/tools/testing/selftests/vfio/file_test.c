@@ -555,24 +555,24 @@ TEST_F(file, own_files_are_not_kept)
 TEST_F(file, own_files_on_hugetlbfs_are_not_kept)
 {
 	char path[256];
-	struct stat stat_node;
-	int node, group;
+	struct stat st;
+	int cdev, group;
 
 	edu_close(&self->edu);
 	close(self->device);
-	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
-	ASSERT_EQ(0, stat(path, &stat_node));
+	ASSERT_EQ(0, vfio_cdev_path(&self->dev, path, sizeof(path)));
+	ASSERT_EQ(0, stat(path, &st));
 	mkdir("/tmp/file_test", 0700);
 	ASSERT_EQ(0, mount("none", "/tmp/file_test", "hugetlbfs", 0, NULL));
 	ASSERT_EQ(0, mknod("/tmp/file_test/node", S_IFCHR | 0600,
-			   stat_node.st_rdev));
-	node = open("/tmp/file_test/node", O_RDWR | O_CLOEXEC);
-	EXPECT_LE(0, node);
-	EXPECT_EQ(0, bind_iommufd(node, self->iommufd, NULL));
+			   st.st_rdev));
+	cdev = open("/tmp/file_test/node", O_RDWR | O_CLOEXEC);
+	EXPECT_LE(0, cdev);
+	EXPECT_EQ(0, bind_iommufd(cdev, self->iommufd, NULL));
 	EXPECT_EQ(0, UNMAP(OWN, PAGE));
-	EXPECT_EQ(0, MAP_AT(node, 0, PAGE, IOVA, READ_ONLY));
-	EXPECT_ERRNO(EINVAL, attach_pt(node, self->ioas, NULL));
-	close(node);
+	EXPECT_EQ(0, MAP_AT(cdev, 0, PAGE, IOVA, READ_ONLY));
+	EXPECT_ERRNO(EINVAL, attach_pt(cdev, self->ioas, NULL));
+	close(cdev);
 	close(self->iommufd);
 	group = open_group(&self->dev);
 	EXPECT_LE(0, group);

@@ -45,8 +45,8 @@ FIXTURE_VARIANT_ADD(group, iommufd)
 
 FIXTURE_SETUP(group)
 {
-	if (strcmp(variant->path, CONTAINER) && !has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	if (strcmp(variant->path, CONTAINER) && !has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (find_edu_pair(&self->a, &self->b))
 		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
@@ -332,8 +332,8 @@ FIXTURE(stand_in)
 
 FIXTURE_SETUP(stand_in)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (find_edu_pair(&self->a, &self->b))
 		SKIP_TEST("no two edu devices that share a group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
@@ -515,26 +515,26 @@ TEST_F(stand_in, open_that_fails_is_undone)
 }
 
 /* From the first open on, the group owns DMA of all its devices */
-TEST_F(stand_in, node_and_group_exclude_each_other)
+TEST_F(stand_in, cdev_and_group_exclude_each_other)
 {
-	int device, node, other;
+	int device, cdev, other;
 
-	node = open_cdev(&self->b);
-	ASSERT_LE(0, node);
+	cdev = open_cdev(&self->b);
+	ASSERT_LE(0, cdev);
 	other = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(0, give_iommufd(self));
 	device = get_device(self, &self->a);
 	ASSERT_LE(0, device);
-	EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->iommufd, NULL));
-	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
+	EXPECT_ERRNO(EBUSY, bind_iommufd(cdev, self->iommufd, NULL));
+	EXPECT_ERRNO(EBUSY, bind_iommufd(cdev, other, NULL));
 	/* A device fd keeps the group open */
 	close(self->group);
-	EXPECT_ERRNO(EBUSY, bind_iommufd(node, other, NULL));
+	EXPECT_ERRNO(EBUSY, bind_iommufd(cdev, other, NULL));
 	EXPECT_ERRNO(EBUSY, open_group(&self->a));
 	close(device);
-	EXPECT_EQ(0, bind_iommufd(node, other, NULL));
+	EXPECT_EQ(0, bind_iommufd(cdev, other, NULL));
 	EXPECT_ERRNO(EBUSY, open_group(&self->a));
-	close(node);
+	close(cdev);
 	self->group = open_group(&self->a);
 	EXPECT_LE(0, self->group);
 	close(other);
@@ -574,7 +574,7 @@ TEST_F(stand_in, files_can_be_closed_in_any_order)
 /*
  * On a device fd from the group BIND fails, and the driver refuses the others
  */
-TEST_F(stand_in, requests_of_the_node_fail)
+TEST_F(stand_in, requests_of_the_cdev_fail)
 {
 	__u32 id = 1;
 	int device;

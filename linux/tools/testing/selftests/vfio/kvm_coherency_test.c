@@ -153,49 +153,49 @@ TEST_F(coherency, machine_without_files_is_coherent)
 /* The driver of an emulated device may let any hardware reach memory */
 TEST_F(coherency, emulated_device_is_not)
 {
-	int node = open_cdev(&self->mdev);
+	int cdev = open_cdev(&self->mdev);
 
-	ASSERT_EQ(0, add_file(self->vfio, node));
+	ASSERT_EQ(0, add_file(self->vfio, cdev));
 	EXPECT_EQ(NOT_COHERENT, coherency(self));
-	EXPECT_EQ(0, del_file(self->vfio, node));
+	EXPECT_EQ(0, del_file(self->vfio, cdev));
 	EXPECT_EQ(COHERENT, coherency(self));
-	close(node);
+	close(cdev);
 }
 
 /* As long as there is one, whichever fd it is, and each counts once */
 TEST_F(coherency, last_that_is_not_counts)
 {
-	int nodes[2], i;
+	int cdevs[2], i;
 
 	for (i = 0; i < 2; i++) {
-		nodes[i] = open_cdev(&self->mdev);
-		ASSERT_EQ(0, add_file(self->vfio, nodes[i]));
+		cdevs[i] = open_cdev(&self->mdev);
+		ASSERT_EQ(0, add_file(self->vfio, cdevs[i]));
 		EXPECT_EQ(NOT_COHERENT, coherency(self));
 	}
-	ASSERT_EQ(0, del_file(self->vfio, nodes[0]));
+	ASSERT_EQ(0, del_file(self->vfio, cdevs[0]));
 	EXPECT_EQ(NOT_COHERENT, coherency(self));
-	EXPECT_ERRNO(ENOENT, del_file(self->vfio, nodes[0]));
+	EXPECT_ERRNO(ENOENT, del_file(self->vfio, cdevs[0]));
 	EXPECT_EQ(NOT_COHERENT, coherency(self));
-	ASSERT_EQ(0, del_file(self->vfio, nodes[1]));
+	ASSERT_EQ(0, del_file(self->vfio, cdevs[1]));
 	EXPECT_EQ(COHERENT, coherency(self));
-	close(nodes[0]);
-	close(nodes[1]);
+	close(cdevs[0]);
+	close(cdevs[1]);
 }
 
 /* Closing KVM's VFIO device ends its effect, and the VM continues */
 TEST_F(coherency, release_takes_it_back)
 {
-	int node = open_cdev(&self->mdev);
+	int cdev = open_cdev(&self->mdev);
 
-	ASSERT_EQ(0, add_file(self->vfio, node));
+	ASSERT_EQ(0, add_file(self->vfio, cdev));
 	ASSERT_EQ(NOT_COHERENT, coherency(self));
 	close(self->vfio);
 	EXPECT_EQ(COHERENT, coherency(self));
 	self->vfio = vm_create_vfio(self->vm);
 	ASSERT_LE(0, self->vfio);
-	ASSERT_EQ(0, add_file(self->vfio, node));
+	ASSERT_EQ(0, add_file(self->vfio, cdev));
 	EXPECT_EQ(NOT_COHERENT, coherency(self));
-	close(node);
+	close(cdev);
 }
 
 /*
@@ -252,8 +252,8 @@ TEST_F(coherency, device_that_is_removed_is_not)
 
 /* Each kind of fd of a PCI device */
 enum kind {
-	NODE,
-	BOUND_NODE,
+	CDEV,
+	BOUND_CDEV,
 	GROUP_IN_CONTAINER,
 	GROUP_IN_IOMMUFD,
 	DEVICE_OF_GROUP_IN_IOMMUFD,
@@ -272,14 +272,14 @@ FIXTURE_VARIANT(pci)
 	enum kind kind;
 };
 
-FIXTURE_VARIANT_ADD(pci, node)
+FIXTURE_VARIANT_ADD(pci, cdev)
 {
-	.kind = NODE,
+	.kind = CDEV,
 };
 
-FIXTURE_VARIANT_ADD(pci, bound_node)
+FIXTURE_VARIANT_ADD(pci, bound_cdev)
 {
-	.kind = BOUND_NODE,
+	.kind = BOUND_CDEV,
 };
 
 FIXTURE_VARIANT_ADD(pci, group_in_container)
@@ -308,7 +308,7 @@ FIXTURE_SETUP(pci)
 	ASSERT_EQ(0, make_guest(&self->c));
 	self->legacy = (struct legacy){ -1, -1, -1 };
 	self->iommufd = -1;
-	if (variant->kind > BOUND_NODE) {
+	if (variant->kind > BOUND_CDEV) {
 		ASSERT_EQ(0, legacy_open_in(&self->legacy, &self->c.dev,
 					    container));
 		self->file = dup(variant->kind == DEVICE_OF_GROUP_IN_IOMMUFD ?
@@ -317,7 +317,7 @@ FIXTURE_SETUP(pci)
 	}
 	self->file = open_cdev(&self->c.dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	if (variant->kind == BOUND_NODE)
+	if (variant->kind == BOUND_CDEV)
 		ASSERT_EQ(0, bind_iommufd(self->file, self->iommufd, NULL));
 }
 

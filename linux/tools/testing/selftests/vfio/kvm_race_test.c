@@ -114,11 +114,11 @@ FIXTURE_TEARDOWN(race)
 	EXPECT_FALSE(vm_is_there());
 	EXPECT_EQ(self->kvm_users, module_users("kvm"));
 	for (i = 0; i < 2; i++) {
-		int node = open_cdev(&self->dev[i]);
+		int cdev = open_cdev(&self->dev[i]);
 		int group;
 
-		EXPECT_EQ(0, bind_iommufd(node, self->iommufd, NULL));
-		close(node);
+		EXPECT_EQ(0, bind_iommufd(cdev, self->iommufd, NULL));
+		close(cdev);
 		group = open_group(&self->dev[i]);
 		EXPECT_LE(0, group);
 		close(group);
@@ -387,7 +387,7 @@ static void *use_group(void *arg)
 	return NULL;
 }
 
-static void *use_node(void *arg)
+static void *use_cdev(void *arg)
 {
 	struct team *team = arg;
 
@@ -417,14 +417,14 @@ static void *use_node(void *arg)
  * KVM holds its own locks when it tells a group about its VM, and drivers may
  * take them in their open (trap H1)
  */
-TEST_F_TIMEOUT(race, group_and_node_with_machines, ANY_TIME)
+TEST_F_TIMEOUT(race, group_and_cdev_with_machines, ANY_TIME)
 {
 	pthread_t threads[4];
 	int i;
 
 	for (i = 0; i < 4; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
-					    i % 2 ? use_node : use_group,
+					    i % 2 ? use_cdev : use_group,
 					    &self->team[i / 2]));
 	/* Even on a slow machine both must have succeeded once */
 	for (i = 0; i < 6000 && !(nr_opened[0] && nr_opened[1]); i++)

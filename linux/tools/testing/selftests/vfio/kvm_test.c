@@ -104,8 +104,8 @@ TEST_F(args, iommufd_is_EINVAL)
 {
 	int iommufd;
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
+	if (!has_cdevs())
+		SKIP(return, "no cdevs");
 	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, iommufd);
 	EXPECT_ERRNO(EINVAL, add_file(self->vfio, iommufd));
@@ -153,8 +153,8 @@ TEST_F(args, machine_has_one_vfio_device)
 
 /* Each kind of VFIO fd */
 enum kind {
-	NODE,
-	BOUND_NODE,
+	CDEV,
+	BOUND_CDEV,
 	GROUP,
 	GROUP_IN_CONTAINER,
 	DEVICE_OF_GROUP,
@@ -175,14 +175,14 @@ FIXTURE_VARIANT(file)
 	enum kind kind;
 };
 
-FIXTURE_VARIANT_ADD(file, node)
+FIXTURE_VARIANT_ADD(file, cdev)
 {
-	.kind = NODE,
+	.kind = CDEV,
 };
 
-FIXTURE_VARIANT_ADD(file, bound_node)
+FIXTURE_VARIANT_ADD(file, bound_cdev)
 {
-	.kind = BOUND_NODE,
+	.kind = BOUND_CDEV,
 };
 
 FIXTURE_VARIANT_ADD(file, group)
@@ -205,19 +205,19 @@ FIXTURE_SETUP(file)
 	bool is_old = variant->kind == GROUP ||
 		      variant->kind == GROUP_IN_CONTAINER;
 
-	if (!is_old && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!is_old && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, load_kvm());
 	ASSERT_EQ(0, find_edu_alone(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	self->legacy = (struct legacy){ -1, -1, -1 };
 	self->iommufd = -1;
 	switch (variant->kind) {
-	case NODE:
-	case BOUND_NODE:
+	case CDEV:
+	case BOUND_CDEV:
 		self->fd = open_cdev(&self->dev);
 		self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-		if (variant->kind == BOUND_NODE)
+		if (variant->kind == BOUND_CDEV)
 			ASSERT_EQ(0, bind_iommufd(self->fd, self->iommufd,
 						  NULL));
 		break;
@@ -318,7 +318,7 @@ TEST_F(file, can_be_closed_while_it_is_added)
 	close(self->fd);
 	legacy_close(&self->legacy);
 	self->legacy = (struct legacy){ -1, -1, -1 };
-	if (variant->kind != NODE)
+	if (variant->kind != CDEV)
 		EXPECT_ERRNO(EBUSY, open_group(&self->dev));
 	close(self->vfio);
 	group = open_group(&self->dev);
@@ -330,13 +330,13 @@ TEST_F(file, can_be_closed_while_it_is_added)
 }
 
 /* Each open of a cdev is a file of its own */
-TEST_F(args, each_file_of_a_node_is_added)
+TEST_F(args, each_file_of_a_cdev_is_added)
 {
 	struct pci_dev dev;
 	int fds[2], i;
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
+	if (!has_cdevs())
+		SKIP(return, "no cdevs");
 	ASSERT_EQ(0, find_edu_alone(&dev));
 	ASSERT_EQ(0, bind_vfio_pci(&dev));
 	for (i = 0; i < 2; i++) {
@@ -360,8 +360,8 @@ TEST_F(args, unbound_files_do_not_hold_off_removal)
 	int files[64], added[8], pair[2], iommufd, file;
 	unsigned int i;
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
+	if (!has_cdevs())
+		SKIP(return, "no cdevs");
 	ASSERT_EQ(0, find_edu_alone(&dev));
 	ASSERT_EQ(0, bind_vfio_pci(&dev));
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
@@ -421,7 +421,7 @@ FIXTURE_VARIANT(life)
 	bool group;
 };
 
-FIXTURE_VARIANT_ADD(life, pci_by_node)
+FIXTURE_VARIANT_ADD(life, pci_by_cdev)
 {
 };
 
@@ -430,7 +430,7 @@ FIXTURE_VARIANT_ADD(life, pci_by_group)
 	.group = true,
 };
 
-FIXTURE_VARIANT_ADD(life, mdev_by_node)
+FIXTURE_VARIANT_ADD(life, mdev_by_cdev)
 {
 	.mdev = true,
 };
@@ -443,8 +443,8 @@ FIXTURE_VARIANT_ADD(life, mdev_by_group)
 
 FIXTURE_SETUP(life)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, load_kvm());
 	if (variant->mdev) {
 		ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
@@ -603,7 +603,7 @@ TEST_F_TIMEOUT(life, ends_in_any_order, 300)
  */
 TEST_F(life, device_of_a_kept_file_stays_in_use)
 {
-	int node;
+	int cdev;
 
 	ASSERT_EQ(0, open_vm(self));
 	ASSERT_EQ(0, open_file(self, variant->group));
@@ -613,15 +613,15 @@ TEST_F(life, device_of_a_kept_file_stays_in_use)
 	close(self->vm);
 
 	self->context = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	node = open_cdev(&self->dev);
+	cdev = open_cdev(&self->dev);
 	EXPECT_EQ(MACHINE | GROUP_IN_USE, what_is(self));
 	EXPECT_ERRNO(variant->group ? EBUSY : EINVAL,
-		     bind_iommufd(node, self->context, NULL));
-	EXPECT_ERRNO(ENOENT, del_file(self->vfio, node));
+		     bind_iommufd(cdev, self->context, NULL));
+	EXPECT_ERRNO(ENOENT, del_file(self->vfio, cdev));
 	close(self->vfio);
 	EXPECT_EQ(0, what_is(self));
-	EXPECT_EQ(0, bind_iommufd(node, self->context, NULL));
-	close(node);
+	EXPECT_EQ(0, bind_iommufd(cdev, self->context, NULL));
+	close(cdev);
 	close(self->context);
 }
 
@@ -699,8 +699,8 @@ FIXTURE_SETUP(bind)
 {
 	struct _test_data_life *life = &self->life;
 
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, load_kvm());
 	ASSERT_EQ(0, mdev_create(&life->dev, "mdpin", "unmap"));
 	life->kvm_users = module_users("kvm");

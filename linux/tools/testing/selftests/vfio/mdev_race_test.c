@@ -33,8 +33,8 @@ FIXTURE_SETUP(race)
 {
 	int i;
 
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -245,8 +245,8 @@ TEST(module_goes_while_a_device_is_bound)
 	int round, i, ret;
 	pthread_t thread;
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
+	if (!has_cdevs())
+		SKIP(return, "no cdevs");
 	wrong = 0;
 	for (round = 0; round < 5; round++) {
 		for (i = 0; i < 8; i++)

@@ -236,7 +236,7 @@ FIXTURE_VARIANT_ADD(mdpin, group_of_iommufd)
 	.pinned = "VmPin",
 };
 
-FIXTURE_VARIANT_ADD(mdpin, node)
+FIXTURE_VARIANT_ADD(mdpin, cdev)
 {
 	.iommufd = true,
 	.absent = ENOENT,
@@ -245,8 +245,8 @@ FIXTURE_VARIANT_ADD(mdpin, node)
 
 FIXTURE_SETUP(mdpin)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, open_way(&self->way, variant->container, "mdpin",
 			      "unmap"));
 	self->device = self->way.device;
@@ -765,8 +765,8 @@ TEST(physical_device_reaches_no_memory)
 	struct pci_dev dev;
 	char path[64];
 
-	if (!has_nodes())
-		SKIP(return, "no device nodes");
+	if (!has_cdevs())
+		SKIP(return, "no cdevs");
 	/* noiommu: DMA is not translated */
 	if (access("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
 		   F_OK))
@@ -789,7 +789,7 @@ TEST(physical_device_reaches_no_memory)
 
 /* Through the cdev only */
 
-FIXTURE(node)
+FIXTURE(cdev)
 {
 	struct pci_dev dev;
 	int device;
@@ -810,10 +810,10 @@ FIXTURE(node)
 	ioas_unmap(self->iommufd, self->ioas, _iova, _length)
 #define CHARGED() (status_kb("VmPin") * 1024 / PAGE)
 
-FIXTURE_SETUP(node)
+FIXTURE_SETUP(cdev)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	ASSERT_EQ(0, mdev_create(&self->dev, "mdpin", "unmap"));
 	self->device = open_cdev(&self->dev);
 	self->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -824,7 +824,7 @@ FIXTURE_SETUP(node)
 	ASSERT_EQ(0, MAP(self->mem, MEM_SIZE, IOVA));
 }
 
-FIXTURE_TEARDOWN(node)
+FIXTURE_TEARDOWN(cdev)
 {
 	close(self->device);
 	close(self->iommufd);
@@ -839,11 +839,11 @@ static int make_other(int iommufd, void *mem, __u32 *ioas)
 	return ioas_map(iommufd, *ioas, mem + PAGE, PAGE, IOVA, MAP_RW);
 }
 
-TEST_F(node, comes_and_goes_with_the_device)
+TEST_F(cdev, comes_and_goes_with_the_device)
 {
 	char path[64];
 
-	ASSERT_EQ(0, vfio_node_path(&self->dev, path, sizeof(path)));
+	ASSERT_EQ(0, vfio_cdev_path(&self->dev, path, sizeof(path)));
 	EXPECT_EQ(0, access(path, F_OK));
 	close(self->device);
 	ASSERT_EQ(0, mdev_remove(&self->dev));
@@ -853,7 +853,7 @@ TEST_F(node, comes_and_goes_with_the_device)
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 }
 
-TEST_F(node, excludes_the_group_and_other_files)
+TEST_F(cdev, excludes_the_group_and_other_files)
 {
 	int other = open_cdev(&self->dev);
 
@@ -873,7 +873,7 @@ TEST_F(node, excludes_the_group_and_other_files)
 /*
  * The device has an id, but not one that accepts requests for DMA translation
  */
-TEST_F(node, id_is_an_access)
+TEST_F(cdev, id_is_an_access)
 {
 	struct iommu_hw_info info = {
 		.size = sizeof(info),
@@ -890,7 +890,7 @@ TEST_F(node, id_is_an_access)
 	self->device = -1;
 }
 
-TEST_F(node, attach_gives_the_ioas_back)
+TEST_F(cdev, attach_gives_the_ioas_back)
 {
 	__u32 id = 0;
 
@@ -900,7 +900,7 @@ TEST_F(node, attach_gives_the_ioas_back)
 	EXPECT_ERRNO(EBUSY, iommufd_destroy(self->iommufd, self->ioas));
 }
 
-TEST_F(node, attach_has_its_errors)
+TEST_F(cdev, attach_has_its_errors)
 {
 	struct vfio_device_attach_iommufd_pt attach = {
 		.argsz = sizeof(attach) - 1,
@@ -922,7 +922,7 @@ TEST_F(node, attach_has_its_errors)
 	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
 }
 
-TEST_F(node, nothing_is_reached_before_attach)
+TEST_F(cdev, nothing_is_reached_before_attach)
 {
 	EXPECT_ERRNO(ENOENT, PIN(IOVA, 1));
 	EXPECT_ERRNO(ENOENT, DMA_READ(0, IOVA, 1));
@@ -933,7 +933,7 @@ TEST_F(node, nothing_is_reached_before_attach)
 	EXPECT_EQ(0, STATE().unmaps);
 }
 
-TEST_F(node, nothing_is_reached_after_detach)
+TEST_F(cdev, nothing_is_reached_after_detach)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	EXPECT_TRUE(reads(self->device, IOVA, 0));
@@ -949,7 +949,7 @@ TEST_F(node, nothing_is_reached_after_detach)
 }
 
 /* The next user starts with a device that is not attached (trap D8) */
-TEST_F(node, bind_after_close_is_not_attached)
+TEST_F(cdev, bind_after_close_is_not_attached)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA, 1));
@@ -965,7 +965,7 @@ TEST_F(node, bind_after_close_is_not_attached)
 	EXPECT_EQ(0, PIN(IOVA, 1));
 }
 
-TEST_F(node, second_attach_moves)
+TEST_F(cdev, second_attach_moves)
 {
 	__u32 other;
 
@@ -984,7 +984,7 @@ TEST_F(node, second_attach_moves)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, self->ioas));
 }
 
-TEST_F(node, attach_to_the_same_changes_nothing)
+TEST_F(cdev, attach_to_the_same_changes_nothing)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA, 1));
@@ -997,7 +997,7 @@ TEST_F(node, attach_to_the_same_changes_nothing)
 }
 
 /* Only whole pages can be pinned */
-TEST_F(node, attach_raises_the_alignment)
+TEST_F(cdev, attach_raises_the_alignment)
 {
 	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
 	ASSERT_EQ(0, ATTACH(self->ioas));
@@ -1009,7 +1009,7 @@ TEST_F(node, attach_raises_the_alignment)
 }
 
 /* Later moves, and the close, find the device where it was (trap D1) */
-TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
+TEST_F(cdev, attach_to_parts_of_pages_is_EADDRINUSE)
 {
 	__u32 other;
 
@@ -1033,7 +1033,7 @@ TEST_F(node, attach_to_parts_of_pages_is_EADDRINUSE)
 }
 
 /* If the answer can't be written, the attach is undone */
-TEST_F(node, attach_without_an_answer_is_undone)
+TEST_F(cdev, attach_without_an_answer_is_undone)
 {
 	struct vfio_device_attach_iommufd_pt *attach = map_anon(PAGE);
 	__u32 other;
@@ -1069,7 +1069,7 @@ TEST_F(node, attach_without_an_answer_is_undone)
 }
 
 /* The kernel asks for each run, the lowest first, and not for other pages */
-TEST_F(node, each_run_is_asked_for)
+TEST_F(cdev, each_run_is_asked_for)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, MAP(self->mem, PAGE, IOVA + MEM_SIZE));
@@ -1089,7 +1089,7 @@ TEST_F(node, each_run_is_asked_for)
 /*
  * A long run is asked for in pieces, since others wait while pages are counted
  */
-TEST_F(node, long_run_is_asked_for_in_pieces)
+TEST_F(cdev, long_run_is_asked_for_in_pieces)
 {
 	const unsigned int nr = 1000;
 	void *mem = map_anon(nr * PAGE);
@@ -1107,7 +1107,7 @@ TEST_F(node, long_run_is_asked_for_in_pieces)
 }
 
 /* After the failed unmap everything works as before */
-TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
+TEST_F(cdev, unmap_of_what_is_kept_is_EDEADLOCK)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
@@ -1128,7 +1128,7 @@ TEST_F(node, unmap_of_what_is_kept_is_EDEADLOCK)
 }
 
 /* DETACH can't fail: the kernel unpins what the driver keeps */
-TEST_F(node, detach_of_what_is_kept_ends)
+TEST_F(cdev, detach_of_what_is_kept_ends)
 {
 	int kmsg = kmsg_open();
 
@@ -1144,7 +1144,7 @@ TEST_F(node, detach_of_what_is_kept_ends)
 	close(kmsg);
 }
 
-TEST_F(node, forgotten_pin_ends_with_the_device)
+TEST_F(cdev, forgotten_pin_ends_with_the_device)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 4));
@@ -1162,7 +1162,7 @@ TEST_F(node, forgotten_pin_ends_with_the_device)
 }
 
 /* Also if the iommufd is closed first, with the memory still mapped */
-TEST_F(node, last_close_unpins)
+TEST_F(cdev, last_close_unpins)
 {
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA, 4));
@@ -1177,7 +1177,7 @@ TEST_F(node, last_close_unpins)
 }
 
 /* A worker borrows the memory of the process that mapped it, and does not keep it */
-TEST_F(node, worker_keeps_no_process)
+TEST_F(cdev, worker_keeps_no_process)
 {
 	int pipes[2];
 	char byte;
@@ -1207,7 +1207,7 @@ TEST_F(node, worker_keeps_no_process)
 }
 
 /* Two devices in one IOAS: each is asked for its own pins */
-TEST_F(node, each_device_is_asked_for_its_own)
+TEST_F(cdev, each_device_is_asked_for_its_own)
 {
 	struct pci_dev dev;
 	int other;
@@ -1252,8 +1252,8 @@ FIXTURE(shared)
 
 FIXTURE_SETUP(shared)
 {
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_edu_alone(&self->edu_dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&self->edu_dev));
@@ -1475,15 +1475,15 @@ FIXTURE_VARIANT_ADD(mtty, group_of_iommufd)
 	.iommufd = true,
 };
 
-FIXTURE_VARIANT_ADD(mtty, node)
+FIXTURE_VARIANT_ADD(mtty, cdev)
 {
 	.iommufd = true,
 };
 
 FIXTURE_SETUP(mtty)
 {
-	if (variant->iommufd && !has_nodes())
-		SKIP_TEST("no device nodes");
+	if (variant->iommufd && !has_cdevs())
+		SKIP_TEST("no cdevs");
 }
 
 FIXTURE_TEARDOWN(mtty)

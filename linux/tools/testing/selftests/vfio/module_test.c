@@ -173,7 +173,7 @@ FIXTURE_TEARDOWN(module)
  * A bound cdev holds the driver's module; an fd that is only open holds vfio
  * alone
  */
-TEST_F(module, bound_node_keeps_the_driver)
+TEST_F(module, bound_cdev_keeps_the_driver)
 {
 	EXPECT_EQ(0, bind_iommufd(self->device, self->iommufd, NULL));
 	EXPECT_ERRNO(EWOULDBLOCK, unload("vfio_pci"));
@@ -183,7 +183,7 @@ TEST_F(module, bound_node_keeps_the_driver)
 	EXPECT_EQ(0, use_again(self));
 }
 
-TEST_F(module, open_node_keeps_vfio)
+TEST_F(module, open_cdev_keeps_vfio)
 {
 	close(self->iommufd);
 	EXPECT_EQ(0, unload("vfio_pci"));
@@ -298,14 +298,14 @@ TEST_F(module, kvm_with_a_group_keeps_vfio)
 	kvm_keeps_vfio(_metadata, self, open_group(&self->dev));
 }
 
-TEST_F(module, kvm_with_a_node_keeps_vfio)
+TEST_F(module, kvm_with_a_cdev_keeps_vfio)
 {
 	close_it(self);
 	kvm_keeps_vfio(_metadata, self, open_cdev(&self->dev));
 }
 
 /* KVM has the device's fd, and the device has the VM (trap H6) */
-TEST_F(module, kvm_with_a_bound_node_keeps_both)
+TEST_F(module, kvm_with_a_bound_cdev_keeps_both)
 {
 	ASSERT_EQ(0, open_kvm(self));
 	EXPECT_EQ(0, kvm_add(self, self->device));
@@ -389,7 +389,7 @@ TEST_F(module, any_order)
 		ASSERT_EQ(0, left);
 		EXPECT_EQ(-1, open_cdev(&self->dev));
 		/* vfio has given its device numbers back */
-		EXPECT_EQ(stays, has_nodes());
+		EXPECT_EQ(stays, has_cdevs());
 
 		shuffle(list, &seed);
 		for (i = 0; i < NR_MODULES; i++)

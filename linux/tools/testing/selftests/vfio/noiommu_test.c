@@ -39,8 +39,8 @@ FIXTURE_VARIANT_ADD(noiommu, iommufd)
 
 FIXTURE_SETUP(noiommu)
 {
-	if (strcmp(variant->path, CONTAINER) && !has_nodes())
-		SKIP_TEST("no device node in this kernel");
+	if (strcmp(variant->path, CONTAINER) && !has_cdevs())
+		SKIP_TEST("no cdevs in this kernel");
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device");
 	if (self->dev.group >= 0 && !is_bound(&self->dev, "vfio-pci"))
@@ -55,7 +55,7 @@ FIXTURE_TEARDOWN(noiommu)
 }
 
 /* No cdev, and no device number in sysfs (trap E10) */
-TEST_F(noiommu, device_has_no_node)
+TEST_F(noiommu, device_has_no_cdev)
 {
 	char name[64], path[256];
 
@@ -93,7 +93,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	int group, container, device, iommufd;
 
 	iommufd = open("/dev/iommu", O_RDWR);
-	ASSERT_TRUE(iommufd >= 0 || !has_nodes());
+	ASSERT_TRUE(iommufd >= 0 || !has_cdevs());
 	group = open(self->group, O_RDWR);
 	container = open(variant->path, O_RDWR);
 	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
@@ -101,7 +101,7 @@ TEST_F(noiommu, device_of_group_cannot_bind)
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, self->dev.bdf);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(-1, bind_iommufd(device, iommufd, NULL));
-	EXPECT_EQ(has_nodes() ? EINVAL : ENOTTY, errno);
+	EXPECT_EQ(has_cdevs() ? EINVAL : ENOTTY, errno);
 	close(device);
 	close(group);
 	close(container);

@@ -78,8 +78,8 @@ FIXTURE_VARIANT_ADD(p2p, address_in_container)
  */
 static const char *find_devices(struct pci_dev *dev, struct pci_dev *target)
 {
-	if (!has_nodes())
-		return "no device nodes";
+	if (!has_cdevs())
+		return "no cdevs";
 	if (find_edu_alone(dev))
 		return "no edu device that is alone in its group";
 	if (find_pci_class(target, "0x050000"))
@@ -507,8 +507,8 @@ FIXTURE_SETUP(tables)
 	int i;
 
 	self->dmabuf = -1;
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_edu_alone(&self->dev[0]) ||
 	    find_edu_neighbours(&self->dev[1], &self->target.dev))
 		SKIP_TEST("no edu device that is alone in its group");
@@ -919,8 +919,8 @@ FIXTURE_SETUP(registers)
 
 	self->dmabuf = -1;
 	self->beside = -1;
-	if (!has_nodes())
-		SKIP_TEST("no device nodes");
+	if (!has_cdevs())
+		SKIP_TEST("no cdevs");
 	if (find_edu_alone(&self->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	if (variant->edu ? find_edu_neighbours(&target->dev, &self->neighbour) :

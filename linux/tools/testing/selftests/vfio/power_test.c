@@ -42,7 +42,7 @@ FIXTURE_VARIANT_ADD(power, group_of_iommufd)
 	.container = "/dev/iommu",
 };
 
-FIXTURE_VARIANT_ADD(power, node)
+FIXTURE_VARIANT_ADD(power, cdev)
 {
 };
 

@@ -258,7 +258,7 @@ static void *use_cdev(void *arg)
  * Group and cdevs at once: one of them gets the devices, and the locks of both
  * are taken in one order (traps E17, G2, G4)
  */
-TEST_F_TIMEOUT(race, group_and_node_exclude_each_other, ANY_TIME)
+TEST_F_TIMEOUT(race, group_and_cdev_exclude_each_other, ANY_TIME)
 {
 	pthread_t threads[4];
 	struct legacy l;

@@ -254,7 +254,7 @@ FIXTURE_SETUP(removal)
 	if (find_edu_alone(&user->dev))
 		SKIP_TEST("no edu device that is alone in its group");
 	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
-	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+	ASSERT_EQ(0, vfio_cdev_path(&user->dev, user->path,
 				    sizeof(user->path)));
 	ASSERT_EQ(0, open_as_far_as(user, variant->state, variant->container));
 }
@@ -285,7 +285,7 @@ static void start_removal(struct user *user, bool unplug)
 	}
 }
 
-static bool node_goes(struct user *user)
+static bool cdev_goes(struct user *user)
 {
 	int tries;
 
@@ -324,12 +324,12 @@ static bool removal_ends(struct user *user)
  * The cdev is gone while the unbind still waits, which ends with the last
  * reference to a bound fd. An fd that is not bound does not make it wait.
  */
-TEST_F(removal, node_goes_before_the_wait)
+TEST_F(removal, cdev_goes_before_the_wait)
 {
 	char byte;
 
 	start_removal(&self->user, variant->unplug);
-	ASSERT_TRUE(node_goes(&self->user));
+	ASSERT_TRUE(cdev_goes(&self->user));
 	if (variant->state == OPEN) {
 		EXPECT_TRUE(removal_ends(&self->user));
 		EXPECT_ERRNO(EINVAL, read(self->user.opened.device, &byte, 1));
@@ -357,7 +357,7 @@ TEST_F(removal, bind_after_removal_is_ENODEV)
 	int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 
 	start_removal(&self->user, variant->unplug);
-	ASSERT_TRUE(node_goes(&self->user));
+	ASSERT_TRUE(cdev_goes(&self->user));
 	EXPECT_EQ(-1, bind_iommufd(self->user.opened.device, iommufd, NULL));
 	EXPECT_EQ(variant->state == OPEN ? ENODEV : EINVAL, errno);
 	close(iommufd);
@@ -376,7 +376,7 @@ TEST_F(removal, open_after_removal_is_ENODEV)
 	ASSERT_LE(0, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	start_removal(&self->user, variant->unplug);
-	ASSERT_TRUE(node_goes(&self->user));
+	ASSERT_TRUE(cdev_goes(&self->user));
 	EXPECT_ERRNO(ENOENT, open(self->user.path, O_RDWR));
 	/* ENXIO if no open fd keeps the struct cdev, which is freed soon */
 	EXPECT_EQ(-1, open(path, O_RDWR));
@@ -394,13 +394,13 @@ TEST_F(removal, device_can_be_used_again)
 	struct user *user = &self->user;
 
 	start_removal(&self->user, variant->unplug);
-	ASSERT_TRUE(node_goes(&self->user));
+	ASSERT_TRUE(cdev_goes(&self->user));
 	end_all(&self->user);
 	ASSERT_TRUE(removal_ends(&self->user));
 	if (variant->unplug)
 		ASSERT_EQ(0, rescan_pci());
 	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
-	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+	ASSERT_EQ(0, vfio_cdev_path(&user->dev, user->path,
 				    sizeof(user->path)));
 	ASSERT_EQ(0, open_as_far_as(user, MMAPPED, NULL));
 	edu_write(&user->edu, EDU_LIVENESS, 5);
@@ -428,7 +428,7 @@ TEST_F(removal, user_is_asked_to_leave)
 		ASSERT_LE(0, pfd.fd);
 	}
 	start_removal(&self->user, variant->unplug);
-	ASSERT_TRUE(node_goes(&self->user));
+	ASSERT_TRUE(cdev_goes(&self->user));
 	EXPECT_EQ(variant->state == OPEN ? 0 : 1,
 		  poll(&pfd, 1, variant->state == OPEN ? 200 : 10000));
 	end_all(&self->user);
@@ -527,7 +527,7 @@ FIXTURE_SETUP(reset)
 	if (find_pci_class(&user->dev, "0x010802"))
 		SKIP_TEST("no NVMe device");
 	ASSERT_EQ(0, bind_vfio_pci(&user->dev));
-	ASSERT_EQ(0, vfio_node_path(&user->dev, user->path,
+	ASSERT_EQ(0, vfio_cdev_path(&user->dev, user->path,
 				    sizeof(user->path)));
 	ASSERT_EQ(0, open_as_far_as(user, variant->state, variant->container));
 }

@@ -1045,9 +1045,9 @@ TEST_F(group, reset_with_other_files_fails)
  * One device opened through its group, one through its cdev: neither caller
  * owns both
  */
-TEST_F(group, group_and_node_do_not_mix)
+TEST_F(group, group_and_cdev_do_not_mix)
 {
-	int files[2], node, iommufd;
+	int files[2], cdev, iommufd;
 	struct reset_info info;
 	__u32 id;
 
@@ -1056,21 +1056,21 @@ TEST_F(group, group_and_node_do_not_mix)
 		 * Devices of a group are all opened through the group, or all
 		 * through cdevs
 		 */
-		node = open_cdev(&self->dev[1]);
-		EXPECT_ERRNO(EBUSY, bind_iommufd(node, self->legacy.container,
+		cdev = open_cdev(&self->dev[1]);
+		EXPECT_ERRNO(EBUSY, bind_iommufd(cdev, self->legacy.container,
 						 NULL));
-		close(node);
+		close(cdev);
 		return;
 	}
 	close(self->other);
 	iommufd = strcmp(variant->container, CONTAINER) ?
 		  dup(self->legacy.container) :
 		  open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	node = open_cdev(&self->dev[1]);
-	ASSERT_EQ(0, bind_iommufd(node, iommufd, &id));
+	cdev = open_cdev(&self->dev[1]);
+	ASSERT_EQ(0, bind_iommufd(cdev, iommufd, &id));
 
 	files[0] = self->legacy.group;
-	files[1] = node;
+	files[1] = cdev;
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 1));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, files, 2));
 	EXPECT_ERRNO(EINVAL, hot_reset_groups(self->legacy.device, &files[1], 1));
@@ -1080,7 +1080,7 @@ TEST_F(group, group_and_node_do_not_mix)
 	EXPECT_EQ(self->dev[1].group, told_of(&info, &self->dev[1]));
 	EXPECT_TRUE(was_left(self));
 
-	close(node);
+	close(cdev);
 	close(iommufd);
 	self->other = open_group(&self->dev[1]);
 	ASSERT_LE(0, self->other);

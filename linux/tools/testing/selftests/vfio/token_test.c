@@ -35,14 +35,14 @@ static const unsigned char other[16] = TOKEN(0x02);
 /*
  * struct user - a user of a device
  * @dev: the device
- * @node: through its cdev
+ * @cdev: through its cdev, not its group
  * @iommufd: iommufd, or container of the group
  * @group: -1 with a cdev
  * @device: with a group, -1 until it is opened
  */
 struct user {
 	const struct pci_dev *dev;
-	bool node;
+	bool cdev;
 	int iommufd;
 	int group;
 	int device;
@@ -54,13 +54,13 @@ static int user_open(struct user *user, const char *container,
 {
 	*user = (struct user){
 		.dev = dev,
-		.node = !container,
+		.cdev = !container,
 		.iommufd = open(container ? container : "/dev/iommu",
 				O_RDWR | O_CLOEXEC),
 		.group = -1,
 		.device = -1,
 	};
-	if (user->node) {
+	if (user->cdev) {
 		user->device = open_cdev(dev);
 		return user->device < 0 ? -1 : 0;
 	}
@@ -82,7 +82,7 @@ static int user_take(struct user *user, const unsigned char *uuid)
 	char name[128];
 	int i, len;
 
-	if (user->node)
+	if (user->cdev)
 		return bind_with_token(user->device, user->iommufd, uuid, NULL);
 
 	len = sprintf(name, "%s", user->dev->bdf);
@@ -156,7 +156,7 @@ FIXTURE_VARIANT(token)
 	const char *container;
 };
 
-FIXTURE_VARIANT_ADD(token, node)
+FIXTURE_VARIANT_ADD(token, cdev)
 {
 	.container = NULL,
 };
@@ -301,7 +301,7 @@ TEST_F(token, refused_vf_is_free)
 	ASSERT_EQ(0, user_open(&refused, variant->container, &self->vf[0]));
 	EXPECT_ERRNO(EACCES, user_take(&refused, other));
 	EXPECT_ERRNO(EACCES, user_take(&refused, NULL));
-	if (refused.node) {
+	if (refused.cdev) {
 		group = open_group(&self->vf[0]);
 		EXPECT_LE(0, group);
 		close(group);
@@ -319,7 +319,7 @@ TEST_F(token, refused_vf_is_free)
  * Only the tokens decide, through cdev or group, for PF and VF. The bytes of
  * BIND are the hex digits of the group's string.
  */
-TEST_F(token, node_and_group_make_no_difference)
+TEST_F(token, cdev_and_group_make_no_difference)
 {
 	static const struct {
 		/* Token of the user who opens one function and keeps it open */
@@ -359,8 +359,8 @@ TEST_F(token, node_and_group_make_no_difference)
 				 answer_to(vf, &self->vf[0], row->then);
 			EXPECT_EQ(row->answer, answer) {
 				TH_LOG("row %td: PF by %s, VF by %s",
-				       row - rows, pf ? pf : "its node",
-				       vf ? vf : "its node");
+				       row - rows, pf ? pf : "its cdev",
+				       vf ? vf : "its cdev");
 			}
 			user_close(&first);
 		}

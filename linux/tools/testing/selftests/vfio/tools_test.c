@@ -190,7 +190,7 @@ static void end(struct child *child)
 FIXTURE(lsvfio)
 {
 	struct pci_dev dev, a, b;
-	char node[PATH_MAX];
+	char path[PATH_MAX];
 	struct child child;
 };
 
@@ -207,9 +207,9 @@ FIXTURE_SETUP(lsvfio)
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->a));
 	ASSERT_EQ(0, bind_vfio_pci(&self->b));
-	if (has_nodes())
-		ASSERT_EQ(0, vfio_node_path(&self->dev, self->node,
-					    sizeof(self->node)));
+	if (has_cdevs())
+		ASSERT_EQ(0, vfio_cdev_path(&self->dev, self->path,
+					    sizeof(self->path)));
 }
 
 FIXTURE_TEARDOWN(lsvfio)
@@ -217,8 +217,8 @@ FIXTURE_TEARDOWN(lsvfio)
 	end(&self->child);
 	rmdir(DIR);
 	bind_vfio_pci(&self->b);
-	if (has_nodes())
-		chmod(self->node, 0600);
+	if (has_cdevs())
+		chmod(self->path, 0600);
 	chmod("/dev/iommu", 0660);
 }
 
@@ -228,9 +228,9 @@ TEST_F(lsvfio, device_is_listed_with_all_about_it)
 	struct stat st;
 	const char *line;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
-	ASSERT_EQ(0, stat(self->node, &st));
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
+	ASSERT_EQ(0, stat(self->path, &st));
 	snprintf(number, sizeof(number), "%u:%u", major(st.st_rdev),
 		 minor(st.st_rdev));
 	snprintf(group, sizeof(group), "%d", self->dev.group);
@@ -239,7 +239,7 @@ TEST_F(lsvfio, device_is_listed_with_all_about_it)
 	ASSERT_EQ(0, said.status);
 	line = line_of(self->dev.bdf);
 	EXPECT_STREQ("vfio-pci", word_of(line, 1));
-	EXPECT_STREQ(self->node, word_of(line, 2));
+	EXPECT_STREQ(self->path, word_of(line, 2));
 	EXPECT_STREQ(number, word_of(line, 3));
 	EXPECT_STREQ(group, word_of(line, 4));
 	EXPECT_STREQ("-", word_of(line, 5));
@@ -283,8 +283,8 @@ TEST_F(lsvfio, driver_in_the_way_is_named)
 {
 	char reason[128];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	ASSERT_EQ(0, bind_driver(&self->b, "uio_pci_generic"));
 	snprintf(reason, sizeof(reason),
 		 "no: %s in the same group has driver uio_pci_generic",
@@ -295,20 +295,20 @@ TEST_F(lsvfio, driver_in_the_way_is_named)
 	EXPECT_EQ(1, said.status);
 }
 
-TEST_F(lsvfio, other_user_is_told_whose_the_node_is)
+TEST_F(lsvfio, other_user_is_told_who_owns_the_cdev)
 {
 	char reason[PATH_MAX + 32];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	LSVFIO(NOBODY);
 	EXPECT_EQ(0, said.status);
 	/* Numbers or names, since the system may have no /etc/passwd */
-	snprintf(reason, sizeof(reason), "no: %s belongs to ", self->node);
+	snprintf(reason, sizeof(reason), "no: %s belongs to ", self->path);
 	EXPECT_EQ(0, strncmp(reason, usable(self->dev.bdf), strlen(reason)));
 	EXPECT_NE(NULL, strstr(usable(self->dev.bdf), "mode 0600"));
 
-	ASSERT_EQ(0, chmod(self->node, 0666));
+	ASSERT_EQ(0, chmod(self->path, 0666));
 	LSVFIO(NOBODY);
 	EXPECT_EQ(0, strncmp("no: /dev/iommu belongs to ",
 			     usable(self->dev.bdf), 26));
@@ -323,8 +323,8 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 	char user[64];
 	int device;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 getpid());
 	device = open_cdev(&self->dev);
@@ -336,13 +336,13 @@ TEST_F(lsvfio, program_that_has_it_open_is_named)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
-/* Open a copy of the node with the device's number, and unlink it */
-static int open_copy(const char *node)
+/* Open a copy of the cdev with the device's number, and unlink it */
+static int open_copy(const char *path)
 {
 	struct stat st;
 	int fd;
 
-	if (stat(node, &st) || mknod(DIR "/copy", S_IFCHR | 0600, st.st_rdev))
+	if (stat(path, &st) || mknod(DIR "/copy", S_IFCHR | 0600, st.st_rdev))
 		return -1;
 	fd = open(DIR "/copy", O_RDWR | O_CLOEXEC);
 	unlink(DIR "/copy");
@@ -376,16 +376,16 @@ enum {
 };
 
 /* The device number counts, not the name, which is gone */
-TEST_F(lsvfio, copy_of_the_node_is_the_node)
+TEST_F(lsvfio, copy_of_the_cdev_is_found)
 {
 	char user[64];
 	int fd;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 getpid());
-	fd = open_copy(self->node);
+	fd = open_copy(self->path);
 	ASSERT_LE(0, fd);
 	LSVFIO(0);
 	EXPECT_STREQ(user, usable(self->dev.bdf));
@@ -396,13 +396,13 @@ TEST_F(lsvfio, other_mount_namespace_is_looked_into)
 {
 	char user[64];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	if (!start(&self->child))
 		stay(&self->child, !unshare(CLONE_NEWNS) &&
 		     !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
 		     !mount("none", DIR, "tmpfs", 0, NULL) &&
-		     open_copy(self->node) >= 0);
+		     open_copy(self->path) >= 0);
 	ASSERT_TRUE(stays(&self->child));
 	snprintf(user, sizeof(user), "yes, unless bound by tools_test (%d)",
 		 self->child.pid);
@@ -425,8 +425,8 @@ TEST_F(lsvfio, thread_has_files_of_its_own)
 	pthread_t thread;
 	char user[64];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	if (!start(&self->child)) {
 		if (pthread_create(&thread, NULL, open_alone, self))
 			_exit(1);
@@ -443,9 +443,9 @@ TEST_F(lsvfio, file_that_is_only_a_path_holds_nothing)
 {
 	int fd;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
-	fd = open(self->node, O_PATH | O_CLOEXEC);
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
+	fd = open(self->path, O_PATH | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	LSVFIO(0);
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
@@ -457,8 +457,8 @@ TEST_F(lsvfio, bound_device_is_held)
 	char text[128];
 	int device;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	device = open_bound(&self->dev);
 	ASSERT_LE(0, device);
 	LSVFIO(0);
@@ -466,14 +466,14 @@ TEST_F(lsvfio, bound_device_is_held)
 	EXPECT_STREQ(text, usable(self->dev.bdf));
 	EXPECT_STREQ("yes", usable(self->a.bdf));
 	EXPECT_STREQ("yes", who(self->dev.bdf, WHO_HELD));
-	EXPECT_STREQ("node", who(self->dev.bdf, WHO_HAS));
+	EXPECT_STREQ("cdev", who(self->dev.bdf, WHO_HAS));
 	EXPECT_STREQ("tools_test", who(self->dev.bdf, WHO_PROGRAM));
 	LSVFIO(0, "-q", self->dev.bdf);
 	EXPECT_EQ(1, said.status);
 	LSVFIO(0, "-j", self->dev.bdf);
 	snprintf(text, sizeof(text), "{\"pid\": %d, \"uid\": 0, ", getpid());
 	EXPECT_TRUE(contains(text));
-	EXPECT_TRUE(contains("\"has\": [\"node\"], \"sure\": true"));
+	EXPECT_TRUE(contains("\"has\": [\"cdev\"], \"sure\": true"));
 	EXPECT_TRUE(contains("\"held\": true, \"holders\": ["));
 
 	close(device);
@@ -488,8 +488,8 @@ TEST_F(lsvfio, held_device_of_the_group_is_named)
 	char text[128];
 	int device;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	device = open_bound(&self->a);
 	ASSERT_LE(0, device);
 	LSVFIO(0);
@@ -513,7 +513,7 @@ TEST_F(lsvfio, group_is_held_by_who_has_it_open)
 	EXPECT_STREQ(pid, who(self->b.bdf, WHO_PID));
 	EXPECT_STREQ("group", who(self->b.bdf, WHO_HAS));
 	EXPECT_STREQ("", who(self->dev.bdf, WHO_HELD));
-	if (has_nodes()) {
+	if (has_cdevs()) {
 		LSVFIO(0);
 		EXPECT_EQ(0, strncmp("no: held by tools_test (",
 				     usable(self->b.bdf), 24));
@@ -526,8 +526,8 @@ TEST_F(lsvfio, mapping_outlives_the_file)
 	struct edu edu;
 	char text[128];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	ASSERT_EQ(0, edu_open(&edu, open_bound(&self->dev)));
 	close(edu.device);
 	LSVFIO(0);
@@ -539,16 +539,16 @@ TEST_F(lsvfio, mapping_outlives_the_file)
 	EXPECT_STREQ("yes", usable(self->dev.bdf));
 }
 
-/* The copy of the node is gone, so the name of the mapping leads nowhere */
+/* The copy of the cdev is gone, so the name of the mapping leads nowhere */
 TEST_F(lsvfio, mapping_of_a_copy_outlives_the_file)
 {
 	struct edu edu;
 	int iommufd, device;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	device = open_copy(self->node);
+	device = open_copy(self->path);
 	ASSERT_EQ(0, bind_iommufd(device, iommufd, NULL));
 	ASSERT_EQ(0, edu_open(&edu, device));
 	close(device);
@@ -563,9 +563,9 @@ TEST_F(lsvfio, own_mapping_is_found_without_privilege)
 	struct edu edu;
 	char text[128];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
-	ASSERT_EQ(0, chmod(self->node, 0666));
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
+	ASSERT_EQ(0, chmod(self->path, 0666));
 	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
 	if (!start(&self->child)) {
 		if (edu_open(&edu, open_bound(&self->dev)) ||
@@ -599,7 +599,7 @@ TEST_F(lsvfio, device_fd_of_a_closed_group_is_a_candidate)
 	close(l.device);
 	EXPECT_STREQ("device?", who(self->dev.bdf, WHO_HAS));
 	EXPECT_STREQ("", who(self->a.bdf, WHO_HELD));
-	if (has_nodes()) {
+	if (has_cdevs()) {
 		LSVFIO(0);
 		EXPECT_EQ(0, strncmp("no: held, perhaps by tools_test (",
 				     usable(self->dev.bdf), 33));
@@ -614,8 +614,8 @@ TEST_F(lsvfio, vm_is_a_candidate)
 	int device, vm, vfio;
 	char text[128];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	if (load_kvm())
 		SKIP(return, "no KVM");
 	if (!start(&self->child))
@@ -626,7 +626,7 @@ TEST_F(lsvfio, vm_is_a_candidate)
 	vm = vm_create();
 	vfio = vm_create_vfio(vm);
 	ASSERT_EQ(0, add_file(vfio, device));
-	EXPECT_STREQ("node", who(self->dev.bdf, WHO_HAS));
+	EXPECT_STREQ("cdev", who(self->dev.bdf, WHO_HAS));
 	close(device);
 	LSVFIO(0);
 	snprintf(text, sizeof(text),
@@ -634,7 +634,7 @@ TEST_F(lsvfio, vm_is_a_candidate)
 	EXPECT_STREQ(text, usable(self->dev.bdf));
 	EXPECT_STREQ("vm?", who(self->dev.bdf, WHO_HAS));
 	/* A device that is open has no candidates */
-	EXPECT_STREQ("node", who(self->a.bdf, WHO_HAS));
+	EXPECT_STREQ("cdev", who(self->a.bdf, WHO_HAS));
 	LSVFIO(0, "-j", self->dev.bdf);
 	EXPECT_TRUE(contains("\"has\": [\"vm\"], \"sure\": false"));
 	close(vfio);
@@ -647,8 +647,8 @@ TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
 {
 	int device, pair[2];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	device = open_bound(&self->dev);
 	ASSERT_EQ(0, send_fd(pair[0], device));
@@ -659,7 +659,7 @@ TEST_F(lsvfio, file_in_flight_is_held_by_nobody)
 	EXPECT_STREQ("-", who(self->dev.bdf, WHO_PID));
 	EXPECT_STREQ("no", who(self->dev.bdf, WHO_PROGRAM));
 	/* NOBODY can't inspect all processes */
-	ASSERT_EQ(0, chmod(self->node, 0666));
+	ASSERT_EQ(0, chmod(self->path, 0666));
 	ASSERT_EQ(0, chmod("/dev/iommu", 0666));
 	LSVFIO(NOBODY);
 	EXPECT_STREQ("no: held by a process that you can't inspect",
@@ -705,8 +705,8 @@ TEST_F(lsvfio, mediated_device_is_found_by_trying)
 	struct pci_dev mtty;
 	int device, pair[2];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	ASSERT_EQ(0, mdev_create(&mtty, "mtty", "1"));
 	/* But the module of its driver has no user yet */
 	LSVFIO(0, "-j", mtty.bdf);
@@ -715,7 +715,7 @@ TEST_F(lsvfio, mediated_device_is_found_by_trying)
 	device = open_bound(&mtty);
 	EXPECT_LE(0, device);
 	EXPECT_STREQ("?", who(mtty.bdf, WHO_HELD));
-	EXPECT_STREQ("node", who(mtty.bdf, WHO_HAS));
+	EXPECT_STREQ("cdev", who(mtty.bdf, WHO_HAS));
 	EXPECT_EQ(0, send_fd(pair[0], device));
 	close(device);
 	LSVFIO(0, "-j", mtty.bdf);
@@ -768,8 +768,8 @@ TEST_F(lsvfio, memory_is_beside_its_limit)
 {
 	int by_process;
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	for (by_process = 0; by_process < 2; by_process++) {
 		if (!start(&self->child))
 			pin(self, NOBODY, by_process);
@@ -790,8 +790,8 @@ TEST_F(lsvfio, needed_limit_is_told)
 {
 	struct rlimit limit = { LIMIT, LIMIT };
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	if (!start(&self->child))
 		pin(self, NOBODY, false);
 	ASSERT_TRUE(stays(&self->child));
@@ -828,14 +828,14 @@ TEST_F(lsvfio, needed_limit_is_told)
 		     line_of("by user"));
 }
 
-/* In the order of the arguments, whatever the order of the nodes */
+/* In the order of the arguments, whatever the order of the cdevs */
 TEST_F(lsvfio, arguments_for_qemu_are_one_line)
 {
 	char *dev = self->dev.bdf, *a = self->a.bdf;
 	char line[256];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	LSVFIO(0, "-q", dev, a, dev);
 	EXPECT_EQ(0, said.status);
 	snprintf(line, sizeof(line), OBJECT DEVICE DEVICE "\n", dev, a);
@@ -850,8 +850,8 @@ TEST_F(lsvfio, json_has_the_same)
 {
 	char text[PATH_MAX + 64];
 
-	if (!has_nodes())
-		SKIP(return, "the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP(return, "the kernel has no cdevs");
 	LSVFIO(0, "--json", self->a.bdf);
 	EXPECT_EQ(0, said.status);
 	EXPECT_EQ('[', said.out[0]);
@@ -868,10 +868,10 @@ TEST_F(lsvfio, json_has_the_same)
 	EXPECT_TRUE(contains("\"usable\": true, \"reason\": null"));
 }
 
-TEST_F(lsvfio, kernel_without_nodes_is_the_reason)
+TEST_F(lsvfio, kernel_without_cdevs_is_the_reason)
 {
-	if (has_nodes())
-		SKIP(return, "the kernel has nodes");
+	if (has_cdevs())
+		SKIP(return, "the kernel has cdevs");
 	LSVFIO(0);
 	EXPECT_EQ(0, said.status);
 	EXPECT_STREQ("-", word_of(line_of(self->dev.bdf), 2));
@@ -934,8 +934,8 @@ FIXTURE_SETUP(nvme_read)
 	NVME_READ(0);
 	if (said.status == 127)
 		SKIP_TEST("no nvme_read in PATH");
-	if (!has_nodes())
-		SKIP_TEST("the kernel has no nodes");
+	if (!has_cdevs())
+		SKIP_TEST("the kernel has no cdevs");
 	if (find_sriov(&self->disk))
 		SKIP_TEST("no NVMe disk");
 	ASSERT_EQ(0, read_disk(&self->disk, self->blocks,

@@ -51,7 +51,7 @@ FIXTURE_SETUP(user)
 		SKIP_TEST("no edu device that is alone in its group");
 	unbind_driver(&self->dev);
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
-	ASSERT_EQ(0, vfio_node_path(&self->dev, self->path,
+	ASSERT_EQ(0, vfio_cdev_path(&self->dev, self->path,
 				    sizeof(self->path)));
 	ASSERT_EQ(0, stat("/dev/iommu", &self->iommu));
 }

@@ -483,7 +483,7 @@ bool loses_dma(const struct pci_dev *dev)
 }
 
 /* Does this kernel have VFIO cdevs? */
-bool has_nodes(void)
+bool has_cdevs(void)
 {
 	FILE *f = fopen("/proc/devices", "r");
 	bool found = false;
@@ -521,7 +521,7 @@ int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size)
 	return nr == 1 ? 0 : -1;
 }
 
-int vfio_node_path(const struct pci_dev *dev, char *path, size_t size)
+int vfio_cdev_path(const struct pci_dev *dev, char *path, size_t size)
 {
 	char name[64];
 
@@ -535,7 +535,7 @@ int open_cdev(const struct pci_dev *dev)
 {
 	char path[PATH_MAX];
 
-	if (vfio_node_path(dev, path, sizeof(path)))
+	if (vfio_cdev_path(dev, path, sizeof(path)))
 		return -1;
 	return open(path, O_RDWR | O_CLOEXEC);
 }

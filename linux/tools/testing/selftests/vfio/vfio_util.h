@@ -107,9 +107,9 @@ unsigned int iommu_bits(const struct pci_dev *dev);
 __u64 last_iova(const struct pci_dev *dev);
 bool loses_dma(const struct pci_dev *dev);
 
-bool has_nodes(void);
+bool has_cdevs(void);
 int vfio_dev_name(const struct pci_dev *dev, char *name, size_t size);
-int vfio_node_path(const struct pci_dev *dev, char *path, size_t size);
+int vfio_cdev_path(const struct pci_dev *dev, char *path, size_t size);
 int open_cdev(const struct pci_dev *dev);
 int open_group(const struct pci_dev *dev);
 
