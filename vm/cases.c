@@ -4,8 +4,12 @@
  * forks for each case, so this knows where a case begins. Cases are numbered from 1.
  *
  *	CASES=3,7-9	run only these; the others pass without running
+ *	CASES_areas_test=3
+ *			the same for one program
  *	REACHED=1	print for each case which mutants it has reached
  */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,9 +28,17 @@ static void begin(void)
 	harness = getpid();
 }
 
+static const char *cases(void)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "CASES_%s", program_invocation_short_name);
+	return getenv("CASES") ?: getenv(name);
+}
+
 static int wanted(void)
 {
-	const char *at = getenv("CASES");
+	const char *at = cases();
 
 	while (at && *at) {
 		char *end;

@@ -49,4 +49,7 @@ class Faults(unittest.TestCase):
 
     def test_results(self):
         text = '# run p\n  1..2\n  ok 1 x.v.one\n  not ok 2 x.w.one\n  ok 3 two\n# run q\n  ok 1 two # SKIP no\n'
-        self.assertEqual({('p', 'one'): False, ('p', 'two'): True, ('q', 'two'): True}, plant.results([text]))
+        cases = plant.results([text])
+        self.assertEqual({('p', 'x.v.one'): (True, '1'), ('p', 'x.w.one'): (False, '2'), ('p', 'two'): (True, '3'),
+                          ('q', 'two'): (True, '1')}, cases)
+        self.assertEqual([('p', 'x.v.one'), ('p', 'x.w.one')], plant.variants(plant.Fault('# a: p x.one\n+++ b/f.c\n'), cases))
