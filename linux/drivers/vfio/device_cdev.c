@@ -172,7 +172,7 @@ static int block_group(struct vfio_group *group)
 	if (group->opened_file)
 		ret = -EBUSY;
 	else
-		group->cdev_bound++;
+		group->nr_cdev_bound++;
 	mutex_unlock(&group->group_lock);
 	return ret;
 }
@@ -180,7 +180,7 @@ static int block_group(struct vfio_group *group)
 static void unblock_group(struct vfio_group *group)
 {
 	mutex_lock(&group->group_lock);
-	group->cdev_bound--;
+	group->nr_cdev_bound--;
 	mutex_unlock(&group->group_lock);
 }
 

@@ -30,12 +30,10 @@ static struct iommufd_device *idev_of(struct vfio_device *device)
 }
 
 /* iommufd_access_ops.unpin; the device is open until vfio_iommufd_stop() */
-static void unpin(void *owner, unsigned long iova, unsigned long length)
+static void access_unpin(void *owner, unsigned long iova, unsigned long length)
 {
 	struct vfio_device *device = owner;
 
-	if (!device->ops->dma_unmap)
-		return;
 	/* Drivers may expect one call at a time, as from type1 */
 	mutex_lock(&vfio_device_private(device)->dma_unmap_lock);
 	device->ops->dma_unmap(device, iova, length);
@@ -43,8 +41,11 @@ static void unpin(void *owner, unsigned long iova, unsigned long length)
 }
 
 static const struct iommufd_access_ops access_ops = {
-	.unpin = unpin,
+	.unpin = access_unpin,
 };
+
+/* A driver without dma_unmap() can't be asked to unpin, so it can't pin */
+static const struct iommufd_access_ops no_pin_access_ops;
 
 /**
  * vfio_iommufd_init - allocate the private part of a device
@@ -94,7 +95,9 @@ int vfio_iommufd_bind(struct vfio_device *device, struct iommufd_ctx *ctx,
 	lockdep_assert_held(&device->dev_set->lock);
 
 	if (device->group->type == VFIO_EMULATED_IOMMU) {
-		access = iommufd_access_create(ctx, &access_ops, device, id);
+		access = iommufd_access_create(ctx, device->ops->dma_unmap ?
+					       &access_ops : &no_pin_access_ops,
+					       device, id);
 		if (IS_ERR(access))
 			return PTR_ERR(access);
 		vfio_device_private(device)->binding.access = access;
@@ -279,8 +282,7 @@ static bool can_be_mapped(dma_addr_t iova)
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @pages: set to the pinned pages
  *
- * Return: @npages, or the errno of iommufd_access_pin(). -EINVAL also if the
- * driver can't be asked to unpin.
+ * Return: @npages, or the errno of iommufd_access_pin().
  */
 int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 		     int prot, struct page **pages)
@@ -288,8 +290,6 @@ int vfio_iommufd_pin(struct vfio_device *device, dma_addr_t iova, int npages,
 	unsigned int flags = 0;
 	int ret;
 
-	if (!device->ops->dma_unmap)
-		return -EINVAL;
 	if (!can_be_mapped(iova))
 		return -ENOENT;
 	if (prot & IOMMU_WRITE)

@@ -12,6 +12,7 @@
 #include <linux/overflow.h>
 #include <linux/uaccess.h>
 
+#include "../vfio.h"
 #include "vfio_pci_priv.h"
 
 /**
@@ -29,23 +30,25 @@ struct vfio_pci_dmabuf {
 };
 
 /* Other importers would have to be notified of a revocation */
-static int attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attachment)
+static int dmabuf_attach(struct dma_buf *dmabuf,
+			 struct dma_buf_attachment *attachment)
 {
 	return -EOPNOTSUPP;
 }
 
-static struct sg_table *map(struct dma_buf_attachment *attachment,
-			    enum dma_data_direction direction)
+static struct sg_table *dmabuf_map(struct dma_buf_attachment *attachment,
+				   enum dma_data_direction direction)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
 
-static void unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
-		  enum dma_data_direction direction)
+static void dmabuf_unmap(struct dma_buf_attachment *attachment,
+			 struct sg_table *table,
+			 enum dma_data_direction direction)
 {
 }
 
-static void release(struct dma_buf *dmabuf)
+static void dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct vfio_pci_dmabuf *buf = dmabuf->priv;
 
@@ -54,10 +57,10 @@ static void release(struct dma_buf *dmabuf)
 }
 
 static const struct dma_buf_ops dmabuf_ops = {
-	.attach = attach,
-	.map_dma_buf = map,
-	.unmap_dma_buf = unmap,
-	.release = release,
+	.attach = dmabuf_attach,
+	.map_dma_buf = dmabuf_map,
+	.unmap_dma_buf = dmabuf_unmap,
+	.release = dmabuf_release,
 };
 
 /**
@@ -84,12 +87,16 @@ struct iommufd_mmio *vfio_pci_mmio_of_dmabuf(struct file *file,
 	return iommufd_mmio_get(buf->mmio);
 }
 
-/* True if the region is a memory BAR that nobody else has claimed */
-static bool has_memory(struct vfio_pci_core_device *vdev, u32 index)
+/* -ENODEV if the region is not a memory BAR, or somebody else has claimed it */
+static int claim_bar(struct vfio_pci_core_device *vdev, u32 index)
 {
-	return index < PCI_STD_NUM_BARS && pci_resource_len(vdev->pdev, index) &&
-	       (pci_resource_flags(vdev->pdev, index) & IORESOURCE_MEM) &&
-	       !vfio_pci_setup_barmap(vdev, index);
+	int ret;
+
+	if (index >= PCI_STD_NUM_BARS || !pci_resource_len(vdev->pdev, index) ||
+	    !(pci_resource_flags(vdev->pdev, index) & IORESOURCE_MEM))
+		return -ENODEV;
+	ret = vfio_pci_setup_barmap(vdev, index);
+	return ret == -EBUSY ? -ENODEV : ret;
 }
 
 static int check_ranges(const struct vfio_region_dma_range *ranges, u32 nr,
@@ -113,9 +120,9 @@ static int check_ranges(const struct vfio_region_dma_range *ranges, u32 nr,
 	return *sum > SIZE_MAX ? -EINVAL : 0;
 }
 
-static int export(struct vfio_pci_core_device *vdev,
-		  const struct vfio_device_feature_dma_buf *feature,
-		  const struct vfio_region_dma_range *ranges)
+static int export_ranges(struct vfio_pci_core_device *vdev,
+			 const struct vfio_device_feature_dma_buf *feature,
+			 const struct vfio_region_dma_range *ranges)
 {
 	struct pci_dev *pdev = vdev->pdev;
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
@@ -152,7 +159,7 @@ static int export(struct vfio_pci_core_device *vdev,
 		ret = PTR_ERR(dmabuf);
 		goto err_put;
 	}
-	/* From here on release() frees the buffer */
+	/* From here on dmabuf_release() frees the buffer */
 	ret = dma_buf_fd(dmabuf, feature->open_flags);
 	if (ret < 0)
 		dma_buf_put(dmabuf);
@@ -186,7 +193,8 @@ int vfio_pci_feature_dma_buf(struct vfio_device *device, u32 flags,
 	int ret;
 
 	/* A driver with its own ioctl() may have its own layout of regions */
-	if (device->ops->ioctl != vfio_pci_core_ioctl)
+	if (device->ops->ioctl != vfio_pci_core_ioctl ||
+	    !vfio_device_is_bound(device))
 		return -EOPNOTSUPP;
 	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET,
 				 sizeof(feature));
@@ -196,13 +204,14 @@ int vfio_pci_feature_dma_buf(struct vfio_device *device, u32 flags,
 		return -EFAULT;
 	if (!feature.nr_ranges || feature.flags)
 		return -EINVAL;
-	if (!has_memory(vdev, feature.region_index))
-		return -ENODEV;
+	ret = claim_bar(vdev, feature.region_index);
+	if (ret)
+		return ret;
 	ranges = memdup_user(arg->dma_ranges,
 			     array_size(feature.nr_ranges, sizeof(*ranges)));
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
-	ret = export(vdev, &feature, ranges);
+	ret = export_ranges(vdev, &feature, ranges);
 	kfree(ranges);
 	return ret;
 }

@@ -10,17 +10,14 @@
 #include "../vfio.h"
 #include "vfio_pci_priv.h"
 
-static struct iommufd_mmio **mmio_of(struct vfio_pci_core_device *vdev)
+static struct iommufd_mmio **mmio_slot(struct vfio_pci_core_device *vdev)
 {
-	struct vfio_device_private *private = vfio_device_private(&vdev->vdev);
-
-	/* A runtime resume can happen before the device is registered */
-	return private ? &private->mmio : NULL;
+	return &vfio_device_private(&vdev->vdev)->mmio;
 }
 
 /*
- * Can the CPU reach the BARs, as vfio_pci_mmap_fault() decides? Each ioctl resumes a
- * device in low power for a moment
+ * Can the CPU reach the BARs, as vfio_pci_mmap_fault() decides? A device in low
+ * power can be resumed for an ioctl
  */
 static bool is_reachable(struct vfio_pci_core_device *vdev)
 {
@@ -29,20 +26,16 @@ static bool is_reachable(struct vfio_pci_core_device *vdev)
 
 /**
  * vfio_pci_get_mmio - get the iommufd_mmio of a device
- * @vdev: open device
+ * @vdev: open device that is bound to an iommufd
  *
  * It is allocated on first use, since most devices never need it.
  * Context: takes memory_lock; mmap_lock may be held.
  *
- * Return: the iommufd_mmio, with a reference, or an ERR_PTR: -EOPNOTSUPP if the
- * device is not bound to an iommufd, -ENOMEM.
+ * Return: the iommufd_mmio, with a reference, or an ERR_PTR of -ENOMEM.
  */
 struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
 {
-	struct iommufd_mmio **slot = mmio_of(vdev), *mmio;
-
-	if (!vfio_device_is_bound(&vdev->vdev))
-		return ERR_PTR(-EOPNOTSUPP);
+	struct iommufd_mmio **slot = mmio_slot(vdev), *mmio;
 
 	down_write(&vdev->memory_lock);
 	mmio = *slot;
@@ -65,11 +58,11 @@ struct iommufd_mmio *vfio_pci_get_mmio(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
 {
-	struct iommufd_mmio **slot = mmio_of(vdev);
+	struct iommufd_mmio **slot = mmio_slot(vdev);
 
 	lockdep_assert_held_write(&vdev->memory_lock);
 
-	if (slot && *slot)
+	if (*slot)
 		iommufd_mmio_revoke(*slot);
 }
 
@@ -81,9 +74,9 @@ void vfio_pci_revoke_mmio(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
 {
-	struct iommufd_mmio **slot = mmio_of(vdev);
+	struct iommufd_mmio **slot = mmio_slot(vdev);
 
-	if (slot && *slot && is_reachable(vdev))
+	if (*slot && is_reachable(vdev))
 		iommufd_mmio_restore(*slot);
 	up_write(&vdev->memory_lock);
 }
@@ -96,10 +89,8 @@ void vfio_pci_up_write_memory_lock(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_end_mmio(struct vfio_pci_core_device *vdev)
 {
-	struct iommufd_mmio **slot = mmio_of(vdev), *mmio;
+	struct iommufd_mmio **slot = mmio_slot(vdev), *mmio;
 
-	if (!slot)
-		return;
 	down_write(&vdev->memory_lock);
 	mmio = *slot;
 	*slot = NULL;
