@@ -167,7 +167,7 @@ struct iommu_test_mock_region {
  *	iommufd cleans up page by page, so an unmap can begin and end anywhere
  * @MOCK_DEVICE_GROWS: a map above all that the page table has reached takes
  *	some time, in which nobody else may map or unmap, as on AMD; the IOMMU
- *	warns otherwise
+ *	warns otherwise, and if it is not the zero page that is mapped there
  * @MOCK_DEVICE_FREES_EARLY: if an unmap has to flush, it frees what it has
  *	gathered, as on VT-d; the IOMMU warns if it does
  * @MOCK_DEVICE_SHARES: it can be attached to page tables of other units
@@ -180,6 +180,8 @@ struct iommu_test_mock_region {
  *	2 MiB, and reports how much it was. If a map fails, half of it stays
  *	mapped, and is reported too
  * @MOCK_DEVICE_SINGLE: its IOMMU driver maps and unmaps one page per call
+ * @MOCK_DEVICE_WHOLE: an unmap of a part of what one call has mapped unmaps all
+ *	of that, and reports how much it was, as on virtio-iommu
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -194,6 +196,7 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_SLOW = 1 << 9,
 	MOCK_DEVICE_STOPS = 1 << 10,
 	MOCK_DEVICE_SINGLE = 1 << 11,
+	MOCK_DEVICE_WHOLE = 1 << 12,
 };
 
 /* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */

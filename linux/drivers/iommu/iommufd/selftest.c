@@ -87,7 +87,8 @@ unsigned long iommufd_test_limit(unsigned long npages)
 #define ENTRY_EDGE BIT(0) /* First or last page of a map */
 #define ENTRY_READ BIT(1)
 #define ENTRY_WRITE BIT(2)
-#define ENTRY_ORDER GENMASK(8, 3) /* Its size is MOCK_PAGE << this */
+#define ENTRY_ORDER GENMASK(7, 3) /* Its size is MOCK_PAGE << this */
+#define ENTRY_LAST BIT(8) /* Last page of a map */
 #define ENTRY_NEW BIT(9) /* No device sees it yet */
 #define ENTRY_STALE BIT(10) /* It was unmapped, but devices still see it */
 #define ENTRY_ADDRESS (~(MOCK_PAGE - 1))
@@ -127,6 +128,7 @@ struct mock_unit {
  * @stops: MOCK_DEVICE_STOPS
  * @grows: MOCK_DEVICE_GROWS
  * @frees_early: MOCK_DEVICE_FREES_EARLY
+ * @whole: MOCK_DEVICE_WHOLE
  * @stuck: an unmap has failed, so entries are left
  * @reach: a map up to this IOVA does not grow the page table
  * @growing: @reach is being changed
@@ -144,6 +146,7 @@ struct mock_table {
 	bool stops;
 	bool grows;
 	bool frees_early;
+	bool whole;
 	bool stuck;
 	unsigned long reach;
 	bool growing;
@@ -248,8 +251,12 @@ static void begin_walk(struct mock_table *table, unsigned long last)
 	int nr = atomic_inc_return(&table->nr_walkers);
 
 	WARN_ON(READ_ONCE(table->growing));
-	if (!table->grows || last <= table->reach)
+	if (last <= table->reach)
 		return;
+	if (!table->grows) {
+		table->reach = GENMASK(__fls(last), 0);
+		return;
+	}
 	WRITE_ONCE(table->growing, true);
 	WARN_ON(nr > 1);
 	usleep_range(1000, 2000);
@@ -313,6 +320,8 @@ static int map_entries(struct iommu_domain *domain, unsigned long iova,
 
 		if (!i || i == pgcount - 1)
 			entry |= ENTRY_EDGE;
+		if (i == pgcount - 1)
+			entry |= ENTRY_LAST;
 		err = xa_err(xa_store(&table->entries,
 				      index + i * (pgsize >> MOCK_SHIFT),
 				      xa_mk_value(entry), gfp));
@@ -342,9 +351,13 @@ static int mock_map_pages(struct iommu_domain *domain, unsigned long iova,
 			  int prot, gfp_t gfp, size_t *mapped)
 {
 	struct mock_table *table = to_table(domain);
+	unsigned long last = iova + pgsize * pgcount - 1;
 	int ret;
 
-	begin_walk(table, iova + pgsize * pgcount - 1);
+	/* Others may map memory in parallel, so it must not grow the table */
+	WARN_ON(table->grows && last > table->reach &&
+		paddr != page_to_phys(ZERO_PAGE(0)));
+	begin_walk(table, last);
 	ret = map_entries(domain, iova, paddr, pgsize, pgcount, prot, gfp,
 			  mapped);
 	end_walk(table);
@@ -420,6 +433,9 @@ static size_t unmap_entries(struct iommu_domain *domain, unsigned long iova,
 		if (WARN_ON(!entry))
 			continue;
 		page = size_of(entry);
+		/* The rest of the map goes, too */
+		if (table->whole && !(entry & ENTRY_LAST))
+			size = max(size, done + 2 * page);
 		if (WARN_ON(start != iova + done || page > size - done))
 			break;
 		WARN_ON(edges && (!done || done + page == size) &&
@@ -595,6 +611,7 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 	table->stops |= config->flags & MOCK_DEVICE_STOPS;
 	table->grows |= config->flags & MOCK_DEVICE_GROWS;
 	table->frees_early |= config->flags & MOCK_DEVICE_FREES_EARLY;
+	table->whole |= config->flags & MOCK_DEVICE_WHOLE;
 	set_table(mock, table);
 
 	spin_lock(&mock->unit->lock);
@@ -1030,7 +1047,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_SINGLE << 1 &&
+	return config->flags < MOCK_DEVICE_WHOLE << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&

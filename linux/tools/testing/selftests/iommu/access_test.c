@@ -275,6 +275,29 @@ TEST_F(access, pin_checks)
 	EXPECT_TRUE(only_pinned(self, 0, 0));
 }
 
+/*
+ * It unpins what it has pinned itself, not what was pinned before: the page that
+ * can't be written, and the one behind it
+ */
+TEST_F(access, failed_pin_keeps_others)
+{
+	__u64 iova = self->base + PAGE;
+	__u32 items[2];
+
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	ASSERT_EQ(0, map(self->fd, self->ioas,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			 (uintptr_t)self->buf + PAGE, PAGE, &iova));
+	ASSERT_EQ(0, MAP(2 * PAGE, LENGTH - 2 * PAGE, 2 * PAGE));
+	ASSERT_EQ(0, pin(self, 1, 2, &items[0]));
+	EXPECT_ERRNO(EPERM, access_pin(self->fd, self->access, self->base, NULL,
+				       4 * PAGE, MOCK_FLAGS_ACCESS_WRITE,
+				       &items[1]));
+	EXPECT_TRUE(is_pinned(self, 1, 3));
+	EXPECT_EQ(0, UNPIN(items[0]));
+	EXPECT_TRUE(is_pinned(self, 0, 0));
+}
+
 /* Memory mapped for one direction only (trap D5) */
 TEST_F(access, directions)
 {
@@ -863,27 +886,36 @@ TEST_F(access, slow_access)
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
 
-/* Closing an access waits until UNMAP has finished notifying it */
-TEST_F(access, close_waits_for_a_notice)
+/* Closing an access waits until each UNMAP has finished notifying it */
+TEST_F(access, close_waits_for_all_notices)
 {
-	struct unmapper me = { self };
+	struct unmapper me[2] = { { self, 0 }, { self, 1 } };
 	struct timespec before, after;
-	pthread_t thread;
+	pthread_t threads[2];
 	__u32 item;
+	int i;
 
-	ASSERT_EQ(0, MAP(0, LENGTH, 0));
-	ASSERT_EQ(0, pin(self, 3, 1, &item));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, MAP(i * PAGE, PAGE, i * PAGE));
+		ASSERT_EQ(0, pin(self, i, 1, &item));
+	}
 	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 1000));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_in_thread, &me));
-	usleep(200000);
+	/* The notices end after 1000 and 1400 ms */
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmap_page,
+					    &me[i]));
+		usleep(i ? 200000 : 400000);
+	}
 	clock_gettime(CLOCK_MONOTONIC, &before);
 	close(self->access);
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	self->access = -1;
-	EXPECT_LT(500, (after.tv_sec - before.tv_sec) * 1000 +
+	EXPECT_LT(600, (after.tv_sec - before.tv_sec) * 1000 +
 		       (after.tv_nsec - before.tv_nsec) / 1000000);
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, me.ret);
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, me[i].ret);
+	}
 }
 
 /*
@@ -1000,6 +1032,35 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 			close(faults);
 		}
 	}
+}
+
+/*
+ * A copy waits for a page. Meanwhile the access moves on, and the IOAS is
+ * destroyed; the copy still ends well.
+ */
+TEST_F_TIMEOUT(access, ioas_is_destroyed_under_a_copy, 60)
+{
+	struct toucher toucher = { self, true };
+	pthread_t thread;
+	__u32 other;
+	int faults;
+	char *page;
+
+	remove_mocks(self);
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
+			    self->base));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, touch_in_thread, &toucher));
+	ASSERT_TRUE(is_touched(faults));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	ASSERT_EQ(0, let_go(faults, page));
+	ASSERT_TRUE(ends(thread));
+	EXPECT_EQ(0, toucher.ret);
+	EXPECT_TRUE(mock_is_unpinned(page, PAGE));
+	close(faults);
 }
 
 /*
@@ -1569,10 +1630,12 @@ static void *move_away(void *arg)
 
 /*
  * During a move the access is asked to unpin. It can unpin, but neither pin nor
- * copy nor move elsewhere (trap D3).
+ * copy nor move elsewhere (trap D3). A move that is refused keeps no IOAS, whose
+ * file can be sealed when it is gone.
  */
 TEST_F(access, no_two_moves_at_once)
 {
+	int file = memfd_create("access", MFD_ALLOW_SEALING);
 	struct mover me = { self };
 	__u32 items[2], other, third;
 	pthread_t thread;
@@ -1580,6 +1643,9 @@ TEST_F(access, no_two_moves_at_once)
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &third));
+	ASSERT_EQ(0, ftruncate(file, PAGE));
+	ASSERT_EQ(0, map_file_at(self->fd, third, MAP_RW, file, 0, PAGE,
+				 self->base));
 	ASSERT_EQ(0, MAP(0, LENGTH, 0));
 	ASSERT_EQ(0, pin(self, 0, 1, &items[0]));
 	ASSERT_EQ(0, pin(self, 8, 1, &items[1]));
@@ -1597,6 +1663,10 @@ TEST_F(access, no_two_moves_at_once)
 	EXPECT_TRUE(is_pinned(self, 0, 0));
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 	EXPECT_EQ(0, access_replace(self->fd, self->access, third));
+	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
+	EXPECT_EQ(0, destroy(self->fd, third));
+	EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	close(file);
 }
 
 /*

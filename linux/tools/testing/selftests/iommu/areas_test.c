@@ -1085,7 +1085,7 @@ TEST_F(areas, alignment_comes_and_goes)
 TEST_F(areas, alignment_is_not_lowered)
 {
 	struct mock pages, halves;
-	int access;
+	int access, second;
 
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
 				 &MOCK_CONFIG(.unit = 6, .page_sizes = PAGE),
@@ -1104,7 +1104,13 @@ TEST_F(areas, alignment_is_not_lowered)
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
 				 &halves));
 	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	/* Two accesses need it, until the last one is gone */
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &second));
 	close(access);
+	EXPECT_EQ(PAGE, alignment_of(self->fd, self->ioas));
+	close(second);
 	EXPECT_EQ(MOCK_PAGE, alignment_of(self->fd, self->ioas));
 	EXPECT_EQ(0, destroy(self->fd, halves.stdev));
 

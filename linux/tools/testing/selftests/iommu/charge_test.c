@@ -4,6 +4,7 @@
  * processes that map and exit, files, CHANGE_PROCESS. Uses the mock IOMMU.
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
@@ -499,15 +500,34 @@ TEST_F_TIMEOUT(charge, copy_can_be_killed, 240)
 }
 
 #define NR_AREAS 8000
+#define NR_RUNS 32000
 
 enum request_of_many {
 	ATTACH_MANY,
+	ATTACH_SCATTERED,
 	COPY_MANY,
 	UNMAP_MANY,
 };
 
+/* One area in which no page is contiguous with the next */
+static int map_scattered(struct _test_data_charge *self)
+{
+	char *buf = memory(NR_RUNS * PAGE, MAP_SHARED);
+	int i;
+
+	if (buf == MAP_FAILED)
+		return -1;
+	/* Memory is allocated in the order in which it is touched */
+	for (i = 0; i < NR_RUNS; i += 2)
+		buf[i * PAGE] = 1;
+	for (i = 1; i < NR_RUNS; i += 2)
+		buf[i * PAGE] = 1;
+	return MAP(buf, NR_RUNS * PAGE);
+}
+
 /* Many pinned areas, and another page table in which nothing is mapped yet */
-static int prepare_many(struct _test_data_charge *self, __u32 *other,
+static int prepare_many(struct _test_data_charge *self,
+			enum request_of_many request, __u32 *other,
 			struct mock *mock)
 {
 	struct iommu_test_mock_config config = MOCK_CONFIG(.unit = 1);
@@ -516,6 +536,8 @@ static int prepare_many(struct _test_data_charge *self, __u32 *other,
 	if (set_up(self) || alloc_ioas(self->fd, other) ||
 	    mock_device(self->fd, 0, &config, mock))
 		return -1;
+	if (request == ATTACH_SCATTERED)
+		return map_scattered(self);
 	for (i = 0; i < NR_AREAS; i++)
 		if (map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
 			   START + i * PAGE))
@@ -530,6 +552,7 @@ static int run_many(struct _test_data_charge *self,
 
 	switch (request) {
 	case ATTACH_MANY:
+	case ATTACH_SCATTERED:
 		return mock_attach(self->fd, stdev, &pt_id);
 	case COPY_MANY:
 		return copy_at(self->fd, other, self->ioas, MAP_RW,
@@ -551,14 +574,17 @@ static __u64 calls_of(struct _test_data_charge *self,
 }
 
 /*
- * No area takes long, and all memory is pinned already, so only a look at
- * signals between areas ends the request. Kill its process until that is in the
- * middle: an attach and a copy are undone, and an unmap leaves the rest.
+ * No area takes long, or there is only one, and all memory is pinned already. So
+ * only a look at signals between areas, or between runs, ends the request. Kill
+ * its process until that is in the middle: an attach and a copy are undone, and
+ * an unmap leaves the rest.
  */
 static void kill_among_many(struct __test_metadata *_metadata,
 			    struct _test_data_charge *self,
 			    enum request_of_many request)
 {
+	bool attaches = request == ATTACH_MANY || request == ATTACH_SCATTERED;
+	int last = (request == ATTACH_SCATTERED ? NR_RUNS : NR_AREAS) - 1;
 	useconds_t delay = 20000;
 	bool killed = false;
 	struct mock mock;
@@ -566,9 +592,9 @@ static void kill_among_many(struct __test_metadata *_metadata,
 	int round, status;
 	char byte;
 
-	ASSERT_EQ(0, prepare_many(self, &other, &mock));
+	ASSERT_EQ(0, prepare_many(self, request, &other, &mock));
 	pt_id = other;
-	if (request != ATTACH_MANY)
+	if (!attaches)
 		ASSERT_EQ(0, mock_attach(self->fd, mock.stdev, &pt_id));
 	for (round = 0; round < 12 && !killed; round++) {
 		__u64 before, unmapped = 0;
@@ -588,15 +614,14 @@ static void kill_among_many(struct __test_metadata *_metadata,
 			delay *= 2;
 		} else {
 			done = !mock_dma(self->fd, mock.stdev,
-					 START + (NR_AREAS - 1) * PAGE, &byte,
-					 1, 0);
+					 START + last * PAGE, &byte, 1, 0);
 			killed = request == UNMAP_MANY ? done : !done;
 			delay /= 2;
 		}
-		EXPECT_EQ(0, request == ATTACH_MANY ?
+		EXPECT_EQ(0, attaches ?
 				     mock_detach(self->fd, mock.stdev) :
 				     unmap_all(self->fd, other, &unmapped));
-		if (killed && request != ATTACH_MANY)
+		if (killed && !attaches)
 			EXPECT_EQ(request == UNMAP_MANY, unmapped > 0);
 	}
 	EXPECT_TRUE(killed);
@@ -605,6 +630,11 @@ static void kill_among_many(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(charge, attach_of_many_areas_can_be_killed, 240)
 {
 	kill_among_many(_metadata, self, ATTACH_MANY);
+}
+
+TEST_F_TIMEOUT(charge, attach_of_scattered_memory_can_be_killed, 240)
+{
+	kill_among_many(_metadata, self, ATTACH_SCATTERED);
 }
 
 TEST_F_TIMEOUT(charge, copy_of_many_areas_can_be_killed, 240)
@@ -865,6 +895,35 @@ TEST_F(charge, mode_is_set_first)
 	ASSERT_EQ(0, become_charged(32));
 	EXPECT_ERRNO(EPERM,
 		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2));
+}
+
+/*
+ * A process has all capabilities in a user namespace of its own. For iommufd it
+ * has none of them.
+ */
+TEST_F(charge, user_namespace_gives_no_privilege)
+{
+	struct rlimit none = {};
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) ? 255 :
+		      set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1) ?
+			      errno : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(EPERM, WEXITSTATUS(status));
+	ASSERT_EQ(0, set_up(self));
+	pid = fork();
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) ||
+		      setrlimit(RLIMIT_MEMLOCK, &none) ? 255 :
+		      map_part(self, 0, 1) ? errno : 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(ENOMEM, WEXITSTATUS(status));
 }
 
 /*

@@ -154,6 +154,7 @@ TEST_F(driver, failed_undo_of_a_fill)
 /* What a failed map has left can't be unmapped either */
 TEST_F(driver, failed_clean_up_keeps_memory_pinned)
 {
+	char *thp = memory(SZ_2M, MAP_PRIVATE);
 	struct mock mock;
 
 	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_KEEPS));
@@ -162,6 +163,21 @@ TEST_F(driver, failed_clean_up_keeps_memory_pinned)
 	EXPECT_ERRNO(ENOMEM, MAP_AT(self->buf, 2 * PAGE, BASE));
 	EXPECT_EQ(0, REFS(self->buf, PAGE, 1));
 	EXPECT_EQ(0, REFS(self->buf + PAGE, PAGE, 0));
+	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+
+	/*
+	 * Eight contiguous pages, half of which stay mapped. Of these two stay
+	 * pinned, not one of them twice.
+	 */
+	ASSERT_EQ(0, madvise(thp, SZ_2M, MADV_HUGEPAGE));
+	memset(thp, 1, SZ_2M);
+	self->pinned = status_kb("VmPin");
+	ASSERT_EQ(0, DEVICE(&mock, .page_sizes = PAGE,
+			    .flags = MOCK_DEVICE_KEEPS));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, ENOMEM));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_UNMAP, 1, 2, EIO));
+	EXPECT_ERRNO(ENOMEM, MAP_AT(thp, 8 * PAGE, BASE + SZ_2M));
+	EXPECT_EQ(self->pinned + 8, status_kb("VmPin"));
 }
 
 /*
@@ -199,6 +215,34 @@ TEST_F_TIMEOUT(driver, calls_that_stop_early, 60)
 		EXPECT_EQ(0, stats.unsynced);
 		EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	}
+}
+
+/* The driver unmaps more than it was asked to: all that one call has mapped */
+TEST_F(driver, calls_that_unmap_whole_maps)
+{
+	char *huge = memory(SZ_2M, MAP_SHARED | MAP_HUGETLB);
+	struct iommu_test_mock_stats before, after;
+	const __u64 iova = BASE + PAGE;
+	struct mock mock;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	memset(huge, 1, SZ_2M);
+	ASSERT_EQ(0, DEVICE(&mock, .page_sizes = PAGE | SZ_2M,
+			    .flags = MOCK_DEVICE_WHOLE));
+	/* An unmap without knowledge of the map ends at a multiple of 2 MiB */
+	ASSERT_EQ(0, mock_query(self->fd, 0, &before));
+	ASSERT_EQ(0, MAP_AT(huge, SZ_2M, iova));
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, iova + SZ_2M));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_EQ(before.maps + 2, after.maps);
+	EXPECT_EQ(0, UNMAP(iova, SZ_2M));
+	ASSERT_EQ(0, mock_query(self->fd, 0, &after));
+	EXPECT_EQ(before.unmaps + 1, after.unmaps);
+	EXPECT_EQ(before.unmapped + SZ_2M, after.unmapped);
+	EXPECT_EQ(0, after.unsynced);
+	EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, iova + SZ_2M,
+				    self->buf, PAGE));
 }
 
 static __u64 syncs(struct _test_data_driver *self, __u32 unit)
@@ -364,6 +408,31 @@ TEST_F(driver, table_that_fails_to_grow)
 		for (i = 0; i < 3; i++)
 			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
 	}
+}
+
+/*
+ * Memory never makes a page table grow, since others may be in it: neither an
+ * area that begins below what the page table reaches, nor those that a new page
+ * table gets. The mock IOMMU warns if it does.
+ */
+TEST_F(driver, tables_grow_to_the_end)
+{
+	const __u64 high = 1ULL << 40;
+	bool warned = has_warned();
+	struct mock mocks[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
+				    .aperture_last = ~0ULL,
+				    .flags = MOCK_DEVICE_GROWS));
+		ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE + i * PAGE));
+		ASSERT_EQ(0, MAP_AT(self->buf, 2 * PAGE, (high << i) - PAGE));
+	}
+	EXPECT_EQ(warned, has_warned());
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, mock_check_map(self->fd, mocks[i].hwpt,
+					    high - PAGE, self->buf, 2 * PAGE));
 }
 
 /*

@@ -579,6 +579,32 @@ TEST_F(ioas, list_reaches_the_last_byte)
 	EXPECT_ERRNO(ENOSPC, map(self->fd, self->id, MAP_RW, PAGE, PAGE, &iova));
 }
 
+/*
+ * A process that sets a long list can be killed, and then the old list applies:
+ * here none, so the kernel chooses the lowest IOVA
+ */
+TEST_F(ioas, long_list_can_be_killed)
+{
+	const int nr = 2000000;
+	struct iommu_iova_range *list = calloc(nr, sizeof(*list));
+	__u64 iova = 0;
+	pid_t pid;
+	int i;
+
+	ASSERT_NE(NULL, list);
+	for (i = 0; i < nr; i++) {
+		list[i].start = (i * 7919LL % nr + 100) * 2 * HUGE_PAGE;
+		list[i].last = list[i].start + HUGE_PAGE - 1;
+	}
+	pid = fork();
+	if (!pid)
+		_exit(allow_iovas(self->fd, self->id, list, nr) ? 1 : 0);
+	EXPECT_TRUE(can_be_killed(pid));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, PAGE, PAGE, &iova));
+	EXPECT_EQ(PAGE, iova);
+	free(list);
+}
+
 /* Compare the search with a plain one, in an IOVA space with many holes */
 TEST_F(ioas, auto_iova_agrees_with_a_plain_search)
 {

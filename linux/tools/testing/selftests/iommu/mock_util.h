@@ -327,6 +327,22 @@ static inline int let_go(int faults, const char *page)
 	return ioctl(faults, UFFDIO_ZEROPAGE, &zero);
 }
 
+/*
+ * Has the kernel warned since it was booted? The mock IOMMU warns about rules
+ * that are broken.
+ */
+static inline bool has_warned(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+	unsigned long taint = 0;
+
+	if (!f || fscanf(f, "%lu", &taint) != 1)
+		taint = ~0UL;
+	if (f)
+		fclose(f);
+	return taint >> 9 & 1; /* TAINT_WARN */
+}
+
 /* Objects of the kernel that end with the last mock device */
 
 #define MOCK_DEVICES "/sys/bus/iommufd_mock/devices"

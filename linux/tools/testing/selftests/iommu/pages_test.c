@@ -867,6 +867,80 @@ TEST_F(entries, of_two_halves_of_a_file)
 	EXPECT_EQ(free, free_huge_pages());
 }
 
+#define SZ_4G 0x100000000ULL
+
+/*
+ * No number is cut to 32 bits: not in an area of more than 4 GiB, nor in a copy
+ * or a pin of its end, nor that far behind in a file. The area is one huge page
+ * again and again, and another one at the end.
+ */
+TEST(nothing_is_cut_to_32_bits)
+{
+	struct iommu_test_mock_config config =
+		MOCK_CONFIG(.aperture_last = ~0ULL, .page_sizes = PAGE | SZ_2M);
+	const __u64 length = SZ_4G + SZ_2M, there = START + 2 * SZ_4G;
+	int huge = memfd_create("huge", MFD_HUGETLB), access, file, fd;
+	struct iommu_test_mock_stats stats;
+	char *bytes, byte = 0;
+	__u64 at, unmapped;
+	struct mock mock;
+	__u32 ioas, item;
+	long pinned;
+
+	fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, alloc_ioas(fd, &ioas));
+	ASSERT_EQ(0, mock_device(fd, ioas, &config, &mock));
+	ASSERT_EQ(0, access_create(fd, ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, ftruncate(huge, 2 * SZ_2M));
+	bytes = memory(length, MAP_PRIVATE | MAP_NORESERVE);
+	ASSERT_NE(MAP_FAILED, bytes);
+	for (at = 0; at < length; at += SZ_2M)
+		ASSERT_EQ(bytes + at,
+			  mmap(bytes + at, SZ_2M, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, huge,
+			       at < SZ_4G ? 0 : SZ_2M));
+	bytes[0] = 1;
+	bytes[SZ_4G] = 2;
+	pinned = status_kb("VmPin");
+
+	ASSERT_EQ(0, map_at(fd, ioas, (uintptr_t)bytes, length, START));
+	EXPECT_EQ(pinned + (long)(length / 1024), status_kb("VmPin"));
+	ASSERT_EQ(0, mock_query(fd, 0, &stats));
+	EXPECT_EQ(length, stats.mapped);
+	EXPECT_EQ(0, mock_check_map(fd, mock.hwpt, START + SZ_4G - PAGE,
+				    bytes + SZ_4G - PAGE, 2 * PAGE));
+	EXPECT_EQ(0, access_rw(fd, access, START + SZ_4G, &byte, 1, 0));
+	EXPECT_EQ(2, byte);
+	EXPECT_EQ(0, access_pin(fd, access, START + SZ_4G, bytes + SZ_4G, PAGE,
+				0, &item));
+	ASSERT_EQ(0, copy_at(fd, ioas, ioas, MAP_RW, SZ_2M, there,
+			     START + SZ_4G));
+	EXPECT_EQ(0, mock_check_map(fd, mock.hwpt, there, bytes + SZ_4G, PAGE));
+
+	EXPECT_EQ(0, unmap(fd, ioas, START, length, &unmapped));
+	EXPECT_EQ(length, unmapped);
+	EXPECT_ERRNO(ENOENT, access_unpin(fd, access, item));
+	EXPECT_EQ(pinned + (long)(SZ_2M / 1024), status_kb("VmPin"));
+	EXPECT_EQ(0, unmap(fd, ioas, there, SZ_2M, NULL));
+	EXPECT_EQ(pinned, status_kb("VmPin"));
+
+	file = memfd_create("large", 0);
+	ASSERT_EQ(0, ftruncate(file, SZ_4G + PAGE));
+	ASSERT_EQ(1, pwrite(file, &byte, 1, SZ_4G));
+	ASSERT_EQ(0, map_file_at(fd, ioas, MAP_RW, file, SZ_4G, PAGE, START));
+	byte = 0;
+	EXPECT_EQ(0, mock_dma(fd, mock.stdev, START, &byte, 1, 0));
+	EXPECT_EQ(2, byte);
+	munmap(bytes, length);
+	close(file);
+	close(huge);
+	close(access);
+	close(fd);
+}
+
 /* Dirty pages */
 FIXTURE(dirty)
 {

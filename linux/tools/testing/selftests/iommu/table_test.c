@@ -445,21 +445,28 @@ TEST_F(table, rotation)
  */
 TEST_F(table, failed_table_is_undone)
 {
+	char *own = memory(PAGE, MAP_PRIVATE), *hole;
+	bool warned = has_warned();
 	struct state state;
 	struct mock mock;
 	__u32 hwpt;
-	char *hole;
 
+	/* In front of the hole is memory that is unmapped first, then unpinned */
+	*own = 1;
 	ASSERT_EQ(0, DEVICE(&mock));
 	hole = memory(PAGE, MAP_PRIVATE);
 	ASSERT_EQ(0, munmap(hole, PAGE));
-	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)hole, PAGE,
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)own, PAGE,
 			    START + LENGTH));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)hole, PAGE,
+			    START + LENGTH + PAGE));
 	state = state_of(self);
 	EXPECT_ERRNO(EFAULT, alloc_hwpt(self->fd, mock.idev, self->ioas,
 					&hwpt));
 	EXPECT_TRUE(same_state(self, &state));
-	EXPECT_EQ(0, unmap(self->fd, self->ioas, START + LENGTH, PAGE, NULL));
+	EXPECT_EQ(warned, has_warned());
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, START + LENGTH, 2 * PAGE,
+			   NULL));
 	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
 	EXPECT_ERRNO(EXDEV, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
 	EXPECT_TRUE(same_state(self, &state));
@@ -543,6 +550,39 @@ TEST_F(table, hw_info)
 	EXPECT_EQ(0, destroy(self->fd, mock.stdev));
 	EXPECT_ERRNO(ENOENT, hw_info(self->fd, mock.idev, data, &length,
 				     &type));
+}
+
+/*
+ * A process whose buffer takes seconds to zero can be killed. The buffer is one
+ * huge page again and again, and another one at the end.
+ */
+TEST_F(table, hw_info_of_gigabytes_can_be_killed)
+{
+	int file = memfd_create("table", MFD_HUGETLB);
+	__u32 length = 0xffe00000, type, at;
+	struct mock mock;
+	char *data;
+	pid_t pid;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	ASSERT_EQ(0, ftruncate(file, 2 * SZ_2M));
+	data = memory(length, MAP_PRIVATE | MAP_NORESERVE);
+	ASSERT_NE(MAP_FAILED, data);
+	for (at = 0; at < length; at += SZ_2M)
+		ASSERT_EQ(data + at,
+			  mmap(data + at, SZ_2M, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, file,
+			       at + SZ_2M == length ? SZ_2M : 0));
+	data[SZ_2M - 1] = 1;
+	data[length - 1] = 1;
+	pid = fork();
+	if (!pid)
+		_exit(hw_info(self->fd, mock.idev, data, &length, &type));
+	EXPECT_TRUE(can_be_killed(pid));
+	EXPECT_EQ(0, data[SZ_2M - 1]);
+	EXPECT_EQ(1, data[length - 1]);
+	munmap(data, length);
+	close(file);
 }
 
 /* Each unit has a page table of its own, with its own limits (trap C7) */
@@ -1333,6 +1373,38 @@ TEST_F(table, each_table_is_tried)
 }
 
 /*
+ * Between those that suit are page tables of another unit and of the program,
+ * which are skipped
+ */
+TEST_F(table, search_skips_other_tables)
+{
+	struct mock mocks[4], last;
+	__u32 hwpt;
+	int i;
+
+	ASSERT_EQ(0, DEVICE(&last));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i & 1,
+				    .flags = i & 1 ? MOCK_DEVICE_LATE : 0));
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mocks[i].idev, self->ioas,
+					&hwpt));
+		if (i == 2)
+			ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1,
+					       EINVAL));
+		ASSERT_EQ(0, attach(self, &mocks[i], self->ioas));
+	}
+	ASSERT_NE(mocks[0].hwpt, mocks[2].hwpt);
+	EXPECT_EQ(mocks[1].hwpt, mocks[3].hwpt);
+	EXPECT_EQ(0, attach(self, &last, self->ioas));
+	EXPECT_EQ(mocks[0].hwpt, last.hwpt);
+	EXPECT_EQ(0, detach(self, &last));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_ATTACH, 0, 1, EINVAL));
+	EXPECT_EQ(0, attach(self, &last, self->ioas));
+	EXPECT_EQ(mocks[2].hwpt, last.hwpt);
+	EXPECT_TRUE(reaches(self, &last, self->buf));
+}
+
+/*
  * From there to the IOAS, whose first page table is refused. The region stays
  * reserved (trap A15).
  */
@@ -1446,6 +1518,115 @@ TEST_F_TIMEOUT(table, target_of_an_attach_is_destroyed, 60)
 		if (i)
 			EXPECT_EQ(0, destroy(self->fd, second));
 	}
+}
+
+/*
+ * Waiting for a page table that waits for a page
+ */
+
+static void *make_in_thread(void *arg)
+{
+	struct attacher *me = arg;
+
+	me->err = alloc_hwpt(me->self->fd, me->mock->idev, me->pt_id,
+			     &me->pt_id) ? errno : 0;
+	return NULL;
+}
+
+/* Two devices are attached meanwhile: the second one finds what the first got */
+TEST_F_TIMEOUT(table, attaches_at_once_share_a_table, 60)
+{
+	struct mock maker, a, b;
+	struct attacher me[3] = {
+		{ self, &maker, self->other },
+		{ self, &a, self->other },
+		{ self, &b, self->other },
+	};
+	pthread_t threads[3];
+	int i, faults;
+	char *page;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, DEVICE(me[i].mock));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, make_in_thread, &me[0]));
+	ASSERT_TRUE(is_touched(faults));
+	for (i = 1; i < 3; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, attach_in_thread,
+					    &me[i]));
+	usleep(200000);
+	ASSERT_EQ(0, let_go(faults, page));
+	for (i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, me[i].err);
+	}
+	EXPECT_EQ(a.hwpt, b.hwpt);
+	EXPECT_NE(me[0].pt_id, a.hwpt);
+	EXPECT_TRUE(reaches(self, &a, self->other_buf));
+	EXPECT_TRUE(reaches(self, &b, self->other_buf));
+	close(faults);
+}
+
+/*
+ * Processes that make another page table, attach a device, or unmap can be
+ * killed. What does not need the page tables does not wait, nor does the
+ * removal of the device that the page table is for.
+ */
+TEST_F_TIMEOUT(table, unfinished_table_stops_nobody, 60)
+{
+	enum { MAKE, ATTACH, UNMAP, NR_WAYS };
+	struct mock maker, idle;
+	struct attacher me = { self, &maker, self->other };
+	__u32 hwpt, length = 0, type;
+	pthread_t thread;
+	int way, faults;
+	__u64 huge = 0;
+	char *page;
+	pid_t pid;
+
+	ASSERT_EQ(0, DEVICE(&maker));
+	ASSERT_EQ(0, DEVICE(&idle));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, make_in_thread, &me));
+	ASSERT_TRUE(is_touched(faults));
+	for (way = 0; way < NR_WAYS; way++) {
+		pid = fork();
+		if (!pid) {
+			if (way == MAKE)
+				alloc_hwpt(self->fd, idle.idev, self->other,
+					   &hwpt);
+			else if (way == ATTACH)
+				attach(self, &idle, self->other);
+			else
+				unmap(self->fd, self->other, START, LENGTH,
+				      NULL);
+			_exit(0);
+		}
+		EXPECT_TRUE(can_be_killed(pid)) {
+			TH_LOG("%d", way);
+		}
+	}
+	EXPECT_EQ(0, hw_info(self->fd, maker.idev, NULL, &length, &type));
+	EXPECT_EQ(0, option(self->fd, IOMMU_OPTION_HUGE_PAGES,
+			    IOMMU_OPTION_OP_GET, self->other, &huge));
+	EXPECT_EQ(1, huge);
+	EXPECT_EQ(0, destroy(self->fd, maker.stdev));
+
+	ASSERT_EQ(0, let_go(faults, page));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.err);
+	EXPECT_EQ(0, mock_check_map(self->fd, me.pt_id, START, self->other_buf,
+				    LENGTH));
+	EXPECT_TRUE(reaches(self, &idle, NULL));
+	EXPECT_EQ(0, destroy(self->fd, me.pt_id));
+	EXPECT_EQ(0, destroy(self->fd, self->other));
+	close(faults);
 }
 
 /*

@@ -352,18 +352,20 @@ static void *take_over(void *arg)
 }
 
 /*
- * A mapping that is not complete can't be moved to another process (change_2)
+ * A mapping that is not complete can't be moved to another process (change_2);
+ * two moves don't disturb each other
  */
 TEST_F_TIMEOUT(race, change_of_process_while_files_are_mapped, ANY_TIME)
 {
-	pthread_t threads[2];
+	pthread_t threads[3];
 
 	ASSERT_EQ(0, alloc_ioas(self->iommufd, &self->ioas));
 	ASSERT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 	ASSERT_EQ(0, attach_pt(self->dev_a, self->ioas, NULL));
 	START(&threads[0], map_files);
 	START(&threads[1], take_over);
-	run_for(2, threads, 2);
+	START(&threads[2], take_over);
+	run_for(2, threads, 3);
 	EXPECT_EQ(0, wrong);
 	EXPECT_LT(0, taken_over);
 	EXPECT_LT(0, busy);
