@@ -922,6 +922,8 @@ TEST(nothing_is_cut_to_32_bits)
 
 	EXPECT_EQ(0, unmap(fd, ioas, START, length, &unmapped));
 	EXPECT_EQ(length, unmapped);
+	ASSERT_EQ(0, mock_query(fd, 0, &stats));
+	EXPECT_EQ(length, stats.unmapped);
 	EXPECT_ERRNO(ENOENT, access_unpin(fd, access, item));
 	EXPECT_EQ(pinned + (long)(SZ_2M / 1024), status_kb("VmPin"));
 	EXPECT_EQ(0, unmap(fd, ioas, there, SZ_2M, NULL));
