@@ -1032,6 +1032,23 @@ TEST_F(cdev, attach_to_parts_of_pages_is_EADDRINUSE)
 	EXPECT_EQ(0, CHARGED());
 }
 
+/* Only a driver that can pin needs whole pages */
+TEST_F(cdev, driver_that_can_not_pin_takes_parts_of_pages)
+{
+	struct pci_dev dev;
+	int device;
+
+	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "nounmap"));
+	device = open_cdev(&dev);
+	ASSERT_EQ(0, bind_iommufd(device, self->iommufd, NULL));
+	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));
+	EXPECT_EQ(1, iova_alignment(self->iommufd, self->ioas));
+	EXPECT_EQ(0, MAP(self->mem, PAGE / 2, OTHER));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(self->ioas));
+	close(device);
+	EXPECT_EQ(0, mdev_remove(&dev));
+}
+
 /* If the answer can't be written, the attach is undone */
 TEST_F(cdev, attach_without_an_answer_is_undone)
 {

@@ -1235,6 +1235,15 @@ TEST_F(refused, memory_that_became_a_bar)
 	munmap(room, 2 * PAGE);
 }
 
+static int dma_buf_flags(int device, __u32 flags, __u32 argsz, void *req)
+{
+	struct vfio_device_feature *head = req;
+
+	head->argsz = argsz;
+	head->flags = flags | VFIO_DEVICE_FEATURE_DMA_BUF;
+	return ioctl(device, VFIO_DEVICE_FEATURE, req);
+}
+
 /* A BAR of a device that is not bound to an iommufd can't be mapped */
 TEST_F(refused, device_of_type1)
 {
@@ -1249,15 +1258,10 @@ TEST_F(refused, device_of_type1)
 	ASSERT_EQ(0, target_open(&self->target, CONTAINER, MEMORY_BAR, WINDOW));
 	EXPECT_ERRNO(EFAULT, MAP(self->target.bar, PAGE, MAP_RW));
 	EXPECT_ERRNO(EOPNOTSUPP, dma_buf_get(self->target.device, &req));
-}
-
-static int dma_buf_flags(int device, __u32 flags, __u32 argsz, void *req)
-{
-	struct vfio_device_feature *head = req;
-
-	head->argsz = argsz;
-	head->flags = flags | VFIO_DEVICE_FEATURE_DMA_BUF;
-	return ioctl(device, VFIO_DEVICE_FEATURE, req);
+	EXPECT_ERRNO(EOPNOTSUPP,
+		     dma_buf_flags(self->target.device,
+				   VFIO_DEVICE_FEATURE_GET |
+				   VFIO_DEVICE_FEATURE_PROBE, sizeof(req), &req));
 }
 
 /* In the order of errors */
