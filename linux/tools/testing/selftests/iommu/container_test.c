@@ -828,7 +828,10 @@ TEST_F(container, type1_is_chosen_before_something_is_in_large_pages)
 	EXPECT_EQ(0, huge_pages(self));
 }
 
-/* Dirty tracking needs version 2, as in VFIO's type1 */
+/*
+ * Dirty tracking needs version 2, as in VFIO's type1. The version ranks after a
+ * missing IOAS, and before errors of the argument.
+ */
 TEST_F(container, version_1_tells_no_dirty_pages)
 {
 	struct vfio_iommu_type1_dirty_bitmap dirty = {
@@ -838,9 +841,13 @@ TEST_F(container, version_1_tells_no_dirty_pages)
 
 	ASSERT_EQ(0, clear_container(self->fd));
 	EXPECT_ERRNO(ENODEV, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	EXPECT_ERRNO(ENODEV, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, NULL));
 	ASSERT_EQ(0, set_container(self->fd, self->ioas));
 	EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
 	EXPECT_EQ(0, SET_IOMMU(VFIO_TYPE1_IOMMU));
+	EXPECT_ERRNO(EACCES, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	EXPECT_ERRNO(EACCES, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, NULL));
+	dirty.argsz = 0;
 	EXPECT_ERRNO(EACCES, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
 }
 
@@ -1060,6 +1067,12 @@ TEST_F(container, unmap_dma_errors)
 		{ EOVERFLOW, SET_UNMAP(iova, -PAGE), true },
 		{ ENOENT, SET_UNMAP(iova, START + PAGE), true },
 	};
+	/* A size without an IOVA, which is 0 */
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+		.size = LENGTH,
+	};
 	int version;
 
 	hole = make_hole();
@@ -1078,6 +1091,9 @@ TEST_F(container, unmap_dma_errors)
 		ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
 		check_rows(_metadata, self, VFIO_IOMMU_UNMAP_DMA, good, rows,
 			   ARRAY_SIZE(rows));
+		EXPECT_ERRNO(EINVAL, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA,
+					   &all));
+		EXPECT_EQ(LENGTH, all.size);
 		EXPECT_TRUE(only_has(self, ALL_PAGES));
 		EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, NULL));
 		EXPECT_EQ(0, remove_mock(self));
@@ -1097,6 +1113,18 @@ TEST_F(container, unmap_dma_without_answer)
 	ASSERT_EQ(0, mprotect(cmd, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, cmd));
 	EXPECT_TRUE(only_has(self, 0));
+}
+
+/* More than 4 GiB at once. Without a page table the memory need not exist. */
+TEST_F(container, lengths_have_64_bits)
+{
+	const __u64 length = (1ULL << 32) + PAGE;
+	__u64 unmapped;
+
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, length, START));
+	EXPECT_ERRNO(ENOENT, unmap_dma(self->fd, START, PAGE, NULL));
+	EXPECT_EQ(0, unmap_dma(self->fd, START, length, &unmapped));
+	EXPECT_EQ(length, unmapped);
 }
 
 /* Mappings for one direction, by the flags of the container */

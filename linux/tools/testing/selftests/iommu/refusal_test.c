@@ -437,6 +437,47 @@ TEST_F(refusal, no_request_keeps_an_ioas)
 	EXPECT_TRUE(is_let_go(self->file));
 }
 
+/* Nor does a request of a container, whether it succeeds or not */
+TEST_F(refusal, no_request_of_a_container_keeps_an_ioas)
+{
+	struct vfio_iommu_type1_dirty_bitmap dirty = {
+		.argsz = sizeof(dirty),
+		.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+	};
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+		.size = PAGE,
+	};
+	int file = open_locked(self->file, O_RDWR);
+	struct vfio_iommu_type1_info info;
+	__u32 id, got = 0;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &id));
+	ASSERT_EQ(0, map_file_at(self->fd, id, MAP_RW, file, 0, PAGE, START));
+	close(file);
+
+	ASSERT_EQ(0, set_container(self->fd, id));
+	EXPECT_EQ(0, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET, &got));
+	EXPECT_EQ(id, got);
+	EXPECT_EQ(1, ioctl(self->fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU));
+	EXPECT_EQ(0, ioctl(self->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, get_info(self->fd, &info, sizeof(info)));
+	EXPECT_EQ(0, map_dma(self->fd, self->buf, PAGE, FREE));
+	EXPECT_ERRNO(EEXIST, map_dma(self->fd, self->buf, PAGE, FREE));
+	EXPECT_EQ(0, unmap_dma(self->fd, FREE, PAGE, NULL));
+	EXPECT_ERRNO(EINVAL, unmap_dma(self->fd, FREE, 0, NULL));
+	EXPECT_ERRNO(EINVAL, ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &all));
+	EXPECT_EQ(0, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	EXPECT_ERRNO(EFAULT, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, NULL));
+	dirty.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
+	EXPECT_ERRNO(EINVAL, ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty));
+	EXPECT_FALSE(is_let_go(self->file));
+	EXPECT_EQ(0, destroy(self->fd, id));
+	EXPECT_TRUE(is_let_go(self->file));
+}
+
 /* Nor does CHANGE_PROCESS, which locks all of them */
 TEST_F(refusal, change_of_process_keeps_no_ioas)
 {

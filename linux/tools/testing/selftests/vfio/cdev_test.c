@@ -19,6 +19,40 @@
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
+/* Ioctl numbers, structures and values that programs use */
+TEST(layout_is_that_of_later_kernels)
+{
+	EXPECT_EQ(0x3b76, VFIO_DEVICE_BIND_IOMMUFD);
+	EXPECT_EQ(24, sizeof(struct vfio_device_bind_iommufd));
+	EXPECT_EQ(0, offsetof(struct vfio_device_bind_iommufd, argsz));
+	EXPECT_EQ(4, offsetof(struct vfio_device_bind_iommufd, flags));
+	EXPECT_EQ(8, offsetof(struct vfio_device_bind_iommufd, iommufd));
+	EXPECT_EQ(12, offsetof(struct vfio_device_bind_iommufd, out_devid));
+	EXPECT_EQ(16, offsetof(struct vfio_device_bind_iommufd, token_uuid_ptr));
+	EXPECT_EQ(1, VFIO_DEVICE_BIND_FLAG_TOKEN);
+	EXPECT_EQ(0x3b77, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+	EXPECT_EQ(12, sizeof(struct vfio_device_attach_iommufd_pt));
+	EXPECT_EQ(4, offsetof(struct vfio_device_attach_iommufd_pt, flags));
+	EXPECT_EQ(8, offsetof(struct vfio_device_attach_iommufd_pt, pt_id));
+	EXPECT_EQ(0x3b78, VFIO_DEVICE_DETACH_IOMMUFD_PT);
+	EXPECT_EQ(8, sizeof(struct vfio_device_detach_iommufd_pt));
+
+	EXPECT_EQ(8, sizeof(struct vfio_pci_dependent_device));
+	EXPECT_EQ(0, offsetof(struct vfio_pci_dependent_device, devid));
+	EXPECT_EQ(0, VFIO_PCI_DEVID_OWNED);
+	EXPECT_EQ(-1, VFIO_PCI_DEVID_NOT_OWNED);
+	EXPECT_EQ(1, VFIO_PCI_HOT_RESET_FLAG_DEV_ID);
+	EXPECT_EQ(2, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED);
+
+	EXPECT_EQ(11, VFIO_DEVICE_FEATURE_DMA_BUF);
+	EXPECT_EQ(16, sizeof(struct vfio_region_dma_range));
+	EXPECT_EQ(8, offsetof(struct vfio_region_dma_range, length));
+	EXPECT_EQ(4, offsetof(struct vfio_device_feature_dma_buf, open_flags));
+	EXPECT_EQ(8, offsetof(struct vfio_device_feature_dma_buf, flags));
+	EXPECT_EQ(12, offsetof(struct vfio_device_feature_dma_buf, nr_ranges));
+	EXPECT_EQ(16, offsetof(struct vfio_device_feature_dma_buf, dma_ranges));
+}
+
 /* A device alone in its group: its cdev, an iommufd and an IOAS */
 FIXTURE(cdev)
 {
@@ -343,6 +377,29 @@ TEST_F(cdev, bind_with_useless_token_is_EINVAL)
 	bind.token_uuid_ptr = 0;
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	EXPECT_EQ(0, BIND());
+}
+
+/*
+ * A structure that ends inside the pointer has none, even if the half of it
+ * that is there points to a token
+ */
+TEST_F(cdev, bind_ignores_half_a_pointer)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
+		.iommufd = self->iommufd,
+	};
+	void *token = mmap((void *)SZ_1G, PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			   -1, 0);
+
+	ASSERT_EQ((void *)SZ_1G, token);
+	bind.token_uuid_ptr = (uintptr_t)token;
+	for (bind.argsz = 16; bind.argsz < sizeof(bind); bind.argsz++)
+		EXPECT_ERRNO(EFAULT, ioctl(self->device,
+					   VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	munmap(token, PAGE);
 }
 
 /* Not an open file: closed, or O_PATH (trap E15) */

@@ -399,16 +399,27 @@ TEST_F(dirty, unmap_tells_what_was_dirty)
 	EXPECT_TRUE(IS_DIRTY(""));
 }
 
+/* Of a range, or of all */
 TEST_F(dirty, nor_is_after_another_unmap)
 {
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all),
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+	int i;
+
 	ASSERT_EQ(0, START());
-	ASSERT_EQ(0, command(self->emulated.device, MDPIN_WRITE,
-			     IOVA + 70 * PAGE, 1));
-	ASSERT_EQ(0, legacy_unmap(self->container, IOVA, MEM_SIZE));
-	ASSERT_EQ(0, legacy_map(self->container, self->mem, MEM_SIZE, IOVA,
-				VFIO_DMA_MAP_FLAG_READ |
-				VFIO_DMA_MAP_FLAG_WRITE));
-	EXPECT_TRUE(IS_DIRTY(""));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, command(self->emulated.device, MDPIN_WRITE,
+				     IOVA + 70 * PAGE, 1));
+		ASSERT_EQ(0, i ? ioctl(self->container, VFIO_IOMMU_UNMAP_DMA,
+				       &all) :
+				 legacy_unmap(self->container, IOVA, MEM_SIZE));
+		ASSERT_EQ(0, legacy_map(self->container, self->mem, MEM_SIZE,
+					IOVA, VFIO_DMA_MAP_FLAG_READ |
+					      VFIO_DMA_MAP_FLAG_WRITE));
+		EXPECT_TRUE(IS_DIRTY(""));
+	}
 }
 
 /*
@@ -493,6 +504,9 @@ TEST_F(dirty, errors)
 	EXPECT_ERRNO(EINVAL, get(c, IOVA, MEM_SIZE, PAGE, bits, size - 1));
 	EXPECT_ERRNO(EINVAL, get(c, IOVA, MEM_SIZE, PAGE, bits, (1 << 28) + 1));
 	EXPECT_ERRNO(EINVAL, get(c, 0, ((1ULL << 31) + 1) * PAGE, PAGE, bits, 1 << 28));
+	/* More pages than 32 bits count, and none, from the first IOVA on */
+	EXPECT_ERRNO(EINVAL, get(c, 0, ((1ULL << 32) + 1) * PAGE, PAGE, bits, 8));
+	EXPECT_ERRNO(EINVAL, get(c, 0, 0, PAGE, bits, size));
 	/* VFIO's checks that all of it is memory of the process */
 	if (is_iommufd(c))
 		EXPECT_EQ(0, get(c, IOVA, MEM_SIZE, PAGE, bits, 1 << 28));

@@ -3,12 +3,15 @@
  * A device without an IOMMU has a group, for privileged users, and no cdev.
  * Needs a VM without an IOMMU, and vfio.enable_unsafe_noiommu_mode=1.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -145,14 +148,28 @@ static int extension(int container, unsigned long which)
 }
 
 /*
+ * Does the kernel refuse to use a group without an IOMMU? The group loses its
+ * container
+ */
+static bool is_refused(int group, int iommufd)
+{
+	if (ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) != -1 ||
+	    errno != EPERM || ioctl(group, VFIO_GROUP_UNSET_CONTAINER))
+		return false;
+	return ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd) == -1 &&
+	       errno == EPERM;
+}
+
+/*
  * An iommufd with such a group has no IOAS, and one with an IOAS can't get such
  * a group (trap I7)
  */
 TEST_F(noiommu, does_not_mix_with_translation)
 {
-	int group, iommufd, watch = -1;
+	int group, iommufd, status, watch = -1;
 	char buf[16];
 	__u32 ioas;
+	pid_t pid;
 
 	iommufd = open(variant->path, O_RDWR);
 	group = open(self->group, O_RDWR);
@@ -169,6 +186,8 @@ TEST_F(noiommu, does_not_mix_with_translation)
 	ASSERT_EQ(0, ioas_alloc(iommufd, &ioas));
 	ASSERT_EQ(0, vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
 	EXPECT_EQ(1, extension(iommufd, VFIO_TYPE1v2_IOMMU));
+	/* Programs ask before they have a group */
+	EXPECT_EQ(1, extension(iommufd, VFIO_NOIOMMU_IOMMU));
 	EXPECT_ERRNO(EINVAL, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	EXPECT_ERRNO(EINVAL, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
 
@@ -185,12 +204,17 @@ TEST_F(noiommu, does_not_mix_with_translation)
 					VFIO_DMA_MAP_FLAG_READ));
 	EXPECT_ERRNO(ENODEV, legacy_unmap(iommufd, 0, PAGE));
 	EXPECT_EQ(0, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
+	/* The capabilities of root in a user namespace do not count */
+	pid = fork();
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) || !is_refused(group, iommufd));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
 	ASSERT_EQ(0, drop_cap(CAP_SYS_RAWIO));
-	EXPECT_ERRNO(EPERM, ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	EXPECT_ERRNO(EPERM, ioctl(group, VFIO_GROUP_GET_DEVICE_FD,
 				  self->dev.bdf));
-	EXPECT_EQ(0, ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
-	EXPECT_ERRNO(EPERM, ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd));
+	EXPECT_TRUE(is_refused(group, iommufd));
 out_close:
 	close(group);
 	close(iommufd);
