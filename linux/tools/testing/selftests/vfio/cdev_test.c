@@ -379,29 +379,6 @@ TEST_F(cdev, bind_with_useless_token_is_EINVAL)
 	EXPECT_EQ(0, BIND());
 }
 
-/*
- * A structure that ends inside the pointer has none, even if the half of it
- * that is there points to a token
- */
-TEST_F(cdev, bind_ignores_half_a_pointer)
-{
-	struct vfio_device_bind_iommufd bind = {
-		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
-		.iommufd = self->iommufd,
-	};
-	void *token = mmap((void *)SZ_1G, PAGE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-			   -1, 0);
-
-	ASSERT_EQ((void *)SZ_1G, token);
-	bind.token_uuid_ptr = (uintptr_t)token;
-	for (bind.argsz = 16; bind.argsz < sizeof(bind); bind.argsz++)
-		EXPECT_ERRNO(EFAULT, ioctl(self->device,
-					   VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	munmap(token, PAGE);
-}
-
 /* Not an open file: closed, or O_PATH (trap E15) */
 TEST_F(cdev, bind_to_closed_fd_is_EBADF)
 {

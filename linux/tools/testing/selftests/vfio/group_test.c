@@ -4,6 +4,7 @@
  * cdevs, without them, and in the base; with VFIO's container and with an
  * iommufd.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -17,6 +18,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "../iommu/iommufd_util.h"
 #include "../kselftest_harness.h"
 #include "vfio_util.h"
 
@@ -387,14 +389,20 @@ TEST_F(stand_in, ioas_is_made_for_the_first_group)
 	EXPECT_EQ(ioas, again);
 }
 
-/* An IOAS that was set before is used; opening a device needs one (trap B10) */
+/*
+ * An IOAS that was set before is used, and not kept when it is destroyed.
+ * Opening a device needs one (trap B10).
+ */
 TEST_F(stand_in, chosen_ioas_is_used)
 {
+	int device, file = memfd_create("container", MFD_ALLOW_SEALING);
 	__u32 other, ioas;
-	int device;
 
+	ASSERT_EQ(0, ftruncate(file, PAGE));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &other));
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
+	ASSERT_EQ(0, map_file_at(self->iommufd, ioas, MAP_RW, file, 0, PAGE,
+				 SZ_2M));
 	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
 	ASSERT_EQ(0, give_iommufd(self));
 	device = get_device(self, &self->a);
@@ -403,7 +411,10 @@ TEST_F(stand_in, chosen_ioas_is_used)
 	EXPECT_TRUE(is_usable(self->iommufd, other, 0, ~0UL));
 	close(device);
 
+	EXPECT_ERRNO(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
 	ASSERT_EQ(0, iommufd_destroy(self->iommufd, ioas));
+	EXPECT_EQ(0, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	close(file);
 	EXPECT_ERRNO(ENODEV, get_device(self, &self->a));
 	/* The id is reused for another IOAS */
 	ASSERT_EQ(0, ioas_alloc(self->iommufd, &ioas));
@@ -512,6 +523,31 @@ TEST_F(stand_in, open_that_fails_is_undone)
 	EXPECT_LE(0, device);
 	close(device);
 	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+}
+
+/*
+ * A driver of the kernel has a device of the group, so DMA can't be claimed: the
+ * open fails and is undone
+ */
+TEST_F(stand_in, driver_of_the_kernel_excludes_the_group)
+{
+	int enabled = nr_enabled(&self->a), device;
+	__u32 id;
+
+	ASSERT_EQ(0, bind_driver(&self->b, "uio_pci_generic"));
+	ASSERT_EQ(0, give_iommufd(self));
+	EXPECT_ERRNO(EPERM, get_device(self, &self->a));
+	EXPECT_ERRNO(EPERM, get_device(self, &self->a));
+	EXPECT_EQ(enabled, nr_enabled(&self->a));
+	for (id = 2; id < 8; id++)
+		EXPECT_ERRNO(ENOENT, iommufd_destroy(self->iommufd, id));
+	EXPECT_EQ(0, ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER));
+
+	ASSERT_EQ(0, bind_vfio_pci(&self->b));
+	ASSERT_EQ(0, give_iommufd(self));
+	device = get_device(self, &self->a);
+	EXPECT_LE(0, device);
+	close(device);
 }
 
 /* From the first open on, the group owns DMA of all its devices */

@@ -344,6 +344,19 @@ TEST_F(pci, is_not_coherent_without_snoop_control)
 	EXPECT_EQ(COHERENT, coherency(&self->c));
 }
 
+/* KVM can get an unbound fd after the driver was unbound; nothing has changed */
+TEST_F(pci, is_the_same_without_its_driver)
+{
+	if (variant->kind != CDEV)
+		return;
+	ASSERT_EQ(0, unbind_driver(&self->c.dev));
+	ASSERT_EQ(0, add_file(self->c.vfio, self->file));
+	EXPECT_EQ(has_snoop_control() ? COHERENT : NOT_COHERENT,
+		  coherency(&self->c));
+	EXPECT_EQ(0, del_file(self->c.vfio, self->file));
+	EXPECT_EQ(0, bind_vfio_pci(&self->c.dev));
+}
+
 /* trap H5 */
 TEST_F(pci, is_coherent_with_snoop_control)
 {

@@ -754,6 +754,32 @@ TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
 	EXPECT_ERRNO(variant->absent, DMA_READ(0, IOVA, 1));
 }
 
+/* What is missing for a device without an IOMMU, or NULL */
+static const char *lacks_noiommu(void)
+{
+	if (!has_cdevs())
+		return "no cdevs";
+	/* noiommu: DMA is not translated */
+	if (access("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
+		   F_OK))
+		return "the kernel has no VFIO_NOIOMMU";
+	return NULL;
+}
+
+/* Give the group of a new device without an IOMMU an iommufd */
+static int open_noiommu(struct legacy *l, struct pci_dev *dev)
+{
+	char path[64];
+
+	l->device = -1;
+	if (mdev_create(dev, "mdpin", "physical"))
+		return -1;
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", dev->group);
+	l->group = open(path, O_RDWR | O_CLOEXEC);
+	l->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	return ioctl(l->group, VFIO_GROUP_SET_CONTAINER, &l->container);
+}
+
 /*
  * A driver of a physical device that calls vfio_pin_pages() or vfio_dma_rw()
  * gets an error. A device without an IOMMU stands for all of them; it gets none
@@ -761,21 +787,13 @@ TEST_F(mdpin, who_can_not_be_asked_can_not_pin)
  */
 TEST(physical_device_reaches_no_memory)
 {
-	struct legacy l = { .device = -1 };
+	const char *missing = lacks_noiommu();
 	struct pci_dev dev;
-	char path[64];
+	struct legacy l;
 
-	if (!has_cdevs())
-		SKIP(return, "no cdevs");
-	/* noiommu: DMA is not translated */
-	if (access("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
-		   F_OK))
-		SKIP(return, "the kernel has no VFIO_NOIOMMU");
-	ASSERT_EQ(0, mdev_create(&dev, "mdpin", "physical"));
-	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", dev.group);
-	l.group = open(path, O_RDWR | O_CLOEXEC);
-	l.container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_EQ(0, ioctl(l.group, VFIO_GROUP_SET_CONTAINER, &l.container));
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_EQ(0, open_noiommu(&l, &dev));
 	ASSERT_EQ(0, ioctl(l.container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 	l.device = ioctl(l.group, VFIO_GROUP_GET_DEVICE_FD, dev.bdf);
 	ASSERT_LE(0, l.device);
@@ -784,6 +802,35 @@ TEST(physical_device_reaches_no_memory)
 	EXPECT_ERRNO(EINVAL, command(l.device, MDPIN_READ, 0, IOVA, 1));
 	EXPECT_ERRNO(EINVAL, command(l.device, MDPIN_WRITE, 0, IOVA, 1));
 	legacy_close(&l);
+	EXPECT_EQ(0, mdev_remove(&dev));
+}
+
+/*
+ * An iommufd that such a group has can't be the container of a group whose
+ * device reaches memory, and gets no IOAS (trap I7)
+ */
+TEST(emulated_device_does_not_mix_with_noiommu)
+{
+	const char *missing = lacks_noiommu();
+	struct pci_dev dev, emulated;
+	struct legacy l;
+	__u32 ioas = 0;
+	int group;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_EQ(0, mdev_create(&emulated, "mdpin", "unmap"));
+	ASSERT_EQ(0, open_noiommu(&l, &dev));
+	group = open_group(&emulated);
+	ASSERT_LE(0, group);
+	EXPECT_ERRNO(EINVAL, ioctl(group, VFIO_GROUP_SET_CONTAINER,
+				   &l.container));
+	EXPECT_ERRNO(ENODEV, vfio_ioas(l.container, IOMMU_VFIO_IOAS_GET, &ioas));
+	EXPECT_EQ(0, ioas_alloc(l.container, &ioas));
+	EXPECT_EQ(1, ioas);
+	close(group);
+	legacy_close(&l);
+	EXPECT_EQ(0, mdev_remove(&emulated));
 	EXPECT_EQ(0, mdev_remove(&dev));
 }
 

@@ -352,6 +352,28 @@ TEST_F(p2p, mapped_while_decoding_is_off)
 	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
 }
 
+/*
+ * The same while the user has put the device in low power. Decoding is on, and
+ * turning it on does not end low power.
+ */
+TEST_F(p2p, mapped_in_low_power)
+{
+	ASSERT_EQ(0, enter_low_power(&self->target));
+	if (variant->door == DMA_BUF) {
+		EXPECT_ERRNO(ENODEV, MAP_BAR(0, WINDOW, self->iova));
+	} else {
+		ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+		EXPECT_TRUE(IS_REFUSED(self->iova));
+		ASSERT_TRUE(decode(&self->target, true));
+		EXPECT_TRUE(IS_REFUSED(self->iova));
+	}
+	ASSERT_EQ(0, exit_low_power(&self->target));
+	EXPECT_TRUE(is_byte(self->target.bar, PAGE, 0));
+	if (variant->door == DMA_BUF)
+		EXPECT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
+}
+
 /* The VMA and the dma-buf can go first: the mapping stays */
 TEST_F(p2p, door_is_closed_first)
 {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
+#include "reset_util.h"
 #include "vfio_util.h"
 
 #define ENTRY VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
@@ -178,6 +179,30 @@ TEST_F(power, close_ends_the_permission)
 		CLOSE();
 		EXPECT_TRUE(SLEEPS());
 	}
+}
+
+/* A hot reset, refused or not, wakes all devices of the bus until it ends */
+TEST_F(power, hot_reset_keeps_nobody_awake)
+{
+	int elsewhere = open_group(&self->dev), device, own;
+	struct pci_dev other;
+
+	ASSERT_LE(0, elsewhere);
+	if (find_edu_pair(&self->dev, &other))
+		SKIP(return, "no two edu devices that share a group");
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&other));
+	ASSERT_EQ(0, OPEN());
+	device = self->opened.device;
+	/* The group of another device, or with a cdev, any group */
+	EXPECT_ERRNO(EINVAL, hot_reset_groups(device, &elsewhere, 1));
+	own = self->opened.legacy.group;
+	EXPECT_EQ(0, variant->container ? hot_reset_groups(device, &own, 1) :
+					  hot_reset(device));
+	CLOSE();
+	close(elsewhere);
+	EXPECT_TRUE(SLEEPS());
+	EXPECT_TRUE(has_power_status(&other, "suspended"));
 }
 
 TEST_HARNESS_MAIN

@@ -391,6 +391,32 @@ TEST_F(token, pf_sets_the_token_while_no_vf_is_used)
 	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[0], token));
 }
 
+/* A BIND that fails before the driver is asked leaves it, too */
+TEST_F(token, refused_bind_sets_no_token)
+{
+	struct user pf;
+	int second, group;
+
+	if (variant->container)
+		return;
+	ASSERT_EQ(0, ANSWER_TO(&self->pf, token));
+	second = open_cdev(&self->pf);
+	ASSERT_LE(0, second);
+	group = open_group(&self->pf);
+	EXPECT_ERRNO(EBUSY, bind_with_token(second, 1000, other, NULL));
+	close(group);
+	EXPECT_ERRNO(EBADF, bind_with_token(second, 1000, other, NULL));
+	EXPECT_ERRNO(EBADFD, bind_with_token(second, second, other, NULL));
+	/* Another file has bound the PF */
+	ASSERT_EQ(0, START(&pf, &self->pf, NULL));
+	EXPECT_ERRNO(EINVAL, bind_with_token(second, pf.iommufd, other, NULL));
+	EXPECT_ERRNO(EINVAL, bind_with_token(pf.device, pf.iommufd, other, NULL));
+	EXPECT_EQ(EACCES, ANSWER_TO(&self->vf[0], other));
+	EXPECT_EQ(0, ANSWER_TO(&self->vf[0], token));
+	user_close(&pf);
+	close(second);
+}
+
 /* While a VF is in use, the user of the PF must know the token */
 TEST_F(token, pf_of_used_vf_needs_the_token)
 {
