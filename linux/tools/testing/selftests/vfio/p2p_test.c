@@ -1585,6 +1585,64 @@ TEST_F(refused, dma_buf_is_for_iommufd)
 	close(fd);
 }
 
+/*
+ * An offset in a BAR is not confused with one that has the same lower 32 bits:
+ * of a dma-buf, in a dma-buf, of a mapping, and inside a long mapping
+ */
+TEST(offsets_have_64_bits)
+{
+	const __u64 high = 4 * SZ_1G + PAGE;
+	struct target target = {};
+	struct opened opened;
+	struct pci_dev dev;
+	int part, whole, i;
+	const char *missing;
+	struct edu edu;
+	char *ram, *bar;
+	__u64 iova[4];
+
+	missing = find_devices(&dev, &target.dev);
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_EQ(0, find_pci_class_nth(&target.dev, "0x050000", 1));
+	ASSERT_EQ(0, bind_vfio_pci(&dev));
+	ASSERT_EQ(0, bind_vfio_pci(&target.dev));
+	ASSERT_EQ(0, open_device(&opened, &dev, NULL));
+	ASSERT_EQ(0, edu_open(&edu, opened.device));
+	ram = map_anon(PAGE);
+	ASSERT_EQ(0, map_for_device(&opened, ram, PAGE, RAM));
+	ASSERT_EQ(0, target_open(&target, NULL, MEMORY_BAR, 2 * PAGE));
+	ASSERT_EQ(8 * SZ_1G, target.size);
+	memset(target.bar, 0, 2 * PAGE);
+	bar = map_region(target.device, target.at + high, PAGE);
+	ASSERT_NE(NULL, bar);
+
+	part = dma_buf_of(target.device, MEMORY_BAR, high, PAGE);
+	whole = dma_buf_of(target.device, MEMORY_BAR, 0, target.size);
+	for (i = 0; i < 3; i++)
+		iova[i] = IOVA + i * PAGE;
+	iova[3] = 2 * IOVA + high;
+	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, part, 0,
+				 PAGE, iova[0]));
+	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole,
+				 high, PAGE, iova[1]));
+	ASSERT_EQ(0, ioas_map(opened.iommufd, opened.ioas, bar, PAGE, iova[2],
+			      MAP_RW));
+	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole, 0,
+				 target.size, 2 * IOVA));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, write_to(&edu, ram, iova[i], i));
+		EXPECT_TRUE(is_pattern(bar, SHORT, i));
+	}
+	EXPECT_TRUE(is_byte(target.bar, 2 * PAGE, 0));
+	munmap(bar, PAGE);
+	close(part);
+	close(whole);
+	target_close(&target);
+	edu_close(&edu);
+	close_device(&opened);
+}
+
 /* A version 1 type1 container cuts a mapping of a BAR */
 TEST(cut_mapping)
 {
