@@ -306,8 +306,23 @@ TEST_F(cdev, bind_tells_the_first_error)
 		.flags = 2,
 		.iommufd = 1000,
 	};
+	struct {
+		struct vfio_device_bind_iommufd bind;
+		__u64 more;
+	} longer = { .bind = bind, .more = 1 };
 	int group = open_group(&self->dev), second;
 
+	/* In the structure: the unknown part, the fields, then the token */
+	longer.bind.argsz = sizeof(longer);
+	EXPECT_ERRNO(E2BIG, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD,
+				  &longer));
+	longer.more = 0;
+	longer.bind.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
+	EXPECT_ERRNO(EFAULT, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD,
+				   &longer));
+	longer.bind.iommufd = -1;
+	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD,
+				   &longer));
 	/* The structure, then the group, then this fd, then the iommufd */
 	EXPECT_ERRNO(EINVAL, ioctl(self->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	bind.flags = 0;

@@ -1321,8 +1321,9 @@ TEST_F(refused, dma_bufs)
 	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
 	req.buf.region_index = 5;
 	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
-	req.buf.region_index = MEMORY_BAR;
 	req.buf.nr_ranges = ~0U;
+	EXPECT_ERRNO(ENODEV, dma_buf_get(device, &req));
+	req.buf.region_index = MEMORY_BAR;
 	EXPECT_ERRNO(ENOMEM, dma_buf_get(device, &req));
 
 	req.buf.nr_ranges = 1;
@@ -1340,6 +1341,9 @@ TEST_F(refused, dma_bufs)
 	range->offset = -PAGE;
 	range->length = 2 * PAGE;
 	EXPECT_ERRNO(EOVERFLOW, dma_buf_get(device, &req));
+	req.buf.open_flags |= O_APPEND;
+	EXPECT_ERRNO(EOVERFLOW, dma_buf_get(device, &req));
+	req.buf.open_flags &= ~O_APPEND;
 	/* The second range */
 	range->offset = 0;
 	req.buf.nr_ranges = 2;
@@ -1374,6 +1378,7 @@ TEST_F(refused, dma_bufs)
 	/* The ranges can't be read; then the request can't */
 	edge = map_anon(2 * PAGE) + PAGE - min;
 	ASSERT_EQ(0, munmap(edge + min, PAGE));
+	req.buf.open_flags = O_APPEND;
 	memcpy(edge, &req, min);
 	EXPECT_ERRNO(EFAULT, dma_buf_flags(device, VFIO_DEVICE_FEATURE_GET,
 					   sizeof(req), edge));
