@@ -160,8 +160,8 @@ struct iommu_test_mock_region {
  *	EOPNOTSUPP, as on VT-d
  * @MOCK_DEVICE_INCOHERENT: its DMA bypasses the CPU caches, so it can't be
  *	bound
- * @MOCK_DEVICE_LATE: its page tables have neither page sizes nor an aperture
- *	before a device is attached
+ * @MOCK_DEVICE_LATE: its IOMMU has another driver, whose page tables have
+ *	neither page sizes nor an aperture before a device is attached
  * @MOCK_DEVICE_KEEPS: if a map of several pages fails, half of it stays mapped,
  *	and the IOMMU driver does not report how much that is, as on VT-d.
  *	iommufd cleans up page by page, so an unmap can begin and end anywhere

@@ -772,6 +772,8 @@ static struct bus_type late_bus = {
 	.iommu_ops = &late_ops,
 };
 
+static struct iommu_device late_iommu = { .ops = &late_ops };
+
 /* For MOCK_DEVICE_CANNOT_MAP */
 static const struct iommu_ops no_map_ops = {
 	.capable = mock_capable,
@@ -912,6 +914,8 @@ static int add_mock(struct mock_device *mock)
 	mutex_init(&mock->lock);
 	mutex_init(&mock->iommu.lock);
 	mock->iommu.iommu_dev = &mock->unit->iommu;
+	if (mock->config.flags & MOCK_DEVICE_LATE)
+		mock->iommu.iommu_dev = &late_iommu;
 	if (mock->config.flags & MOCK_DEVICE_CANNOT_MAP)
 		mock->iommu.iommu_dev = &no_map_iommu;
 

@@ -992,14 +992,17 @@ static void *touch_in_thread(void *arg)
 
 /*
  * UNMAP starts before anything is pinned. It is woken when the page is pinned,
- * and then asks for it; or when the copy is done; or when there is no page.
+ * and then asks for it; or when the copy is done; or when there is no page. A
+ * signal that is not fatal does not end it.
  */
 TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 {
 	enum { PINS, COPIES, FAILS, NR_WAYS };
+	struct sigaction action = { .sa_handler = do_nothing };
 	int way, faults;
 
 	remove_mocks(self);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
 	for (way = 0; way < NR_WAYS; way++) {
 		struct toucher toucher = { self, way == COPIES };
 		struct unmapper me = { self };
@@ -1015,6 +1018,8 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 		ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_in_thread,
 					    &me));
 		usleep(200000);
+		ASSERT_EQ(0, pthread_kill(threads[1], SIGUSR1));
+		usleep(100000);
 		ASSERT_EQ(0, me.unmapped);
 		ASSERT_EQ(0, way == FAILS ? munmap(page, PAGE) :
 					    let_go(faults, page));
@@ -1214,17 +1219,21 @@ TEST_F_TIMEOUT(access, killed_while_a_table_is_filled, 60)
 
 /*
  * Two UNMAP of one area: one waits for the page tables, the other for the first
- * one, and then finds nothing
+ * one, and then finds nothing. A signal that is not fatal ends neither. A
+ * process that waits like the second one can be killed.
  */
 TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 {
+	struct sigaction action = { .sa_handler = do_nothing };
 	struct unmapper me[2] = { { self, 1 }, { self, 1 } };
 	struct toucher toucher = { self };
 	pthread_t threads[3];
 	int faults, i;
 	char *page;
+	pid_t pid;
 
 	remove_mocks(self);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
 	page = stalled_page(&faults);
 	ASSERT_NE(NULL, page);
 	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
@@ -1238,7 +1247,12 @@ TEST_F_TIMEOUT(access, second_unmap_waits_for_the_first, 60)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL,
 					    unmap_page, &me[i]));
 		usleep(200000);
+		ASSERT_EQ(0, pthread_kill(threads[i], SIGUSR1));
 	}
+	pid = fork();
+	if (!pid)
+		_exit(UNMAP(PAGE, PAGE));
+	EXPECT_TRUE(can_be_killed(pid));
 	ASSERT_EQ(0, let_go(faults, page));
 	for (i = 0; i < 3; i++)
 		ASSERT_TRUE(ends(threads[i]));
@@ -1485,6 +1499,70 @@ TEST_F_TIMEOUT(access, pin_during_an_attach, 60)
 		EXPECT_TRUE(mock_is_unpinned(mem, 3 * PAGE));
 		EXPECT_EQ(self->pinned, status_kb("VmPin"));
 		EXPECT_EQ(0, UNMAP(0, 4 * PAGE));
+	}
+}
+
+/*
+ * An attach fails at the first page. Far behind it an access has given up a page
+ * meanwhile, and nothing between the two is pinned.
+ */
+TEST_F_TIMEOUT(access, failed_attach_lets_go_of_a_far_page, 60)
+{
+	const size_t far = 1100 * PAGE;
+	char *mem = memory(far + PAGE, MAP_PRIVATE);
+	struct toucher me = { self };
+	pthread_t thread;
+	__u32 item;
+	int faults;
+
+	remove_mocks(self);
+	mem[far] = 1;
+	ASSERT_EQ(0, stall(mem, &faults));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)mem, far + PAGE,
+			    self->base));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread, &me));
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, access_pin(self->fd, self->access, self->base + far,
+				mem + far, PAGE, 0, &item));
+	EXPECT_EQ(0, UNPIN(item));
+	/* The attach needs it */
+	EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+	ASSERT_EQ(0, munmap(mem, PAGE));
+	close(faults);
+	ASSERT_TRUE(ends(thread));
+	EXPECT_EQ(-1, me.ret);
+	EXPECT_TRUE(mock_is_unpinned(mem + far, PAGE));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP(0, far + PAGE));
+}
+
+/* Offsets that need more than 32 bits, in files that have no pages yet */
+TEST_F(access, far_inside_a_large_file)
+{
+	const __u64 far = 5UL << 30, at = self->base + far + 3 * PAGE;
+	int i, files[] = { memfd_create("far", 0),
+			   memfd_create("far", MFD_HUGETLB) };
+	char data[PAGE], *page;
+	__u32 item;
+
+	remove_mocks(self);
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		fill_bytes(data, PAGE, i);
+		ASSERT_EQ(0, ftruncate(files[i], far + SZ_2M));
+		ASSERT_EQ(0, map_file_at(self->fd, self->ioas, MAP_RW, files[i],
+					 0, far + SZ_2M, self->base));
+		EXPECT_EQ(0, access_rw(self->fd, self->access, at, data, PAGE,
+				       WRITE | SLOW));
+		page = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    files[i], far);
+		ASSERT_NE(MAP_FAILED, page);
+		EXPECT_EQ(0, memcmp(data, page + 3 * PAGE, PAGE));
+		EXPECT_EQ(0, access_pin(self->fd, self->access, at,
+					page + 3 * PAGE, PAGE, 0, &item));
+		EXPECT_EQ(0, UNPIN(item));
+		EXPECT_EQ(0, UNMAP(0, far + SZ_2M));
+		munmap(page, SZ_2M);
+		close(files[i]);
 	}
 }
 

@@ -833,6 +833,17 @@ TEST_F(areas, copy_to_a_chosen_iova)
 			  8 * PAGE + MOCK_PAGE));
 	EXPECT_EQ(self->base + 6 * PAGE + MOCK_PAGE, iova);
 	EXPECT_TRUE(all_map(self, iova, 8 * PAGE + MOCK_PAGE, PAGE));
+	/* Of several areas the first one counts */
+	ASSERT_EQ(0, MAP(0, PAGE, 8 * PAGE));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf + PAGE, PAGE,
+			    LENGTH));
+	ASSERT_EQ(0, map_at(self->fd, from, (uintptr_t)self->buf + 8 * PAGE,
+			    7 * PAGE, LENGTH + PAGE));
+	EXPECT_EQ(0, copy(self->fd, self->ioas, from, MAP_RW, 8 * PAGE, &iova,
+			  LENGTH));
+	EXPECT_EQ(self->base + 9 * PAGE, iova);
+	EXPECT_TRUE(all_map(self, iova, PAGE, PAGE));
+	EXPECT_TRUE(all_map(self, iova + PAGE, 8 * PAGE, 7 * PAGE));
 }
 
 /*

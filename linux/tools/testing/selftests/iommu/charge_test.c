@@ -199,7 +199,7 @@ TEST_F(charge, write_does_not_move_the_end_of_a_range)
 TEST_F(charge, read_only_memory_is_for_reading)
 {
 	__u64 iova = START;
-	char byte;
+	char byte, *page;
 
 	ASSERT_EQ(0, set_up(self));
 	ASSERT_EQ(0, mprotect(self->buf, LENGTH, PROT_READ));
@@ -221,6 +221,16 @@ TEST_F(charge, read_only_memory_is_for_reading)
 				    LENGTH));
 	EXPECT_ERRNO(EFAULT, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    LENGTH, START + LENGTH));
+	/* The same for private memory */
+	page = memory(PAGE, MAP_PRIVATE);
+	*page = 77;
+	ASSERT_EQ(0, mprotect(page, PAGE, PROT_READ));
+	EXPECT_EQ(0, UNMAP_ALL());
+	EXPECT_ERRNO(EFAULT, MAP(page, PAGE));
+	EXPECT_EQ(0, map(self->fd, self->ioas, READ_ONLY, (uintptr_t)page, PAGE,
+			 &iova));
+	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova, &byte, 1, 0));
+	EXPECT_EQ(77, byte);
 }
 
 /*
@@ -289,6 +299,48 @@ TEST_F(charge, memory_of_a_living_process)
 	end_child(pid);
 	EXPECT_TRUE(reads_childs_bytes(self, mock.stdev));
 	EXPECT_EQ(0, UNMAP_ALL());
+}
+
+/*
+ * A child maps private memory for reading, and writes to it after its parent has
+ * attached a device. The parent has shared memory at that address.
+ */
+TEST_F(charge, private_memory_of_another_process)
+{
+	int to_child[2], to_parent[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, pipe(to_child));
+	ASSERT_EQ(0, pipe(to_parent));
+	pid = fork();
+	if (!pid) {
+		__u64 iova = START;
+
+		if (mmap(self->buf, LENGTH, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			 0) != self->buf || *self->buf ||
+		    map(self->fd, self->ioas, READ_ONLY, (uintptr_t)self->buf,
+			PAGE, &iova) ||
+		    write(to_parent[1], "", 1) != 1 ||
+		    read(to_child[0], &byte, 1) != 1)
+			_exit(1);
+		*self->buf = 77;
+		if (write(to_parent[1], "", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	close(to_parent[1]);
+	ASSERT_EQ(1, read(to_parent[0], &byte, 1));
+	EXPECT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+	ASSERT_EQ(1, write(to_child[1], "", 1));
+	ASSERT_EQ(1, read(to_parent[0], &byte, 1));
+	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, START, &byte, 1, 0));
+	EXPECT_EQ(77, byte);
+	EXPECT_EQ(0, UNMAP_ALL());
+	end_child(pid);
 }
 
 /*
@@ -1241,6 +1293,7 @@ TEST_F(charge, map_file_outlives_its_process)
 TEST_F(charge, map_file_allocates)
 {
 	int huge = memfd_create("huge", MFD_HUGETLB);
+	long free = free_huge_pages();
 	int file = make_file(LENGTH);
 	char *bytes;
 
@@ -1254,6 +1307,10 @@ TEST_F(charge, map_file_allocates)
 				    LENGTH));
 	EXPECT_EQ(0, UNMAP_ALL());
 
+	/* No more huge pages than are needed */
+	EXPECT_EQ(0, MAP_FROM(FIXED_RW, huge, SZ_2M - PAGE, PAGE));
+	EXPECT_EQ(free - 1, free_huge_pages());
+	EXPECT_EQ(0, UNMAP_ALL());
 	bytes = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, huge,
 		     0);
 	ASSERT_NE(MAP_FAILED, bytes);

@@ -768,6 +768,35 @@ TEST_F(container, dirty_pages_at_the_top)
 	close(access);
 }
 
+/*
+ * A page table maps several areas, one with parts of two pages. All of these
+ * pages are dirty as long as it does, and once more after that, and no others.
+ */
+TEST_F(container, dirty_pages_of_a_table)
+{
+	const __u64 mapped = pages_in(0, 2) | pages_in(3, 2) | pages_in(6, 1);
+	__u64 bits = 0;
+	int i;
+
+	ASSERT_EQ(0, map_dma(self->fd, self->buf + MOCK_PAGE, PAGE,
+			     START + MOCK_PAGE));
+	ASSERT_EQ(0, MAP_DMA(3, 2));
+	ASSERT_EQ(0, MAP_DMA(6, 1));
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+	EXPECT_EQ(0, bits);
+	ASSERT_EQ(0, add_mock(self, MOCK_PAGE));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(mapped, bits);
+	}
+	ASSERT_EQ(0, remove_mock(self));
+	EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+	EXPECT_EQ(mapped, bits);
+	EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+	EXPECT_EQ(0, bits);
+}
+
 static __u64 huge_pages(struct _test_data_container *self)
 {
 	__u64 value = 77;
@@ -1926,6 +1955,129 @@ TEST_CUT(too_many_areas_is_ENOSPC)
 	EXPECT_EQ(0, UNMAP_DMA(0, NR_PAGES, &unmapped));
 	EXPECT_EQ(2 * PAGE, unmapped);
 	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
+}
+
+/* A cut adds an area, which counts for each page table that the program made */
+TEST_F(container, cut_counts_for_each_table)
+{
+	struct mock mock;
+	__u32 hwpts[2];
+	char old[32];
+	int i;
+
+	ASSERT_EQ(0, set_type1(self->fd));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(.page_sizes = PAGE),
+				 &mock));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas,
+					&hwpts[i]));
+	ASSERT_EQ(0, MAP_DMA(0, 2));
+	ASSERT_EQ(0, set_max_areas("3", old, sizeof(old)));
+	EXPECT_ERRNO(ENOSPC, UNMAP_DMA(0, 1, NULL));
+	ASSERT_EQ(0, set_max_areas("4", NULL, 0));
+	/* What is unmapped does not count any more, for either */
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, UNMAP_DMA(0, 1, NULL));
+		EXPECT_EQ(0, MAP_DMA(0, 1));
+		EXPECT_ERRNO(ENOSPC, MAP_DMA(2, 1));
+	}
+	EXPECT_EQ(0, destroy(self->fd, hwpts[0]));
+	EXPECT_EQ(0, MAP_DMA(2, 1));
+	EXPECT_EQ(0, MAP_DMA(3, 1));
+	EXPECT_ERRNO(ENOSPC, MAP_DMA(4, 1));
+	EXPECT_EQ(0, set_max_areas(old, NULL, 0));
+}
+
+/* The parts of an area have its directions, also in another page table */
+TEST_F(container, cut_keeps_the_directions)
+{
+	char byte = 1;
+	int reads, page;
+
+	ASSERT_EQ(0, set_type1(self->fd));
+	for (reads = 0; reads < 2; reads++) {
+		__u64 iova = START;
+
+		ASSERT_EQ(0, map(self->fd, self->ioas, IOMMU_IOAS_MAP_FIXED_IOVA |
+				 (reads ? IOMMU_IOAS_MAP_READABLE :
+					  IOMMU_IOAS_MAP_WRITEABLE),
+				 (uintptr_t)self->buf, 3 * PAGE, &iova));
+		ASSERT_EQ(0, UNMAP_DMA(1, 1, NULL));
+		ASSERT_EQ(0, add_mock(self, PAGE));
+		for (page = 0; page < 3; page += 2) {
+			EXPECT_EQ(reads ? 0 : -1,
+				  mock_dma(self->fd, self->mocks[0].stdev,
+					   AT(page), &byte, 1, 0));
+			EXPECT_EQ(reads ? -1 : 0,
+				  mock_dma(self->fd, self->mocks[0].stdev,
+					   AT(page), &byte, 1,
+					   MOCK_ACCESS_RW_WRITE));
+		}
+		ASSERT_EQ(0, remove_mock(self));
+		ASSERT_EQ(0, UNMAP_DMA(0, 3, NULL));
+	}
+}
+
+struct mapper {
+	struct _test_data_container *self;
+	char *mem;
+	int ret;
+};
+
+static void *map_two_pages(void *arg)
+{
+	struct mapper *me = arg;
+
+	me->ret = map_dma(me->self->fd, me->mem, 2 * PAGE, START);
+	return NULL;
+}
+
+static void *unmap_two_pages(void *arg)
+{
+	struct mapper *me = arg;
+
+	me->ret = unmap_dma(me->self->fd, START, 2 * PAGE, NULL);
+	return NULL;
+}
+
+/* Another thread maps the area, and then another one unmaps it */
+TEST_F_TIMEOUT(container, cut_of_a_busy_area_is_EBUSY, 60)
+{
+	struct mapper me = { self };
+	pthread_t thread;
+	int faults, access;
+	__u64 unmapped;
+	__u32 item;
+
+	me.mem = memory(2 * PAGE, MAP_PRIVATE);
+	me.mem[PAGE] = 1;
+	ASSERT_EQ(0, stall(me.mem, &faults));
+	ASSERT_EQ(0, set_type1(self->fd));
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_two_pages, &me));
+	ASSERT_TRUE(is_touched(faults));
+	EXPECT_ERRNO(EBUSY, UNMAP_DMA(1, 1, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+	ASSERT_EQ(0, let_go(faults, me.mem));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(self->pinned + 2 * PAGE_KB, status_kb("VmPin"));
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, access_pin(self->fd, access, START, NULL, PAGE, 0, &item));
+	ASSERT_EQ(0, access_set(self->fd, access, 0, 500));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_two_pages, &me));
+	poll(NULL, 0, 200);
+	EXPECT_ERRNO(EBUSY, UNMAP_DMA(1, 1, &unmapped));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(0, UNMAP_DMA(0, 2, &unmapped));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	close(access);
+	close(faults);
 }
 
 /* Cuts around multiples of 2 MiB, where the stored pages are divided */

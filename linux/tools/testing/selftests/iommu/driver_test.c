@@ -474,12 +474,20 @@ TEST_F(driver, all_that_is_unmapped_is_flushed)
 	}
 }
 
+static __u64 attaches(struct _test_data_driver *self, __u32 unit)
+{
+	struct iommu_test_mock_stats stats;
+
+	return mock_query(self->fd, unit, &stats) ? -1 : stats.attaches;
+}
+
 /* Units of a driver that can share page tables share them (trap M9) */
 TEST_F(driver, units_share_a_table)
 {
 	const __u32 flags = MOCK_DEVICE_SHARES;
-	struct mock a, b, c;
+	struct mock a, b, c, d;
 	char data[PAGE];
+	__u64 before;
 	__u32 pt;
 
 	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
@@ -501,11 +509,21 @@ TEST_F(driver, units_share_a_table)
 	EXPECT_EQ(0, mock_dma(self->fd, c.stdev, BASE, data, PAGE, 0));
 	pt = a.hwpt;
 	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, c.stdev, &pt));
+	/* Nor does a unit of another driver share, which is not even asked */
+	before = attaches(self, 1);
+	ASSERT_EQ(0, DEVICE(&d, .unit = 1, .flags = flags | MOCK_DEVICE_LATE));
+	EXPECT_NE(a.hwpt, d.hwpt);
+	EXPECT_NE(c.hwpt, d.hwpt);
+	EXPECT_EQ(before + 1, attaches(self, 1));
+	pt = a.hwpt;
+	EXPECT_ERRNO(EINVAL, mock_replace(self->fd, d.stdev, &pt));
+	EXPECT_EQ(0, mock_dma(self->fd, d.stdev, BASE, data, PAGE, 0));
 	EXPECT_EQ(0, REFS(self->buf, PAGE, 1));
 	EXPECT_EQ(0, UNMAP(BASE, PAGE));
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, a.stdev, BASE, data, 1, 0));
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, b.stdev, BASE, data, 1, 0));
 	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, c.stdev, BASE, data, 1, 0));
+	EXPECT_ERRNO(ENXIO, mock_dma(self->fd, d.stdev, BASE, data, 1, 0));
 }
 
 /*

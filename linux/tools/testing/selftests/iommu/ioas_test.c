@@ -740,6 +740,8 @@ TEST_F(ioas, area_limit_is_ENOSPC)
 
 	ASSERT_LE(0, fd);
 	ASSERT_LT(0, read(fd, old, sizeof(old) - 1));
+	/* What the documentation promises */
+	EXPECT_STREQ("1048576\n", old);
 	ASSERT_EQ(2, pwrite(fd, "3\n", 2, 0));
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, PAGE));
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, 2 * PAGE));

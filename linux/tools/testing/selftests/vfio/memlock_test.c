@@ -225,7 +225,8 @@ static struct agent start(struct __test_metadata *_metadata,
 			  struct _test_data_memlock *self, uid_t user,
 			  unsigned long pages)
 {
-	struct rlimit limit = { pages * PAGE, pages * PAGE };
+	/* The hard limit does not count */
+	struct rlimit limit = { pages * PAGE, 2 * pages * PAGE };
 	struct agent agent;
 	struct command c;
 	int sockets[2];
@@ -331,6 +332,24 @@ TEST_F_TIMEOUT(memlock, limit_is_in_the_log, 60)
 	/* The kernel limits the rate of messages, so try again */
 	for (tries = 0; tries < 10 && !found; tries++) {
 		EXPECT_EQ(ENOMEM, TELL(&a, MAP, 2 * IOVA, 6));
+		found = kmsg_has(kmsg, text);
+	}
+	EXPECT_TRUE(found);
+	close(kmsg);
+}
+
+/* It names the process, also if another thread of it maps */
+TEST_F_TIMEOUT(memlock, limit_of_a_thread_is_in_the_log, 60)
+{
+	struct agent a = start(_metadata, self, ALICE, 0);
+	int kmsg = kmsg_open(), tries;
+	bool found = false;
+	char text[64];
+
+	ASSERT_LE(0, kmsg);
+	snprintf(text, sizeof(text), "(%d): RLIMIT_MEMLOCK is 0 KiB", a.pid);
+	for (tries = 0; tries < 10 && !found; tries++) {
+		EXPECT_EQ(ENOMEM, TELL(&a, MAP_IN_THREAD));
 		found = kmsg_has(kmsg, text);
 	}
 	EXPECT_TRUE(found);

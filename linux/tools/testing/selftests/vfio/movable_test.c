@@ -46,27 +46,30 @@ static long number(const char *path, const char *name)
 	return found;
 }
 
-static bool has_movable_zone(void)
+/* The first PFN of the movable zone, which is the highest; 0 if there is none */
+static unsigned long movable_start(void)
 {
 	FILE *f = fopen("/proc/zoneinfo", "r");
+	unsigned long value, present = 0, start = 0;
 	bool movable = false;
 	char line[256];
-	long present = 0;
 
 	while (f && fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, "Node", 4))
 			movable = strstr(line, "Movable");
-		if (movable)
-			sscanf(line, " present %ld", &present);
+		if (movable && sscanf(line, " present %lu", &value) == 1)
+			present = value;
+		if (movable && sscanf(line, " start_pfn: %lu", &value) == 1)
+			start = value;
 	}
 	if (f)
 		fclose(f);
-	return present > 0;
+	return present ? start : 0;
 }
 
 FIXTURE_SETUP(movable)
 {
-	ASSERT_TRUE(has_movable_zone());
+	ASSERT_NE(0, movable_start());
 	ASSERT_EQ(0, find_edu_alone(&self->dev));
 	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
 	ASSERT_EQ(0, open_device(&self->opened, &self->dev, NULL));
@@ -121,6 +124,30 @@ TEST_F(movable, memory_of_another_process_is_not_migrated)
 	EXPECT_EQ(0, status);
 	EXPECT_GT(before + 100, MIGRATED());
 	munmap(mem, SIZE);
+}
+
+/* Other memory of a process that has pinned some, or failed to, can be moved */
+TEST_F(movable, other_memory_is_allocated_as_before)
+{
+	char *mem = map_anon(2 * PAGE), *other;
+	const int nr = 512;
+	int i, fails, nr_movable;
+
+	ASSERT_EQ(0, munmap(mem + PAGE, PAGE));
+	for (fails = 0; fails < 2; fails++) {
+		EXPECT_EQ(fails ? -1 : 0,
+			  map_for_device(&self->opened, mem,
+					 (1 + fails) * PAGE,
+					 IOVA + fails * SZ_2M));
+		other = map_anon(nr * PAGE);
+		ASSERT_NE(NULL, other);
+		memset(other, 1, nr * PAGE);
+		for (i = 0, nr_movable = 0; i < nr; i++)
+			nr_movable += pfn_of(other + i * PAGE) >=
+				      movable_start();
+		EXPECT_LT(nr / 2, nr_movable);
+		munmap(other, nr * PAGE);
+	}
 }
 
 static int register_buffer(void *mem, size_t length)

@@ -709,28 +709,53 @@ TEST_F(tables, found_again)
 	EXPECT_TRUE(REACHES_BY(0, 0, 2));
 }
 
+/*
+ * The kernel looks up the address in the process that mapped it, whoever
+ * attaches
+ */
+TEST_F(tables, attached_by_another_process)
+{
+	struct opened *o = &self->opened[0];
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, detach_pt(o->device));
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	pid = fork();
+	if (!pid) {
+		munmap(self->target.bar, WINDOW);
+		_exit(attach_pt(o->device, o->ioas, NULL) ? 1 : 0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(REACHES_BY(0, 0, 1));
+}
+
+/*
+ * The second device joins the iommufd of the first, with a page table of its own
+ */
+static int join_first(struct _test_data_tables *self, __u32 *hwpt)
+{
+	struct opened *a = &self->opened[0], *b = &self->opened[1];
+	__u32 id;
+
+	edu_close(&self->edu[1]);
+	close_device(b);
+	b->device = open_cdev(&self->dev[1]);
+	b->iommufd = open("/dev/null", O_RDONLY);
+	return bind_iommufd(b->device, a->iommufd, &id) ||
+	       hwpt_alloc(a->iommufd, id, a->ioas, hwpt) ||
+	       attach_pt(b->device, *hwpt, NULL) ||
+	       edu_open(&self->edu[1], b->device);
+}
+
 /* Two page tables of one IOAS */
 TEST_F(tables, of_one_ioas)
 {
 	struct opened *a = &self->opened[0];
-	struct edu *edu = &self->edu[1];
-	__u32 id, hwpt;
-	int device;
+	__u32 hwpt;
 
-	/*
-	 * The second device joins the iommufd of the first, with a page table
-	 * of its own
-	 */
-	edu_close(edu);
-	close_device(&self->opened[1]);
-	device = open_cdev(&self->dev[1]);
-	ASSERT_EQ(0, bind_iommufd(device, a->iommufd, &id));
-	ASSERT_EQ(0, hwpt_alloc(a->iommufd, id, a->ioas, &hwpt));
-	ASSERT_EQ(0, attach_pt(device, hwpt, NULL));
-	ASSERT_EQ(0, edu_open(edu, device));
-	self->opened[1].device = device;
-	self->opened[1].iommufd = open("/dev/null", O_RDONLY);
-
+	ASSERT_EQ(0, join_first(self, &hwpt));
 	ASSERT_EQ(0, MAP_BAR_FOR(0));
 	EXPECT_TRUE(REACHES_BY(0, 0, 1));
 	EXPECT_TRUE(REACHES_BY(1, PAGE, 2));
@@ -741,13 +766,42 @@ TEST_F(tables, of_one_ioas)
 	EXPECT_TRUE(HAS(0, 1));
 	EXPECT_TRUE(HAS(PAGE, 2));
 	/* One page table is destroyed */
-	ASSERT_EQ(0, detach_pt(device));
+	ASSERT_EQ(0, detach_pt(self->opened[1].device));
 	ASSERT_EQ(0, iommufd_destroy(a->iommufd, hwpt));
 	ASSERT_TRUE(decode(&self->target, false));
 	ASSERT_TRUE(decode(&self->target, true));
 	EXPECT_TRUE(REACHES_BY(0, 0, 3));
 	EXPECT_EQ(0, WRITE_BY(1, PAGE));
 	EXPECT_TRUE(HAS(PAGE, 2));
+}
+
+/* A version 1 type1 container cuts a mapping of the BAR in both */
+TEST_F(tables, cut_in_each)
+{
+	struct opened *a = &self->opened[0];
+	__u32 ioas = a->ioas, hwpt;
+	int i, revoked;
+
+	ASSERT_EQ(0, ioas_unmap(a->iommufd, ioas, RAM, 2 * PAGE));
+	ASSERT_EQ(0, set_option(a->iommufd, IOMMU_OPTION_HUGE_PAGES, ioas, 0));
+	ASSERT_EQ(0, vfio_ioas(a->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	ASSERT_EQ(0, map_for_device(a, self->ram, 2 * PAGE, RAM));
+	ASSERT_EQ(0, join_first(self, &hwpt));
+	ASSERT_EQ(0, MAP_BAR_FOR(0));
+	ASSERT_EQ(0, legacy_unmap(a->iommufd, self->iova + 2 * PAGE, 2 * PAGE));
+	for (revoked = 0; revoked < 2; revoked++) {
+		if (revoked) {
+			ASSERT_TRUE(decode(&self->target, false));
+			ASSERT_TRUE(decode(&self->target, true));
+		}
+		for (i = 0; i < 2; i++) {
+			EXPECT_EQ(0, WRITE_BY(i, 2 * PAGE));
+			EXPECT_TRUE(is_byte(self->target.bar + 2 * PAGE,
+					    2 * PAGE, 0));
+			EXPECT_TRUE(REACHES_BY(i, PAGE, 2 * revoked + i));
+			EXPECT_TRUE(REACHES_BY(i, 4 * PAGE, 2 * revoked + i));
+		}
+	}
 }
 
 /* The BAR is not charged to a process, so it can't be moved to another one */

@@ -632,6 +632,8 @@ enum wish {
 	DETACH,
 	ALLOC_TABLE,
 	MAP_MORE,
+	UNMAP_OTHER,
+	CUT_OTHER,
 	SET_HUGE_PAGES,
 	ASK_COHERENCY,
 	ASK_INFO,
@@ -656,6 +658,12 @@ static void wish_for(struct _test_data_stalled *self, enum wish wish, __u32 dev)
 	case MAP_MORE:
 		ioas_map(self->iommufd, self->ioas, self->buf, PAGE, 2 * SZ_2M,
 			 MAP_RW);
+		break;
+	case UNMAP_OTHER:
+		ioas_unmap(self->iommufd, self->ioas, 4 * SZ_2M, 2 * PAGE);
+		break;
+	case CUT_OTHER:
+		legacy_unmap(self->iommufd, 4 * SZ_2M, PAGE);
 		break;
 	case SET_HUGE_PAGES:
 		set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES, self->ioas, 0);
@@ -682,6 +690,11 @@ TEST_F(stalled, who_waits_can_be_killed)
 	self->device = open_cdev(&self->dev);
 	ASSERT_EQ(0, bind_iommufd(self->device, self->iommufd, &dev));
 	ASSERT_EQ(0, vfio_ioas(self->iommufd, IOMMU_VFIO_IOAS_SET, &ioas));
+	/* For version 1, which can cut areas */
+	ASSERT_EQ(0, set_option(self->iommufd, IOMMU_OPTION_HUGE_PAGES,
+				self->ioas, 0));
+	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, self->buf, 2 * PAGE,
+			      4 * SZ_2M, MAP_RW));
 	map_missing(self);
 	START(&thread, attach_missing);
 	ASSERT_EQ(0, wait_for_fault(self->faults));
@@ -700,6 +713,9 @@ TEST_F(stalled, who_waits_can_be_killed)
 	ASSERT_EQ(0, give_pages(self));
 	pthread_join(thread, NULL);
 	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned + PAGES_KB(6), status_kb("VmPin"));
+	/* Nothing was unmapped or cut */
+	EXPECT_EQ(0, ioas_unmap(self->iommufd, self->ioas, 4 * SZ_2M, 2 * PAGE));
 	EXPECT_EQ(self->pinned + PAGES_KB(4), status_kb("VmPin"));
 	EXPECT_EQ(0, detach_pt(self->device));
 }
