@@ -917,6 +917,9 @@ int m_attach(struct object *dev, struct object *to, int slot,
 	}
 	if (now && now != hwpt && !dev->hwpt)
 		return -EINVAL;
+	/* The page table of another driver */
+	if (hwpt && (hwpt->unit->flags ^ dev->unit->flags) & MOCK_DEVICE_LATE)
+		return -EINVAL;
 
 	/* The reserved ranges of the group must be free in any case */
 	regions_of(group, &list);
