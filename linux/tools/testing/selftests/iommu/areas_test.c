@@ -393,10 +393,16 @@ TEST_F(areas, chosen_iova_below_the_reserved_top)
 TEST_F(areas, allowed_and_reserved_exclude_each_other)
 {
 	struct iommu_iova_range allowed = {
-		self->base, self->base + 100 * PAGE - 1,
+		self->base + 10 * PAGE, self->base + 100 * PAGE - 1,
 	};
 
 	ASSERT_EQ(0, allow_iovas(self->fd, self->ioas, &allowed, 1));
+	/* From before its start, and around it */
+	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas,
+					      self->base + 9 * PAGE,
+					      PAGE + 1));
+	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas, self->base,
+					      200 * PAGE));
 	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas,
 					      self->base + 50 * PAGE, PAGE));
 	EXPECT_ERRNO(EADDRINUSE, mock_reserve(self->fd, self->ioas,

@@ -453,9 +453,9 @@ TEST_F(container, weakest_of_three_tables_counts)
 	}
 }
 
-/* @bits: the bitmap of the pages from @iova on, 64 at most */
-static int dirty(struct _test_data_container *self, __u32 flags, __u64 iova,
-		 int nr, __u64 *bits)
+/* @bits: room for @bytes of the bitmap of the pages from @iova on */
+static int dirty_in(struct _test_data_container *self, __u32 flags, __u64 iova,
+		    __u64 nr, void *bits, __u64 bytes)
 {
 	struct {
 		struct vfio_iommu_type1_dirty_bitmap cmd;
@@ -470,11 +470,18 @@ static int dirty(struct _test_data_container *self, __u32 flags, __u64 iova,
 		.get.iova = iova,
 		.get.size = nr * PAGE,
 		.get.bitmap.pgsize = PAGE,
-		.get.bitmap.size = sizeof(*bits),
-		.get.bitmap.data = (void *)bits,
+		.get.bitmap.size = bytes,
+		.get.bitmap.data = bits,
 	};
 
 	return ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &dirty);
+}
+
+/* The same for 64 pages at most */
+static int dirty(struct _test_data_container *self, __u32 flags, __u64 iova,
+		 int nr, __u64 *bits)
+{
+	return dirty_in(self, flags, iova, nr, bits, sizeof(*bits));
 }
 
 /* UNMAP_DMA with the bitmap of what was dirty */
@@ -795,6 +802,48 @@ TEST_F(container, dirty_pages_of_a_table)
 	EXPECT_EQ(mapped, bits);
 	EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
 	EXPECT_EQ(0, bits);
+}
+
+/*
+ * The kernel fills a long bitmap in pieces. It can't write the second one, and
+ * loses none of its records. Pins in it are reported by each query.
+ */
+TEST_F(container, dirty_pages_of_two_pieces)
+{
+	const __u64 piece = 8 * 65536, second = AT(piece);
+	char *pages = memory(65536 + PAGE, MAP_PRIVATE), data[1] = {};
+	__u64 bits = 0, *end = (__u64 *)(pages + 65536);
+	int access, i;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 3 * PAGE, second));
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, WRITE_TO(second, 1));
+	ASSERT_EQ(0, mprotect(end, PAGE, PROT_NONE));
+	EXPECT_ERRNO(EFAULT, dirty_in(self,
+				      VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+				      START, piece + 64, pages, 65536 + 8));
+	EXPECT_EQ(0, GET_DIRTY(START, 64, &bits));
+	EXPECT_EQ(0, bits);
+	EXPECT_EQ(0, GET_DIRTY(second, 64, &bits));
+	EXPECT_EQ(1, bits);
+
+	ASSERT_EQ(0, mprotect(end, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, access_pin(self->fd, access, second + 2 * PAGE, NULL, PAGE,
+				0, &item));
+	for (i = 0; i < 2; i++) {
+		*end = 0;
+		EXPECT_EQ(0, dirty_in(self,
+				      VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+				      START, piece + 64, pages, 65536 + 8));
+		EXPECT_EQ(1 << 2, *end);
+		EXPECT_TRUE(is_byte(pages, 65536, 0));
+	}
+	close(access);
 }
 
 static __u64 huge_pages(struct _test_data_container *self)

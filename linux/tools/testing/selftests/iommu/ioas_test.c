@@ -731,12 +731,13 @@ TEST_F(ioas, ten_thousand_areas)
 	EXPECT_EQ(5000 * PAGE, unmapped);
 }
 
-/* At the limit of areas another one fails, and succeeds after an unmap */
+/* At the limit of areas another one fails last, and succeeds after an unmap */
 TEST_F(ioas, area_limit_is_ENOSPC)
 {
 	static const char path[] = "/sys/module/iommufd/parameters/max_areas";
-	char old[32] = {};
 	int fd = open(path, O_RDWR);
+	__u64 iova = 3 * PAGE;
+	char old[32] = {};
 
 	ASSERT_LE(0, fd);
 	ASSERT_LT(0, read(fd, old, sizeof(old) - 1));
@@ -745,8 +746,16 @@ TEST_F(ioas, area_limit_is_ENOSPC)
 	ASSERT_EQ(2, pwrite(fd, "3\n", 2, 0));
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, PAGE));
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, 2 * PAGE));
-	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, 3 * PAGE));
+	EXPECT_EQ(0, map(self->fd, self->id,
+			 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+			 (uintptr_t)self->buf, PAGE, &iova));
 	EXPECT_ERRNO(ENOSPC, MAP_AT(self->buf, PAGE, 4 * PAGE));
+	/* All other errors come first */
+	EXPECT_ERRNO(EINVAL, MAP_AT(self->buf, 0, 4 * PAGE));
+	EXPECT_ERRNO(EOVERFLOW, MAP_AT(self->buf, 2 * PAGE, -PAGE));
+	EXPECT_ERRNO(EEXIST, MAP_AT(self->buf, PAGE, PAGE));
+	EXPECT_ERRNO(EPERM, copy_at(self->fd, self->id, self->id, MAP_RW, PAGE,
+				    4 * PAGE, 3 * PAGE));
 	EXPECT_EQ(0, UNMAP(PAGE, PAGE));
 	EXPECT_EQ(0, MAP_AT(self->buf, PAGE, 4 * PAGE));
 	EXPECT_EQ(strlen(old), pwrite(fd, old, strlen(old), 0));
