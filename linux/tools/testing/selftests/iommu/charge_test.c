@@ -1394,6 +1394,34 @@ TEST_F(charge, map_file_restarts_after_a_signal)
 	EXPECT_LT(0, nr_signals);
 }
 
+/* Signals that are not fatal end no request, however long it takes */
+TEST_F_TIMEOUT(charge, requests_go_on_after_signals, 120)
+{
+	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = {};
+	struct sigaction action = { .sa_handler = count_signal };
+	char *large = memory(LONG_LENGTH, MAP_SHARED);
+	struct mock mock;
+	__u32 other, pt_id;
+
+	ASSERT_NE(MAP_FAILED, large);
+	memset(large, 1, LONG_LENGTH);
+	ASSERT_EQ(0, prepare_many(self, UNMAP_MANY, &other, &mock));
+	pt_id = other;
+	ASSERT_EQ(0, mock_attach(self->fd, mock.stdev, &pt_id));
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT_MIN));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	EXPECT_EQ(0, map_long(self->fd, other, large, 1));
+	EXPECT_EQ(0, unmap_all(self->fd, other, NULL));
+	EXPECT_EQ(0, run_many(self, COPY_MANY, other, 0));
+	EXPECT_EQ(0, run_many(self, UNMAP_MANY, other, 0));
+	EXPECT_EQ(0, mock_detach(self->fd, mock.stdev));
+	EXPECT_EQ(0, run_many(self, ATTACH_MANY, other, mock.stdev));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	ASSERT_EQ(0, mock_memory_limit(self->fd, MOCK_MEMORY_LIMIT));
+	EXPECT_LT(4, nr_signals);
+}
+
 /*
  * CHANGE_PROCESS
  */

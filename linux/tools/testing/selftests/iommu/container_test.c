@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
@@ -844,6 +845,35 @@ TEST_F(container, dirty_pages_of_two_pieces)
 		EXPECT_TRUE(is_byte(pages, 65536, 0));
 	}
 	close(access);
+}
+
+static int nr_signals;
+
+static void count_signal(int signal)
+{
+	nr_signals++;
+}
+
+/* A query of a long bitmap goes on after signals that are not fatal */
+TEST_F(container, dirty_query_goes_on_after_signals)
+{
+	const __u64 bytes = 8 * SZ_2M;
+	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = {};
+	struct sigaction action = { .sa_handler = count_signal };
+	void *bits = memory(bytes, MAP_PRIVATE);
+	int tries;
+
+	ASSERT_TRUE(bits != MAP_FAILED);
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	/* The fault handler takes most of the time at first */
+	for (tries = 0; tries < 3; tries++)
+		EXPECT_EQ(0, dirty_in(self,
+				      VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+				      START, bytes * 8, bits, bytes));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT_LT(2, nr_signals);
 }
 
 static __u64 huge_pages(struct _test_data_container *self)

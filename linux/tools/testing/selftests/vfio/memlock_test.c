@@ -845,6 +845,23 @@ TEST_F(memlock, change_of_process_without_a_table)
 	EXPECT_EQ(ENOMEM, TELL(&b, MAP, 2 * IOVA, 1));
 }
 
+/* What was mapped with privilege is not limited, whoever takes it over */
+TEST_F(memlock, change_of_process_keeps_the_privilege)
+{
+	struct agent root = start(_metadata, self, 0, 1);
+	struct agent a = start(_metadata, self, ALICE, 1);
+
+	EXPECT_EQ(0, TELL(&root, MAP_FILE, IOVA, 8));
+	EXPECT_EQ(0, TELL(&a, CHANGE_PROCESS));
+	EXPECT_EQ(0, count(root.pid, "VmPin"));
+	EXPECT_EQ(8, count(a.pid, "VmPin"));
+	EXPECT_EQ(0, count(a.pid, "VmLck"));
+	EXPECT_EQ(0, TELL(&a, MAP, 2 * IOVA, 1));
+	EXPECT_EQ(ENOMEM, TELL(&a, MAP, 3 * IOVA, 1));
+	EXPECT_EQ(0, TELL(&a, UNMAP, IOVA, 8));
+	EXPECT_EQ(1, PAGES(&a));
+}
+
 /*
  * Between two processes of a user the total does not change, so it never fails
  */
