@@ -610,6 +610,23 @@ TEST_F(shared, table_serves_the_whole_group)
 	EXPECT_EQ(0, iommufd_destroy(self->iommufd, hwpt));
 }
 
+/* The limit is for each device, and for page tables that programs allocate */
+TEST_F(shared, tables_are_limited_for_each_device)
+{
+	__u32 hwpt;
+	char old[32];
+
+	ASSERT_EQ(0, set_parameter("max_tables", "1", old, sizeof(old)));
+	EXPECT_EQ(0, hwpt_alloc(self->iommufd, self->id_a, self->ioas, &hwpt));
+	EXPECT_ERRNO(ENOSPC, hwpt_alloc(self->iommufd, self->id_a, self->ioas,
+					&hwpt));
+	EXPECT_EQ(0, hwpt_alloc(self->iommufd, self->id_b, self->ioas, &hwpt));
+	EXPECT_ERRNO(ENOSPC, hwpt_alloc(self->iommufd, self->id_b, self->ioas,
+					&hwpt));
+	EXPECT_EQ(0, attach_pt(self->dev_a, self->other, NULL));
+	EXPECT_EQ(0, set_parameter("max_tables", old, NULL, 0));
+}
+
 /* Allocated for the other device of an attached group, whose DMA goes on */
 TEST_F(shared, sibling_makes_a_table)
 {
