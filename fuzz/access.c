@@ -116,6 +116,8 @@ static void m_access_close(const struct op *op, struct outcome *out)
 static void i_access_close(const struct op *op, struct outcome *out)
 {
 	out->ret = result(close(w->objects[op->obj].access));
+	/* Another file can get the number, and is not to be closed with the context */
+	w->objects[op->obj].access = -1;
 }
 
 static void p_access_close(const struct op *op)

@@ -60,16 +60,27 @@ static int wanted_prot(unsigned int flags)
 
 /*
  * Find the area at an IOVA and increment its count, so that an UNMAP can't
- * remove it. An area that a MAP owns does not exist yet.
+ * remove it. An area that a MAP owns does not exist yet. Wait for a split, which
+ * waits for no access.
  */
 static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 					 unsigned long iova, unsigned int flags)
 {
 	int prot = wanted_prot(flags);
 	struct iommufd_area *area;
+	unsigned long changes;
 
+retry:
 	mutex_lock(&ioas->space.lock);
 	area = iova_space_first(&ioas->space, iova);
+	if (area && area->start <= iova &&
+	    area_owner(area) == IOMMUFD_AREA_SPLIT) {
+		changes = ioas->space.nr_changes;
+		mutex_unlock(&ioas->space.lock);
+		if (iova_space_wait(&ioas->space, changes))
+			return ERR_PTR(-EINTR);
+		goto retry;
+	}
 	if (!area || area->start > iova ||
 	    area_owner(area) == IOMMUFD_AREA_MAP)
 		area = ERR_PTR(-ENOENT);

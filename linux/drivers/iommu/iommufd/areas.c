@@ -439,6 +439,7 @@ static int collect(struct iommufd_ioas *ioas, unsigned long first,
 			ret = -EBUSY;
 			goto out_unlock;
 		case IOMMUFD_AREA_UNMAP:
+		case IOMMUFD_AREA_SPLIT:
 			ret = nr ? 0 : -EAGAIN;
 			goto out_unlock;
 		}
@@ -511,6 +512,9 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 	}
 
 	mutex_lock(&ioas->space.lock);
+	/* A MAP can use the IOVA again as soon as this lock is dropped */
+	list_for_each_entry(area, batch, batch)
+		iommufd_dirty_forget(ioas, area->start, area->last);
 	iova_space_erase(&ioas->space, batch);
 	iova_space_changed(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
@@ -590,7 +594,7 @@ static struct iommufd_area *own_to_split(struct iommufd_ioas *ioas,
 		 (at & (ioas->space.alignment - 1)))
 		area = ERR_PTR(-EINVAL);
 	else
-		area->owner = IOMMUFD_AREA_UNMAP;
+		area->owner = IOMMUFD_AREA_SPLIT;
 	mutex_unlock(&ioas->space.lock);
 	return area;
 }
@@ -603,7 +607,7 @@ static int make_piece(struct iommufd_area *area, unsigned long start,
 	if (!piece)
 		return -ENOMEM;
 	share_pages(piece, area, start, last);
-	piece->area.owner = IOMMUFD_AREA_UNMAP;
+	piece->area.owner = IOMMUFD_AREA_SPLIT;
 	piece->area.prot = area->prot;
 	list_add_tail(&piece->area.batch, pieces);
 	return 0;

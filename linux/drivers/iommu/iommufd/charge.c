@@ -82,7 +82,11 @@ static int charge_mm(struct iommufd_owner *owner, unsigned long npages,
 {
 	int ret;
 
-	mmap_write_lock(owner->mm);
+	/* What can't fail must not be killed either */
+	if (!inc || force)
+		mmap_write_lock(owner->mm);
+	else if (mmap_write_lock_killable(owner->mm))
+		return -EINTR;
 	ret = __account_locked_vm(owner->mm, npages, inc, owner->task, force);
 	mmap_write_unlock(owner->mm);
 	return ret;
@@ -112,11 +116,11 @@ static void report_limit(struct iommufd_owner *owner,
  * @owner: the owner
  * @charge: how the limit applies
  * @npages: number of pages
- * @force: ignore the limit
+ * @force: ignore the limit, and do not fail
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
- * Return: 0, or -ENOMEM if that exceeds RLIMIT_MEMLOCK.
+ * Return: 0, -ENOMEM if that exceeds RLIMIT_MEMLOCK, or -EINTR on a fatal signal.
  */
 int iommufd_owner_charge(struct iommufd_owner *owner,
 			 enum iommufd_charge charge, unsigned long npages,
@@ -124,14 +128,17 @@ int iommufd_owner_charge(struct iommufd_owner *owner,
 {
 	int ret = 0;
 
+	/* An owner can be above its limit without asking for more */
+	if (!npages)
+		return 0;
 	if (charge == IOMMUFD_CHARGE_USER)
 		ret = charge_user(owner, npages, force);
 	else if (charge == IOMMUFD_CHARGE_MM)
 		ret = charge_mm(owner, npages, true, force);
-	if (ret)
-		report_limit(owner, charge, npages);
-	else
+	if (!ret)
 		atomic64_add(npages, &owner->mm->pinned_vm);
+	else if (ret == -ENOMEM)
+		report_limit(owner, charge, npages);
 	return ret;
 }
 
@@ -159,11 +166,11 @@ void iommufd_owner_uncharge(struct iommufd_owner *owner,
  * @to: who is to be charged
  * @charge: how the limit applies
  * @npages: number of pages
- * @force: ignore the limit of @to
+ * @force: ignore the limit of @to, and do not fail
  *
  * Context: takes mmap_lock for IOMMUFD_CHARGE_MM.
  *
- * Return: 0, or -ENOMEM with nothing changed.
+ * Return: 0, or -ENOMEM or -EINTR with nothing changed.
  */
 int iommufd_owner_move_charge(struct iommufd_owner *from,
 			      struct iommufd_owner *to,

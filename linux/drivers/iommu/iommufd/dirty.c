@@ -59,7 +59,7 @@ void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 
 		nr = min((last >> PAGE_SHIFT) - page, CHUNK_PAGES - 1UL - bit) + 1;
 		mutex_lock(&dirty->lock);
-		if (!dirty->tracked) {
+		if (!dirty->tracked || dirty->all) {
 			mutex_unlock(&dirty->lock);
 			return;
 		}
@@ -97,27 +97,6 @@ bool iommufd_dirty_next_mapped(struct iommufd_ioas *ioas, unsigned long last,
 	}
 	mutex_unlock(&ioas->space.lock);
 	return found;
-}
-
-/**
- * iommufd_dirty_note_mapped - record all that is mapped in a range
- * @ioas: the IOAS
- * @first: first IOVA
- * @last: last IOVA
- */
-void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
-			       unsigned long last)
-{
-	struct iova_range range = { .start = first };
-
-	if (!iommufd_dirty_tracked(ioas))
-		return;
-	do {
-		if (!iommufd_dirty_next_mapped(ioas, last, &range))
-			break;
-		iommufd_dirty_note(ioas, range.start, range.last);
-		range.start = range.last + 1;
-	} while (range.last != last);
 }
 
 /* Delete all records. The lock is held */
@@ -188,20 +167,23 @@ bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,
 }
 
 /**
- * iommufd_dirty_forget - delete the records of a range that was unmapped
+ * iommufd_dirty_forget - delete the records of an area that was unmapped
  * @ioas: the IOAS
- * @first: first IOVA, page aligned
+ * @first: first IOVA
  * @last: last IOVA
+ *
+ * A page of which another area may have a part stays recorded.
  */
 void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 			  unsigned long last)
 {
+	unsigned long page = (first >> PAGE_SHIFT) + !!offset_in_page(first);
+	unsigned long end = (last >> PAGE_SHIFT) + !offset_in_page(last + 1);
 	struct iommufd_dirty *dirty = &ioas->dirty;
-	unsigned long page = first >> PAGE_SHIFT, index;
-	unsigned long end = (last >> PAGE_SHIFT) + 1;
 	struct dirty_chunk *chunk;
+	unsigned long index;
 
-	if (!iommufd_dirty_tracked(ioas))
+	if (!iommufd_dirty_tracked(ioas) || page >= end)
 		return;
 	mutex_lock(&dirty->lock);
 	xa_for_each_range(&dirty->chunks, index, chunk, page / CHUNK_PAGES,
@@ -211,6 +193,10 @@ void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 
 		bitmap_clear(chunk->pages, from,
 			     min(base + CHUNK_PAGES, end) - base - from);
+		if (bitmap_empty(chunk->pages, CHUNK_PAGES)) {
+			xa_erase(&dirty->chunks, index);
+			kfree(chunk);
+		}
 		cond_resched();
 	}
 	mutex_unlock(&dirty->lock);

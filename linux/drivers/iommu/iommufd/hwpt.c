@@ -259,6 +259,19 @@ static void wait_for_vectors(void)
 		irq_domain_check_msi_remap();
 }
 
+/*
+ * An HWPT makes all that it maps dirty. So without the last one, record that. An
+ * area that is not filled was never mapped, and can be larger than any memory
+ */
+static void note_mapped(struct iommufd_ioas *ioas)
+{
+	struct iommufd_area *area = NULL;
+
+	if (iommufd_dirty_tracked(ioas))
+		while ((area = next_filled(ioas, area)))
+			iommufd_dirty_note(ioas, area->start, area->last);
+}
+
 /* The domain is attached to no group */
 static void release_hwpt(struct iommufd_object *obj)
 {
@@ -273,8 +286,8 @@ static void release_hwpt(struct iommufd_object *obj)
 		list_del(&hwpt->ioas_item);
 		unmap_areas(hwpt, NULL);
 		if (list_empty(&ioas->hwpts)) {
+			note_mapped(ioas);
 			unpin_areas(ioas, NULL);
-			iommufd_dirty_note_mapped(ioas, 0, ULONG_MAX);
 		}
 		iommufd_hwpt_align(ioas);
 		up_write(&ioas->domains_lock);

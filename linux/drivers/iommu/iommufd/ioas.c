@@ -499,6 +499,7 @@ static void lock_all_ioas(struct iommufd_ctx *ctx, struct list_head *held)
 			continue;
 		mutex_lock_nest_lock(&ioas->space.lock, &ctx->held_lock);
 		list_add_tail(&ioas->held, held);
+		cond_resched();
 	}
 }
 

@@ -201,6 +201,7 @@ enum iommufd_area_owner {
 	IOMMUFD_AREA_FREE,
 	IOMMUFD_AREA_MAP,
 	IOMMUFD_AREA_UNMAP,
+	IOMMUFD_AREA_SPLIT,
 };
 
 /**
@@ -224,6 +225,9 @@ enum iommufd_area_owner {
  *
  * @owner decides who may write a field. Fields that are not in the table are
  * constant while the area is in the tree.
+ *
+ * A split is like an UNMAP here, but accesses wait for it, since the memory
+ * stays mapped.
  *
  *                MAP              FREE              UNMAP
  *  @node,        space lock       space lock        space lock
@@ -682,8 +686,6 @@ void iommufd_dirty_destroy(struct iommufd_dirty *dirty);
 void iommufd_dirty_stop(struct iommufd_ioas *ioas);
 void iommufd_dirty_note(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last);
-void iommufd_dirty_note_mapped(struct iommufd_ioas *ioas, unsigned long first,
-			       unsigned long last);
 bool iommufd_dirty_next_mapped(struct iommufd_ioas *ioas, unsigned long last,
 			       struct iova_range *range);
 bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,

@@ -376,16 +376,18 @@ static bool is_allowed(struct iova_space *space, unsigned long *from,
 		       unsigned long start, unsigned long last)
 {
 	struct interval_tree_node *node;
+	unsigned long next = start;
 
 	if (RB_EMPTY_ROOT(&space->allowed.rb_root))
 		return true;
+	/* Allowed ranges don't overlap; those that touch are like one */
 	node = interval_tree_iter_first(&space->allowed, start, ULONG_MAX);
-	if (node && node->start <= start && node->last >= last)
-		return true;
-
-	/* Allowed ranges don't overlap; that of @start is too short */
-	if (node && node->start <= start)
+	while (node && node->start <= next) {
+		if (node->last >= last)
+			return true;
+		next = node->last + 1;
 		node = interval_tree_iter_next(node, start, ULONG_MAX);
+	}
 	*from = node ? node->start : 0;
 	return false;
 }

@@ -69,12 +69,16 @@ int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm)) {
+		ret = -EINTR;
+		goto out_put;
+	}
 	down_read(&finder_lock);
 	if (finder)
 		ret = find_in_mm(mm, uva, length, write, place);
 	up_read(&finder_lock);
 	mmap_read_unlock(mm);
+out_put:
 	mmput(mm);
 	return ret;
 }

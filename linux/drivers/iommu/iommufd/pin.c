@@ -126,13 +126,18 @@ static long pin_remote(struct mm_struct *mm, unsigned long uva,
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	mmap_read_lock(mm);
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		goto out_put;
 	get_user_pages_remote(mm, uva, npages, flags, NULL, NULL, &locked);
 	if (!locked)
-		mmap_read_lock(mm);
+		ret = mmap_read_lock_killable(mm);
+	if (ret)
+		goto out_put;
 	ret = pin_user_pages_remote(mm, uva, npages, flags | FOLL_LONGTERM,
 				    list, NULL, NULL);
 	mmap_read_unlock(mm);
+out_put:
 	mmput(mm);
 	return ret;
 }
@@ -166,22 +171,23 @@ static long pin_user(struct mm_struct *mm, unsigned long uva,
  * replaces it before. For shared memory it would only make the page dirty, and
  * allocate blocks for holes of a file.
  */
-static unsigned int flags_to_read(struct mm_struct *mm, unsigned long uva,
-				  unsigned long *npages)
+static int flags_to_read(struct mm_struct *mm, unsigned long uva,
+			 unsigned long *npages, unsigned int *flags)
 {
 	struct vm_area_struct *vma;
-	unsigned int flags = FOLL_WRITE;
 
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	*flags = FOLL_WRITE;
 	uva = untagged_addr(uva);
 	vma = vma_lookup(mm, uva);
 	if (vma) {
 		*npages = min(*npages, (vma->vm_end - uva) >> PAGE_SHIFT);
 		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != VM_WRITE)
-			flags = 0;
+			*flags = 0;
 	}
 	mmap_read_unlock(mm);
-	return flags;
+	return 0;
 }
 
 static long pin_process(struct iommufd_pages *pages, unsigned long index,
@@ -190,12 +196,13 @@ static long pin_process(struct iommufd_pages *pages, unsigned long index,
 	unsigned long uva = pages->uva + (index << PAGE_SHIFT);
 	struct mm_struct *mm = pages->owner->mm;
 	unsigned int flags = FOLL_WRITE;
-	long ret;
+	long ret = 0;
 
 	if (!pages->writable)
-		flags = flags_to_read(mm, uva, &npages);
-	ret = pin_user(mm, uva, npages, flags, list);
-	if (ret > 0 || ret == -ENOMEM)
+		ret = flags_to_read(mm, uva, &npages, &flags);
+	if (!ret)
+		ret = pin_user(mm, uva, npages, flags, list);
+	if (ret > 0 || ret == -ENOMEM || ret == -EINTR)
 		return ret;
 	return -EFAULT;
 }

@@ -312,7 +312,7 @@ static int get_dirty_pages(struct iommufd_ioas *ioas, void __user *arg)
 	if (ret)
 		return ret;
 	first = range.iova;
-	if (first != range.iova ||
+	if (first != range.iova || range.size > ULONG_MAX ||
 	    check_add_overflow(first, (unsigned long)range.size - 1, &last) ||
 	    !iommufd_dirty_tracked(ioas) || !is_whole(ioas, first, last))
 		return -EINVAL;
@@ -460,8 +460,6 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 	else if (!ret)
 		ret = iommufd_areas_unmap(ioas, cmd.iova, last, false,
 					  &unmapped);
-	if (!ret)
-		iommufd_dirty_forget(ioas, cmd.iova, last);
 	/* Also on error, so that the caller knows how much is left */
 	if (put_user((u64)unmapped, &user->size))
 		ret = -EFAULT;
@@ -489,17 +487,16 @@ static int page_sizes(struct iommufd_ioas *ioas, u64 *sizes)
 	return 0;
 }
 
-/* The chain of capabilities as it is copied to the user */
+/*
+ * The chain of capabilities as it is copied to the user. Each is aligned for its
+ * u64, also where the compiler does not need that
+ */
 struct info_caps {
 	struct vfio_iommu_type1_info_dma_avail avail;
-	u32 pad;
-	struct vfio_iommu_type1_info_cap_migration migration;
-	struct vfio_iommu_type1_info_cap_iova_range iovas;
+	struct vfio_iommu_type1_info_cap_migration migration __aligned(8);
+	struct vfio_iommu_type1_info_cap_iova_range iovas __aligned(8);
 	struct vfio_iova_range ranges[];
 };
-
-static_assert(offsetof(struct info_caps, migration) % 8 == 0);
-static_assert(offsetof(struct info_caps, iovas) % 8 == 0);
 
 /* Get usable ranges. Write at most @max, and return how many there are */
 static u32 usable_ranges(struct iommufd_ioas *ioas,

@@ -2119,6 +2119,38 @@ static void *unmap_two_pages(void *arg)
 	return NULL;
 }
 
+static void *map_64_pages(void *arg)
+{
+	struct mapper *me = arg;
+
+	me->ret = map_dma(me->self->fd, me->mem, 64 * PAGE, START);
+	return NULL;
+}
+
+/* What a MAP has not mapped yet is not dirty when the last page table goes */
+TEST_F_TIMEOUT(container, unfinished_map_is_clean, 60)
+{
+	struct mapper me = { self };
+	pthread_t thread;
+	__u64 bits = 0;
+	int faults;
+
+	me.mem = memory(64 * PAGE, MAP_PRIVATE);
+	ASSERT_EQ(0, stall(me.mem, &faults));
+	ASSERT_EQ(0, add_mock(self, PAGE));
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_64_pages, &me));
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, remove_mock(self));
+	EXPECT_EQ(0, GET_DIRTY(START, 64, &bits));
+	EXPECT_EQ(0, bits);
+	ASSERT_EQ(0, let_go(faults, me.mem));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(0, unmap_dma(self->fd, START, 64 * PAGE, NULL));
+	close(faults);
+}
+
 /* Another thread maps the area, and then another one unmaps it */
 TEST_F_TIMEOUT(container, cut_of_a_busy_area_is_EBUSY, 60)
 {

@@ -563,6 +563,21 @@ TEST_F(ioas, auto_iova_does_not_wrap_at_the_top)
 	EXPECT_EQ(hole, iova);
 }
 
+/* The kernel chooses across the end of a range if the next one begins there */
+TEST_F(ioas, allowed_ranges_that_touch_are_like_one)
+{
+	struct iommu_iova_range list[] = {
+		{ 0x30000, 0x3ffff }, { 0x10000, 0x17fff }, { 0x20000, 0x2ffff },
+	};
+	__u64 iova = 0;
+
+	EXPECT_EQ(0, allow_iovas(self->fd, self->id, list, ARRAY_SIZE(list)));
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0x10000, 0x18000, &iova));
+	EXPECT_EQ(0x20000, iova);
+	EXPECT_ERRNO(ENOSPC, map(self->fd, self->id, MAP_RW, 0x10000, 0x9000,
+				 &iova));
+}
+
 /* A list can end with the IOVA space */
 TEST_F(ioas, list_reaches_the_last_byte)
 {

@@ -842,8 +842,8 @@ static void *cut_own_page(void *arg)
 	while (!stop) {
 		unmapped = 0;
 		if (unmap_dma(self->fd, iova, PAGE, &unmapped)) {
-			/* Another thread is cutting the area */
-			CHECK(errno == EBUSY);
+			/* Another thread is cutting the area, or reads it */
+			CHECK(errno == EBUSY || errno == EINVAL);
 			continue;
 		}
 		CHECK(unmapped == PAGE);
@@ -867,9 +867,24 @@ static void *check_others(void *arg)
 	return NULL;
 }
 
+/* An access waits for a cut, since the memory stays mapped */
+static void *read_others(void *arg)
+{
+	struct _test_data_race *self = arg;
+	__u64 iova = BASE + (NR_SLOTS - 1) * PAGE;
+	char byte;
+
+	while (!stop) {
+		CHECK(!access_rw(self->fd, self->accesses[0], iova, &byte, 1,
+				 0));
+		CHECK(byte == NR_SLOTS);
+	}
+	return NULL;
+}
+
 TEST_F_TIMEOUT(race, cuts_of_a_common_area, ANY_TIME)
 {
-	pthread_t threads[6];
+	pthread_t threads[7];
 	__u64 unmapped;
 	int i, round;
 
@@ -889,7 +904,8 @@ TEST_F_TIMEOUT(race, cuts_of_a_common_area, ANY_TIME)
 			START(&threads[i], cut_own_page);
 		START(&threads[4], check_others);
 		START(&threads[5], come_and_go);
-		run_for(0.05, threads, 6);
+		START(&threads[6], read_others);
+		run_for(0.05, threads, 7);
 		EXPECT_EQ(0, unmap_dma(self->fd, BASE, NR_SLOTS * PAGE,
 				       &unmapped));
 		EXPECT_EQ(NR_SLOTS * PAGE, unmapped);
