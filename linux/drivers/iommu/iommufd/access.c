@@ -15,8 +15,8 @@
  *   increments its nr_unpin_calls, both under iova_space::lock. After an access
  *   was removed from the list, unlist() waits until nr_unpin_calls is 0, so
  *   ops->unpin() is not called any more.
- * - If no access has a pin in the area, the count stands for a copy, or for a
- *   pin that is not in iommufd_access::pins yet. The UNMAP then waits until
+ * - If the count is not 0 but no access has a pin there, a copy is running, or
+ *   a pin is not stored in iommufd_access::pins yet. The UNMAP then waits until
  *   iova_space::nr_changes differs from its value when the count was read. It
  *   is incremented by each end_access(), each pin that was stored, and each
  *   ops->unpin() that has returned.
@@ -784,7 +784,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_create, IOMMUFD);
  * After this no pin or copy can begin. Pinned pages stay pinned until the owner
  * unpins them or the access is destroyed; an UNMAP of their area waits for
  * that.
- * Context: waits for running calls of ops->unpin().
+ * Context: waits for a running pin, however long its page faults take, and for
+ * running calls of ops->unpin(). Not killable.
  */
 void iommufd_access_stop(struct iommufd_access *access)
 {

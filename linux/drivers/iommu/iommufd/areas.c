@@ -398,12 +398,13 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 }
 
 /*
- * Own the next areas in [first, last] for an UNMAP, from @start on, and add
- * them to @batch. Return
+ * Take the next areas from @start on, up to UNMAP_BATCH, for an UNMAP of
+ * [first, last]: own them and add them to @batch. Return
  *
  *   -ENOENT   the range cuts an area
  *   -EBUSY    a MAP owns an area
- *   -EAGAIN   another UNMAP owns the next area, and @batch is empty: wait
+ *   -EAGAIN   another UNMAP or a split owns the next area, and @batch is
+ *             empty: wait
  *             until iova_space::nr_changes is no longer @changes
  *
  * If the error is -ENOENT or -EBUSY, areas before that one are in @batch.

@@ -36,7 +36,7 @@ static bool interrupts_isolated(struct iommu_group *group)
 
 /*
  * Read the reserved regions of a group, again if a device was bound or unbound
- * since. Do it for the first bind, since attaches are more frequent than binds.
+ * since. The first bind reads them, so that most attaches don't have to.
  */
 static int read_regions(struct iommufd_group *igroup)
 {
@@ -391,15 +391,15 @@ static int reserve_regions(struct iommufd_group *igroup,
 
 /*
  * How an attach changes the HWPT of a group from T, or NULL, to N. The attach
- * uses N first; the last column says who has that use afterwards.
+ * begins with a use of N; the last column says who must end that use.
  *
  *                         @hwpt  @attached_hwpt  @reserved  use of N
  *  before                 T      T               T's        attach
  *  try_hwpt() succeeded   T      N               T's        attach
  *  commit_hwpt()          N      N               N's        group; T is unused
- *  try_hwpt() failed, or  T      T               T's        attach, which ends it
+ *  try_hwpt() failed, or  T      T               T's        attach, now
  *  rollback_hwpt()
- *  the same, and T can't  T      NULL            T's        attach, which ends it
+ *  the same, and T can't  T      NULL            T's        attach, now
  *  be attached again
  *
  * Until commit_hwpt() the attach owns what try_hwpt() has reserved. In the last
@@ -426,7 +426,7 @@ static void rollback_hwpt(struct iommufd_group *igroup,
  * Try an HWPT: reserve what the group needs, attach the group, and fill the
  * HWPT if it is new. The IOMMU drivers of this kernel detach in attach, so DMA
  * is blocked in between. The caller passes @reserved to commit_hwpt() or
- * rollback_hwpt(). On error rollback_hwpt() was called already.
+ * rollback_hwpt(). On error nothing is left to undo.
  */
 static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 		    struct iova_reserved **reserved)
@@ -621,8 +621,9 @@ static int attach_object(struct iommufd_device *idev,
  * * -EINVAL - the id is of another type, the group has another HWPT, or the
  *   HWPT does not suit the device
  * * -EADDRINUSE - an area is where the device can't have one
- * * -EFAULT - @out_pt_id can't be written, or memory can't be pinned
- * * -ENOMEM, -EINTR, or an errno from the IOMMU driver
+ * * -EFAULT - @out_pt_id can't be written
+ * * -ENOMEM, -EINTR
+ * * or an errno from iommufd_pages_pin() or the IOMMU driver
  */
 int iommufd_attach(struct iommufd_device *idev, u32 pt_id,
 		   u32 __user *out_pt_id)

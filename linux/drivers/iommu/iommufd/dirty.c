@@ -41,8 +41,9 @@ static struct dirty_chunk *get_chunk(struct iommufd_dirty *dirty,
  * @first: first IOVA
  * @last: last IOVA
  *
- * To be called after the pin or write is visible and iova_space::lock was taken
- * since. The start of tracking takes that lock too, so either sees the other.
+ * The caller has made the pin or write visible, and after that has taken
+ * iova_space::lock. The start of tracking sets @tracked before it takes that
+ * lock. So either this sees @tracked, or the start sees the pin.
  *
  * If there is no memory for the record, everything is dirty until tracking
  * ends.

@@ -81,8 +81,8 @@ void iommufd_hwpt_unmap_sync(struct iommufd_hwpt *hwpt,
 }
 
 /*
- * The alignment that areas must have: the largest that an HWPT of the IOAS, or
- * @hwpt if there is one, needs, and that of CPU pages if it was asked for
+ * Return the largest of: the smallest page size of each HWPT of the IOAS; that
+ * of @hwpt, unless NULL; PAGE_SIZE if small_pages or an access requires it
  */
 static unsigned long ioas_alignment(struct iommufd_ioas *ioas,
 				    struct iommufd_hwpt *hwpt)
@@ -248,10 +248,10 @@ static int map_areas(struct iommufd_hwpt *hwpt)
 }
 
 /*
- * iommu_dma_prepare_msi() uses the domain of a group, and the cookie in it,
- * without a lock that an attach takes. But all its callers hold
- * irq_domain_mutex, which irq_domain_check_msi_remap() takes for a moment.
- * After that, none of them uses a domain that is attached to no group.
+ * iommu_dma_prepare_msi() uses the domain of a group under irq_domain_mutex,
+ * and under no lock that a detach takes. irq_domain_check_msi_remap() takes
+ * that mutex. If it is called after the detach, nobody uses the domain any more
+ * when it returns.
  */
 static void wait_for_vectors(void)
 {
@@ -540,8 +540,9 @@ int iommufd_hwpt_copy_limits(struct iommufd_hwpt *hwpt,
  * @hwpt: the HWPT, which the caller uses; its limits are known
  *
  * If another group was attached, the limits can be narrower, also for an HWPT
- * that is filled. The first call fills the HWPT. On error the HWPT is as it
- * was.
+ * that is filled. The first call fills the HWPT. If it fails, nothing is
+ * mapped, but what the hardware can't reach may stay reserved until the HWPT is
+ * freed.
  *
  * Return:
  * * 0 - the limits apply, and the HWPT is filled

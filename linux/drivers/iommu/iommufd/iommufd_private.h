@@ -21,12 +21,14 @@
  *     iommufd_device::bind_lock
  *     iommufd_group::lock
  *     iommufd_ioas::attach_lock
+ *     quotas_lock
  *     iommufd_access::lock
  *     iommufd_ioas::domains_lock
  *     iova_space::lock
  *     iommufd_pages::lock
  *     iommufd_dirty::lock
  *     mmap_lock
+ *     finder_lock
  *     the locks of a driver under which it serves page faults
  *     iommufd_mmio::lock
  *     iommufd_hwpt::mmio_lock
@@ -37,8 +39,8 @@
  * iommufd_pages::lock. A driver revokes its memory with its own locks held, so
  * a revocation takes only the locks after them.
  *
- * iommufd_ctx::groups_lock is taken under locks that other users need too, so
- * nothing is done under it that waits for the memory of a user.
+ * iommufd_ctx::groups_lock is taken under locks that other users share
+ * (dev_set->lock). Nothing under it may wait for a page fault.
  */
 #ifndef __IOMMUFD_PRIVATE_H
 #define __IOMMUFD_PRIVATE_H
@@ -65,9 +67,8 @@
  * @groups_lock: protects @groups, and is held to claim and release groups
  * @groups: struct iommufd_group of the devices that are bound to this context
  * @held_lock: serializes requests that lock the areas of all IOAS
- * @nr_mapped: number of areas in all IOAS; each counts as often as
- *             iova_space::nr_tables says. The module parameter max_areas limits
- *             it
+ * @nr_mapped: sum over all IOAS of nr_areas * max(nr_tables, 1); limited by
+ *             the module parameter max_areas
  * @owner: owner of the last MAP, which the next one finds without a lock
  * @container: IOAS that is used as a VFIO container, or NULL; protected by the
  *             lock of @objects
@@ -216,8 +217,9 @@ enum iommufd_area_owner {
  * @index: index in @pages of the page that @start is in
  * @page_offset: offset of @start in that page
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
- * @owner: the MAP or UNMAP that owns the area
- * @filled: the area is complete: every HWPT of the IOAS, if any, maps it
+ * @owner: the MAP, UNMAP or split that owns the area
+ * @filled: the area is complete: every HWPT of the IOAS, if any, maps it,
+ *          except device memory while it is revoked
  * @pinned: the area has pinned @part of @pages
  * @nr_accesses: number of pages that accesses have pinned in the area, plus
  *               running pins and copies
@@ -235,8 +237,7 @@ enum iommufd_area_owner {
  *  @owner        the MAP, with    space lock        space lock
  *                release
  *  @filled       the MAP [1]      nobody            the UNMAP [1]
- *  @pinned       the MAP          domains_lock [2]  the UNMAP once @filled is clear;
- *                                                   domains_lock [2] before
+ *  @pinned       [3]              domains_lock [2]  [3]
  *  @nr_accesses  nobody, it is 0  space lock        space lock, and only down
  *  @batch        the MAP          nobody            the UNMAP
  *
@@ -244,6 +245,8 @@ enum iommufd_area_owner {
  * lock is held for write to add or remove an HWPT
  * [2] held for write: the first HWPT pins, the last one unpins. Both skip areas
  * that are not @filled
+ * [3] the owner, while @filled is clear or the area is not in the tree; else as
+ * for FREE
  *
  * As soon as an area is FREE, an UNMAP can own and free it. So a MAP must not
  * touch the area after area_give_back().
@@ -374,8 +377,9 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
 /**
  * struct iommufd_pages - a range of memory, parts of which can be pinned
  * @refs: references of areas, and of accesses that have pinned pages
- * @lock: protects the members up to @old_owner, @is_mmio and @found. Not held in
- *        a page fault, but held while a range is unpinned, however large
+ * @lock: protects @is_mmio, @found, and all members from @chunks to @old_owner.
+ *        Not held in a page fault, but held while a range is unpinned, however
+ *        large
  * @chunks: the PFN store, see pages.c
  * @chunk: used instead of @chunks if there is only one
  * @place: used instead of both if @is_mmio
@@ -391,7 +395,8 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
  *        NULL for memory of the owner or of a dma-buf
  * @charge: how RLIMIT_MEMLOCK applies; decided when the range is mapped
  * @writable: devices may write
- * @is_mmio: the range is memory of a device; constant while anyone needs a part
+ * @is_mmio: the range is memory of a device; constant from the first pin that
+ *           succeeds until nobody needs a part
  * @found: @place was found by address, and is used until nobody needs a part
  * @area: the first area, which has all pages. It is embedded, since hardly any
  *        pages have a second one
@@ -512,20 +517,21 @@ static inline void iommufd_unpin_run(struct iommufd_pages *pages,
 
 /**
  * struct iova_space - which IOVA are mapped or reserved
- * @lock: protects all members. Held at most for a walk of all areas: not while
- *        memory is pinned, a page table is changed or user memory is accessed
+ * @lock: protects all members. Not held while memory is pinned, a page table is
+ *        changed or user memory is accessed. IOMMU_IOAS_CHANGE_PROCESS waits
+ *        under it for iommufd_pages::lock and mmap_lock; others at most walk
+ *        all areas, ranges or records of dirty pages
  * @areas: struct iommufd_area, which never overlap
  * @reserved: ranges that devices and page tables exclude, which may overlap
  * @allowed: ranges that the user wants to use, which never overlap; if empty,
  *           all
  * @alignment: start and length of each area are multiples of this, in bytes
  * @nr_areas: number of areas in @areas
- * @nr_tables: number of HWPTs that programs have made for the IOAS. Each needs
- *             kernel memory for each area, so an area counts that often against
- *             the limit, and at least once
+ * @nr_tables: number of user-made HWPTs. An area counts once for each of them
+ *             against max_areas, and at least once
  * @total: iommufd_ctx::nr_mapped
- * @changed: waiters for an UNMAP or an access to end
- * @nr_changes: incremented when one of those ends
+ * @changed: waiters for an UNMAP, a split or an access to end
+ * @nr_changes: incremented whenever they should look again
  */
 struct iova_space {
 	struct mutex lock; /* see above */
@@ -612,11 +618,14 @@ struct iommufd_dirty {
  * @domains_lock: held for write to change @hwpts, to attach and detach their
  *                domains, and to fill a new HWPT; held for read to map and
  *                unmap in all of them
- * @hwpts: struct iommufd_hwpt, each of which maps every filled area
- * @reach: a map up to this IOVA changes the root of no HWPT in @hwpts, so other
- *         maps and unmaps can run in parallel; protected by domains_lock
+ * @hwpts: struct iommufd_hwpt, each of which maps every filled area, except
+ *         revoked device memory
+ * @reach: no HWPT in @hwpts changes its root when something is mapped at or
+ *         below this IOVA. A MAP above it grows them first. Protected by
+ *         domains_lock
  * @small_pages: option: map with pages of the size of CPU pages; protected by
- *               domains_lock
+ *               domains_lock. iommufd_mmio_restore() reads it without that
+ *               lock: while it has anything to map, it can only be cleared
  * @nr_pinners: number of accesses that can pin, which need areas of whole CPU
  *              pages; protected by domains_lock
  * @space: the areas
@@ -725,8 +734,8 @@ int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at);
  * @unfit: the reason why no device behind it can be bound, or NULL
  * @grows: a map above all that a page table has reached may change the root of
  *         the table without a lock, so nobody else may map or unmap in parallel
- * @frees_early: if an unmap flushes before its range is in the gather, page
- *               tables are freed that the IOMMU still walks
+ * @frees_early: an unmap may free page tables before it flushes their range,
+ *               unless the gather covers the range already
  * @vtd: it is a VT-d unit, and @cap and @ecap are valid
  * @cap: its capability register
  * @ecap: its extended capability register

@@ -339,9 +339,9 @@ static struct iommufd_area *find_gap(struct iommufd_area *area,
  * Return the range above the highest area whatever its length; @start is 0 if
  * it is empty.
  *
- * The gap that contains @from is checked separately. The gap below the lowest
- * area is found only that way. So the tree stores 0 for it, and does not change
- * when areas are added and removed in order.
+ * find_gap() does not see the gap that contains @from, so check it here. The
+ * gap below the lowest area can only be that one. So the tree stores 0 for it,
+ * and does not change when areas are added and removed in order.
  */
 static struct iova_range find_free(struct iova_space *space, unsigned long from,
 				   unsigned long length)
@@ -398,7 +398,8 @@ static bool is_allowed(struct iova_space *space, unsigned long *from,
  * - is not in the first page, so that no device uses 0, nor in the last one, so
  *   that its end does not wrap;
  * - has the same offset in its page as the memory;
- * - is aligned as the memory is, up to the size of a huge page.
+ * - is aligned as the memory is, but at most to the size of a huge page, and to
+ *   @length rounded up to a power of two.
  */
 static int choose_iova(struct iova_space *space, unsigned long *iova,
 		       unsigned long length, unsigned long uva)

@@ -200,7 +200,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_get, IOMMUFD);
 
 /**
  * iommufd_put - drop a reference to a context
- * @ctx: context that no device of the caller is bound to any more
+ * @ctx: the context. Bound devices and accesses have references of their own
  */
 void iommufd_put(struct iommufd_ctx *ctx)
 {

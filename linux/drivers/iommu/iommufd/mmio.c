@@ -59,7 +59,7 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
  * Context: takes mmap_lock and locks of the driver; takes no page fault.
  *
  * Return: 0; -EFAULT if the range is not inside one VMA of a device, or the VMA
- * lacks the permission; -ENOMEM.
+ * lacks the permission; -ENOMEM; -EINTR on a fatal signal.
  */
 int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 		       unsigned long length, bool write,

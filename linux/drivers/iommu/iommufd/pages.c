@@ -710,7 +710,7 @@ static void drop_need(struct iommufd_pages *pages,
  * * -EINVAL - the file is of the wrong kind or too short
  * * -ENOSPC - tmpfs is full
  * * -ERESTARTNOINTR - a signal while a huge page was allocated for a file
- * * -EIO - a huge page of a file is broken
+ * * -EIO - a page of a file is poisoned, or can't be read
  */
 int iommufd_pages_pin(struct iommufd_pages *pages,
 		      struct interval_tree_node *part)
@@ -840,8 +840,9 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
 }
 
 /*
- * Are all pages one run, and which is the first? Takes no lock: the caller needs
- * some of them, and a PFN that is stored in place of a table can't be freed
+ * If all pages are one run, return true and its first PFN. No lock is needed:
+ * the caller needs some of the pages, so they keep their PFNs, and a value
+ * entry is not memory that could be freed.
  */
 static bool is_one_run(struct iommufd_pages *pages, unsigned long *pfn)
 {
@@ -866,9 +867,9 @@ static bool is_one_run(struct iommufd_pages *pages, unsigned long *pfn)
  * @runs: set to the runs, each as long as pages up to @last are contiguous
  * @max: number of runs that fit
  *
- * Context: holds @lock of the pages, unless they are few or memory of a device,
- * and contiguous. If everything up to @last is contiguous, it takes one step for
- * each chunk.
+ * Context: takes @lock of the pages, except for device memory, or for up to 512
+ * pages that are contiguous. If everything up to @last is contiguous, it takes
+ * one step for each chunk.
  *
  * Return: the number of runs; 0 after @last.
  */

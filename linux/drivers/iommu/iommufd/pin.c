@@ -246,9 +246,9 @@ static struct page *hugetlb_page(struct file *file, pgoff_t index)
 
 /*
  * Get pages of a file. This kernel can't pin without a mapping, so these are
- * plain references. They keep the pages, and sealing the file waits for them.
- * Pages that the file had before stay in a movable zone, since only a pin would
- * move them.
+ * plain references. They keep the pages, and the file can't be sealed against
+ * writing (EBUSY). Pages that the file had before stay in a movable zone, since
+ * only a pin would move them.
  */
 static long pin_file(struct iommufd_pages *pages, unsigned long index,
 		     unsigned long npages, struct page **list)

@@ -5,9 +5,9 @@
  * The driver of a device revokes its memory before it becomes inaccessible, and
  * restores it afterwards. Revoking unmaps it from all HWPTs; the areas stay.
  *
- * Meanwhile the driver holds locks that its page fault handler takes. So while
- * iommufd_mmio::lock or iommufd_hwpt::mmio_lock is held, no page fault is
- * taken, and no other lock of iommufd.
+ * Meanwhile the driver holds locks that its page fault handler takes. So under
+ * iommufd_mmio::lock or iommufd_hwpt::mmio_lock: take no page fault, and no
+ * lock of iommufd but these two.
  */
 #include <linux/export.h>
 #include <linux/iommufd.h>

@@ -31,15 +31,15 @@ static unsigned long window_left(unsigned long iova)
  * size, as large as possible.
  *
  * An unmap does not know which page sizes the map has used, and calls this with
- * @phys == @iova. Still no mapped page crosses the end of a piece. Assume that
- * none crosses an end of the range, or the start of the piece. A mapped page of
- * @s bytes is aligned to @s.
+ * @phys == @iova. Claim: no mapped page crosses the end of a piece. Let the
+ * page have s bytes; it is aligned to s, and does not cross the start of the
+ * piece or an end of the range.
  *
- * - If it begins at the start of the piece, @s is one of the sizes that fit
- *   there, so *@page >= @s.
- * - If it begins later and @s > *@page, it begins at a multiple of the next
+ * - If the page begins where the piece begins, s is one of the sizes that fit
+ *   there, so s <= *@page.
+ * - If it begins later and s > *@page, it begins at a multiple of the next
  *   larger size, where the piece ends at the latest.
- * - If @s <= *@page, it can't cross the end, which is a multiple of *@page.
+ * - If s <= *@page, it can't cross the end, which is a multiple of *@page.
  *
  * So no page crosses the start of the next piece, either.
  */
@@ -89,8 +89,8 @@ static void keep_pinned(struct iommufd_area *area, unsigned long iova,
  * VT-d adds the page tables of a range to the list that the next flush frees,
  * and only then checks whether the range can be added to the gather. If not, it
  * flushes what was gathered before, and so frees page tables that the IOMMU
- * still walks. So first make the gather cover the range, with any page size.
- * Then nothing is flushed in the middle, and disjoint ranges need one flush.
+ * still walks. So extend the gather to the range first and clear its pgsize.
+ * Then the driver has no reason to flush, and disjoint ranges need one flush.
  * Keep the gather within a window, in which VT-d can flush single pages instead
  * of the whole domain.
  */

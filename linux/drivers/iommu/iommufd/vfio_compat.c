@@ -154,7 +154,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_container_set_noiommu, IOMMUFD);
  * @id: set to the id of the IOAS, for iommufd_attach() and
  *      iommufd_access_attach()
  *
- * Return: 0, or -ENODEV if the user has cleared it.
+ * Return: 0, or -ENODEV if the user has cleared or destroyed it.
  */
 int iommufd_container_ioas(struct iommufd_ctx *ctx, u32 *id)
 {
@@ -170,7 +170,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_container_ioas, IOMMUFD);
 
 /*
  * Return 1 if no HWPT of the container lets a device bypass the CPU caches,
- * else 0
+ * else 0; -ENODEV or -EINTR
  */
 static int is_coherent(struct iommufd_ctx *ctx)
 {
@@ -365,10 +365,9 @@ out_put:
 }
 
 /*
- * Unmap a range and report its dirty pages. The first read proves that the
- * bitmap can be written before anything is unmapped, and records what is dirty
- * because an HWPT maps it. The second read, when devices can't write any more,
- * reports the records.
+ * Unmap a range and report its dirty pages. Read once before the unmap: this
+ * tests that the bitmap is writable, and records the pages that are dirty only
+ * because an HWPT maps them. Read again when devices can't write any more.
  */
 static int unmap_dirty(struct iommufd_ioas *ioas,
 		       const struct vfio_bitmap *bitmap, unsigned long first,
@@ -608,8 +607,9 @@ static int get_info(struct iommufd_ctx *ctx, void __user *arg)
  * @word: any ioctl
  * @arg: its argument
  *
- * Return: the result of the ioctl, or an errno as for a type1 container.
- * -ENOTTY for all ioctls that a context does not have.
+ * Return: the result of the ioctl, or an errno. The errnos of MAP_DMA and
+ * UNMAP_DMA are those of IOMMU_IOAS_MAP and IOMMU_IOAS_UNMAP. -ENOTTY for all
+ * ioctls that a context does not have.
  */
 long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 			     unsigned long arg)

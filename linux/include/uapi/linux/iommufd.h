@@ -470,7 +470,9 @@ enum iommu_hwpt_data_type {
  *
  * If no device of the IOMMU group is attached, the group is attached to the
  * empty page table for a moment, to find out what the IOMMU can do. Its DMA
- * reaches nothing.
+ * reaches nothing. If a device of the group is attached, a VT-d page table maps
+ * with 4 KiB pages until a device is attached to it: the driver knows larger
+ * ones only then.
  *
  * Errors:
  *  - EOPNOTSUPP: a flag or @data_type is unknown; or a device of the group is
