@@ -31,7 +31,7 @@ CALLS = [(rule, re.compile(pattern)) for rule, pattern in (
     ('lock', r'lock|^down_(read|write)'),
     ('unpin', r'unpin|uncharge'),
     ('flush', r'flush|sync|iotlb|^invalidate'),
-    ('wake', r'wake|^complete|_changed$'),
+    ('wake', r'wake|^complete'),
     ('put', r'put|free|release|destroy|drop|erase|del|remove|_dec|unreserve|give_back|abort|unmap|detach|close|exit'),
     ('get', r'get|_inc|hold|add|insert|pin|charge|note'),
     ('call', r''))]

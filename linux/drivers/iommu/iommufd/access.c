@@ -17,8 +17,8 @@
  *   ops->unpin() is not called any more.
  * - If the count is not 0 but no access has a pin there, a copy is running, or
  *   a pin is not stored in iommufd_access::pins yet. The UNMAP then waits until
- *   iova_space::nr_changes differs from its value when the count was read. It
- *   is incremented by each end_access(), each pin that was stored, and each
+ *   iova_space::wake_seq differs from its value when the count was read. It is
+ *   incremented by each end_access(), each pin that was stored, and each
  *   ops->unpin() that has returned.
  * - If the count is not lower after ops->unpin(), the call was ignored. After
  *   MAX_IGNORED ignored calls in a row the UNMAP fails with -EDEADLOCK.
@@ -68,16 +68,16 @@ static struct iommufd_area *begin_access(struct iommufd_ioas *ioas,
 {
 	int prot = wanted_prot(flags);
 	struct iommufd_area *area;
-	unsigned long changes;
+	unsigned long seq;
 
 retry:
 	mutex_lock(&ioas->space.lock);
 	area = iova_space_first(&ioas->space, iova);
 	if (area && area->start <= iova &&
 	    area_owner(area) == IOMMUFD_AREA_SPLIT) {
-		changes = ioas->space.nr_changes;
+		seq = ioas->space.wake_seq;
 		mutex_unlock(&ioas->space.lock);
-		if (iova_space_wait(&ioas->space, changes))
+		if (iova_space_wait(&ioas->space, seq))
 			return ERR_PTR(-EINTR);
 		goto retry;
 	}
@@ -98,7 +98,7 @@ static void end_access(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	mutex_lock(&ioas->space.lock);
 	area->nr_accesses--;
-	iova_space_changed(&ioas->space);
+	iova_space_wake(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 }
 
@@ -175,7 +175,7 @@ static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 
 	/* The pin can be found now: wake an UNMAP that waits for it */
 	mutex_lock(&ioas->space.lock);
-	iova_space_changed(&ioas->space);
+	iova_space_wake(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 	if (iommufd_dirty_tracked(ioas))
 		iommufd_dirty_note(ioas, iova, iova);
@@ -458,12 +458,12 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	unsigned int ignored = 0;
 
 	while (ignored < MAX_IGNORED) {
-		unsigned long iova, length = 0, changes, nr_accesses;
+		unsigned long iova, length = 0, seq, nr_accesses;
 		struct iommufd_access *access;
 
 		mutex_lock(&ioas->space.lock);
 		nr_accesses = area->nr_accesses;
-		changes = ioas->space.nr_changes;
+		seq = ioas->space.wake_seq;
 		if (!nr_accesses) {
 			mutex_unlock(&ioas->space.lock);
 			return 0;
@@ -480,7 +480,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 
 		if (!length) {
 			/* A copy is running, or a pin is not stored yet */
-			if (iova_space_wait(&ioas->space, changes))
+			if (iova_space_wait(&ioas->space, seq))
 				return -EINTR;
 			continue;
 		}
@@ -489,7 +489,7 @@ int iommufd_access_evict(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		mutex_lock(&ioas->space.lock);
 		ignored = area->nr_accesses < nr_accesses ? 0 : ignored + 1;
 		access->nr_unpin_calls--;
-		iova_space_changed(&ioas->space);
+		iova_space_wake(&ioas->space);
 		mutex_unlock(&ioas->space.lock);
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -598,7 +598,7 @@ static void unlist(struct iommufd_access *access, struct iommufd_ioas *ioas)
 	mutex_lock(&ioas->space.lock);
 	list_del(&access->item);
 	mutex_unlock(&ioas->space.lock);
-	wait_event(ioas->space.changed, !READ_ONCE(access->nr_unpin_calls));
+	wait_event(ioas->space.waitq, !READ_ONCE(access->nr_unpin_calls));
 }
 
 static void detach_from(struct iommufd_access *access,

@@ -58,7 +58,7 @@ static void unpin_area(struct iommufd_area *area)
 }
 
 /* Map an area in all HWPTs; domains_lock is held for read */
-static int map_in_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
+static int map_in_hwpts(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	struct iommufd_hwpt *hwpt;
 	int ret;
@@ -88,7 +88,7 @@ static bool is_beyond_reach(struct iommufd_ioas *ioas, struct iommufd_area *area
  * write, so nobody maps or unmaps meanwhile. This is rare, since the levels of
  * a page table end at powers of two.
  */
-static int grow_tables(struct iommufd_ioas *ioas, struct iommufd_area *area)
+static int grow_hwpts(struct iommufd_ioas *ioas, struct iommufd_area *area)
 {
 	struct iommufd_hwpt *hwpt;
 	int ret;
@@ -124,12 +124,12 @@ static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 		if (area->pinned == !list_empty(&ioas->hwpts)) {
 			if (unlikely(is_beyond_reach(ioas, area))) {
 				up_read(&ioas->domains_lock);
-				ret = grow_tables(ioas, area);
+				ret = grow_hwpts(ioas, area);
 				if (ret)
 					break;
 				continue;
 			}
-			ret = map_in_tables(ioas, area);
+			ret = map_in_hwpts(ioas, area);
 			up_read(&ioas->domains_lock);
 			break;
 		}
@@ -150,8 +150,8 @@ static int fill_area(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	return ret;
 }
 
-static void unmap_from_tables(struct iommufd_ioas *ioas,
-			      struct list_head *batch)
+static void unmap_from_hwpts(struct iommufd_ioas *ioas,
+			     struct list_head *batch)
 {
 	struct iommu_iotlb_gather gather;
 	struct iommufd_hwpt *hwpt;
@@ -175,9 +175,9 @@ static void unmap_from_tables(struct iommufd_ioas *ioas,
  * them are removed and freed; if the caller is killed, areas that are filled
  * may stay.
  */
-static int make_areas(struct iommufd_ioas *ioas, struct list_head *batch,
-		      unsigned long *iova, unsigned long length,
-		      unsigned long uva, bool fixed)
+static int add_batch(struct iommufd_ioas *ioas, struct list_head *batch,
+		     unsigned long *iova, unsigned long length,
+		     unsigned long uva, bool fixed)
 {
 	struct iommufd_area *area, *next;
 	LIST_HEAD(filled);
@@ -207,7 +207,7 @@ out_undo:
 			area_give_back(area);
 		INIT_LIST_HEAD(&filled);
 	} else if (!list_empty(&filled)) {
-		unmap_from_tables(ioas, &filled);
+		unmap_from_hwpts(ioas, &filled);
 		up_read(&ioas->domains_lock);
 		list_for_each_entry(area, &filled, batch)
 			unpin_area(area);
@@ -263,8 +263,8 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 	uva = map->start;
 	if (pages->is_mmio)
 		/* Align the IOVA as the physical address is aligned */
-		uva = pages->place.phys + pages->area.page_offset;
-	ret = make_areas(ioas, &batch, &iova, map->length, uva, fixed);
+		uva = pages->mmio_addr.phys + pages->area.page_offset;
+	ret = add_batch(ioas, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
 out_put:
 	if (file)
@@ -392,7 +392,7 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 	area = list_first_entry(&batch, struct iommufd_area, batch);
 	uva = area->pages->uva + (area->index << PAGE_SHIFT) +
 	      area->page_offset;
-	ret = make_areas(dst, &batch, &iova, map->length, uva, fixed);
+	ret = add_batch(dst, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
 	return ret;
 }
@@ -405,20 +405,20 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
  *   -EBUSY    a MAP owns an area
  *   -EAGAIN   another UNMAP or a split owns the next area, and @batch is
  *             empty: wait
- *             until iova_space::nr_changes is no longer @changes
+ *             until iova_space::wake_seq is no longer @seq
  *
  * If the error is -ENOENT or -EBUSY, areas before that one are in @batch.
  */
-static int collect(struct iommufd_ioas *ioas, unsigned long first,
-		   unsigned long *start, unsigned long last,
-		   struct list_head *batch, unsigned long *changes)
+static int claim_batch(struct iommufd_ioas *ioas, unsigned long first,
+		       unsigned long *start, unsigned long last,
+		       struct list_head *batch, unsigned long *seq)
 {
 	struct iommufd_area *area;
 	unsigned int nr = 0;
 	int ret = 0;
 
 	mutex_lock(&ioas->space.lock);
-	*changes = ioas->space.nr_changes;
+	*seq = ioas->space.wake_seq;
 	area = iova_space_first(&ioas->space, *start);
 	/*
 	 * Skip an area that spans @start: it was mapped after the areas below
@@ -476,14 +476,14 @@ static int evict(struct iommufd_ioas *ioas, struct list_head *batch)
 }
 
 /* Give up the ownership of areas, which stay mapped */
-static void give_back(struct iommufd_ioas *ioas, struct list_head *batch)
+static void give_back_batch(struct iommufd_ioas *ioas, struct list_head *batch)
 {
 	struct iommufd_area *area;
 
 	mutex_lock(&ioas->space.lock);
 	list_for_each_entry(area, batch, batch)
 		area_give_back(area);
-	iova_space_changed(&ioas->space);
+	iova_space_wake(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 }
 
@@ -501,10 +501,10 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 	if (!ret)
 		ret = down_read_killable(&ioas->domains_lock);
 	if (ret) {
-		give_back(ioas, batch);
+		give_back_batch(ioas, batch);
 		return ret;
 	}
-	unmap_from_tables(ioas, batch);
+	unmap_from_hwpts(ioas, batch);
 	up_read(&ioas->domains_lock);
 
 	list_for_each_entry(area, batch, batch) {
@@ -517,7 +517,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 	list_for_each_entry(area, batch, batch)
 		iommufd_dirty_forget(ioas, area->start, area->last);
 	iova_space_erase(&ioas->space, batch);
-	iova_space_changed(&ioas->space);
+	iova_space_wake(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
 	free_batch(batch);
 	return 0;
@@ -545,16 +545,16 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 			unsigned long last, bool releasing,
 			unsigned long *unmapped)
 {
-	unsigned long start = first, changes;
+	unsigned long start = first, seq;
 	int ret, err;
 
 	*unmapped = 0;
 	for (;;) {
 		LIST_HEAD(batch);
 
-		ret = collect(ioas, first, &start, last, &batch, &changes);
+		ret = claim_batch(ioas, first, &start, last, &batch, &seq);
 		if (ret == -EAGAIN) {
-			ret = iova_space_wait(&ioas->space, changes);
+			ret = iova_space_wait(&ioas->space, seq);
 			if (ret)
 				return ret;
 			continue;
@@ -580,8 +580,8 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
  * uses it, HWPTs may map it with large pages, or @at is not aligned.
  * domains_lock is held for read.
  */
-static struct iommufd_area *own_to_split(struct iommufd_ioas *ioas,
-					 unsigned long at)
+static struct iommufd_area *claim_area_to_split(struct iommufd_ioas *ioas,
+						unsigned long at)
 {
 	struct iommufd_area *area;
 
@@ -648,9 +648,9 @@ static int pin_pieces(struct iommufd_area *area, struct list_head *pieces)
  * HWPTs map the area with small pages, so their entries stay as they are. Only
  * for memory of devices an HWPT refers to the area.
  */
-static void split_in_tables(struct iommufd_ioas *ioas,
-			    struct iommufd_area *area,
-			    struct list_head *pieces)
+static void split_in_hwpts(struct iommufd_ioas *ioas,
+			   struct iommufd_area *area,
+			   struct list_head *pieces)
 {
 	struct iommufd_hwpt *hwpt;
 
@@ -691,7 +691,7 @@ int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at)
 	ret = down_read_killable(&ioas->domains_lock);
 	if (ret)
 		return ret;
-	area = own_to_split(ioas, at);
+	area = claim_area_to_split(ioas, at);
 	if (IS_ERR_OR_NULL(area)) {
 		ret = PTR_ERR_OR_ZERO(area);
 		goto out_unlock;
@@ -711,12 +711,12 @@ int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at)
 			unpin_pieces(&pieces);
 	}
 	if (!ret) {
-		split_in_tables(ioas, area, &pieces);
+		split_in_hwpts(ioas, area, &pieces);
 		unpin_area(area);
 		swap(gone, kept);
 	}
 	free_batch(gone);
-	give_back(ioas, kept);
+	give_back_batch(ioas, kept);
 out_unlock:
 	up_read(&ioas->domains_lock);
 	return ret;

@@ -140,14 +140,14 @@ struct iommufd_device *iommufd_bind_noref(struct iommufd_ctx *ctx,
 	if (!group)
 		return ERR_PTR(-ENODEV);
 
-	ret = iommufd_unit_of(dev, &unit);
+	ret = iommufd_unit_probe(dev, &unit);
 	if (ret) {
 		idev = ERR_PTR(ret);
 		goto out_put;
 	}
-	if (unit.unfit) {
+	if (unit.unusable_reason) {
 		dev_warn_ratelimited(dev, "can't bind: the IOMMU can't protect memory: %s\n",
-				     unit.unfit);
+				     unit.unusable_reason);
 		idev = ERR_PTR(-ENODEV);
 		goto out_put;
 	}
@@ -215,7 +215,7 @@ struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_bind, IOMMUFD);
 
-static int block(struct iommufd_group *igroup, bool killable)
+static int detach_group(struct iommufd_group *igroup, bool killable)
 {
 	int ret;
 
@@ -228,8 +228,8 @@ static int block(struct iommufd_group *igroup, bool killable)
 	return ret;
 }
 
-static int unblock(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
-		   bool killable)
+static int attach_group(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
+			bool killable)
 {
 	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group, killable);
 
@@ -251,7 +251,7 @@ static int detach(struct iommufd_device *idev, bool killable)
 	if (!idev->attached)
 		goto out_unlock;
 	if (igroup->nr_attached == 1) {
-		ret = block(igroup, killable);
+		ret = detach_group(igroup, killable);
 		if (ret)
 			goto out_unlock;
 	}
@@ -414,8 +414,8 @@ static void rollback_hwpt(struct iommufd_group *igroup,
 	struct iommufd_hwpt *old = igroup->hwpt;
 
 	if (igroup->attached_hwpt != old) {
-		block(igroup, false);
-		if (old && unblock(igroup, old, false))
+		detach_group(igroup, false);
+		if (old && attach_group(igroup, old, false))
 			pr_warn("iommufd: group %d: can't attach the old page table again, DMA stays blocked\n",
 				iommu_group_id(igroup->group));
 	}
@@ -444,9 +444,9 @@ static int try_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 			goto err_rollback;
 	}
 	if (igroup->attached_hwpt != hwpt) {
-		ret = block(igroup, true);
+		ret = detach_group(igroup, true);
 		if (!ret)
-			ret = unblock(igroup, hwpt, true);
+			ret = attach_group(igroup, hwpt, true);
 		if (ret)
 			goto err_rollback;
 	}
@@ -475,10 +475,10 @@ static void commit_hwpt(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 }
 
 /*
- * IOMMU drivers of this kernel return many different errnos for a domain that
- * does not suit a device. Only these mean that no other domain would.
+ * True if another domain may suit the device. IOMMU drivers of this kernel
+ * return many different errnos for an incompatible domain, but not these.
  */
-static bool is_final(int err)
+static bool is_incompatible(int err)
 {
 	switch (err) {
 	case -ENOMEM:
@@ -487,9 +487,9 @@ static bool is_final(int err)
 	case -EADDRINUSE:
 	case -EINTR:
 	case -ERESTARTNOINTR:
-		return true;
-	default:
 		return false;
+	default:
+		return true;
 	}
 }
 
@@ -520,7 +520,7 @@ static int attach_ioas(struct iommufd_device *idev, struct iommufd_ioas *ioas,
 		ret = try_hwpt(igroup, hwpt, &reserved);
 		if (!ret)
 			ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
-		else if (!is_final(ret))
+		else if (is_incompatible(ret))
 			continue;
 		if (ret)
 			iommufd_hwpt_unuse(hwpt);
@@ -556,7 +556,7 @@ static int attach_hwpt(struct iommufd_device *idev, struct iommufd_hwpt *hwpt,
 	ret = try_hwpt(igroup, hwpt, &reserved);
 	if (!ret)
 		ret = finish_attach(igroup, hwpt, reserved, out_pt_id);
-	else if (!is_final(ret))
+	else if (is_incompatible(ret))
 		ret = -EINVAL; /* Programs then try another HWPT */
 	if (ret)
 		iommufd_hwpt_unuse(hwpt);
@@ -819,8 +819,8 @@ int iommufd_get_hw_info(struct iommufd_request *req)
 	idev = get_bound(req->ctx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
-	info = iommufd_unit_info(&idev->unit, idev->dev, &length,
-				 &cmd->out_data_type);
+	info = iommufd_unit_hw_info(&idev->unit, idev->dev, &length,
+				    &cmd->out_data_type);
 	put_bound(idev);
 	if (IS_ERR(info))
 		return PTR_ERR(info);

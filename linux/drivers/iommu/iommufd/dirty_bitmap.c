@@ -57,8 +57,8 @@ int iommufd_dirty_start(struct iommufd_ioas *ioas)
 }
 
 /* Undo iommufd_dirty_take() */
-static void give_back(struct iommufd_ioas *ioas, unsigned long page,
-		      unsigned long nr, const unsigned long *bits)
+static void restore_records(struct iommufd_ioas *ioas, unsigned long page,
+			    unsigned long nr, const unsigned long *bits)
 {
 	unsigned long start, end;
 
@@ -84,7 +84,7 @@ static void set_mapped(struct iommufd_ioas *ioas, unsigned long page,
 	} while (range.last != last);
 }
 
-static int has_tables(struct iommufd_ioas *ioas)
+static int has_hwpts(struct iommufd_ioas *ioas)
 {
 	int ret = down_read_killable(&ioas->domains_lock);
 
@@ -113,11 +113,11 @@ int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 {
 	unsigned long page = first >> PAGE_SHIFT, end = page + npages, nr;
 	unsigned long *bits;
-	int ret, tables;
+	int ret, hwpts;
 
-	tables = has_tables(ioas);
-	if (tables < 0)
-		return tables;
+	hwpts = has_hwpts(ioas);
+	if (hwpts < 0)
+		return hwpts;
 	bits = kvmalloc(ALIGN(min(npages, PIECE_PAGES), 64) / BITS_PER_BYTE,
 			GFP_KERNEL_ACCOUNT);
 	if (!bits)
@@ -131,14 +131,14 @@ int iommufd_dirty_read(struct iommufd_ioas *ioas, unsigned long first,
 		bitmap_zero(bits, ALIGN(nr, 64));
 		if (!iommufd_dirty_take(ioas, page, nr, bits))
 			bitmap_set(bits, 0, nr);
-		else if (tables)
+		else if (hwpts)
 			set_mapped(ioas, page, nr, bits);
 		ret = note_pinned(ioas, page << PAGE_SHIFT,
 				  ((page + nr) << PAGE_SHIFT) - 1);
 		if (!ret && copy_to_user(user, bits, size))
 			ret = -EFAULT;
 		if (ret || keep)
-			give_back(ioas, page, nr, bits);
+			restore_records(ioas, page, nr, bits);
 		user += size;
 		if (!ret && fatal_signal_pending(current))
 			ret = -EINTR;

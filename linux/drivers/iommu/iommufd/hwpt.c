@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page tables (HWPT): an iommu_domain that maps the areas of its IOAS.
+ * HWPTs: each has an iommu_domain that maps the areas of its IOAS.
  *
  * An HWPT is made for the first device that needs it and destroyed with the
  * last, or the user allocates and destroys it. It is filled once its limits are
@@ -25,7 +25,7 @@ int iommufd_hwpt_grow(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	int ret;
 
 	mutex_lock(&hwpt->mmio_lock);
-	ret = iommufd_table_grow(hwpt, area->last);
+	ret = iommufd_domain_grow(hwpt, area->last);
 	mutex_unlock(&hwpt->mmio_lock);
 	return ret;
 }
@@ -42,7 +42,7 @@ int iommufd_hwpt_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
 	if (unlikely(area->pages->is_mmio))
 		return iommufd_mmio_map(hwpt, area);
-	return iommufd_table_map(hwpt, area);
+	return iommufd_domain_map(hwpt, area);
 }
 
 /**
@@ -61,7 +61,7 @@ bool iommufd_hwpt_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 		iommufd_mmio_unmap(hwpt, area);
 		return false;
 	}
-	iommufd_table_unmap(hwpt, area, gather);
+	iommufd_domain_unmap(hwpt, area, gather);
 	return true;
 }
 
@@ -126,19 +126,21 @@ static struct iova_range read_aperture(struct iommufd_hwpt *hwpt)
 static int narrow_aperture(struct iommufd_hwpt *hwpt)
 {
 	struct iova_space *space = &hwpt->ioas->space;
-	struct iova_range now = read_aperture(hwpt);
+	struct iova_range aperture = read_aperture(hwpt);
 	struct iova_reserved *reserved = NULL;
 	int ret = 0;
 
 	/* A filled HWPT has reserved the rest already */
 	if (!list_empty(&hwpt->ioas_item) &&
-	    now.start == hwpt->aperture.start && now.last == hwpt->aperture.last)
+	    aperture.start == hwpt->aperture.start &&
+	    aperture.last == hwpt->aperture.last)
 		return 0;
 
-	if (now.start)
-		ret = iova_reserved_add(&reserved, 0, now.start - 1);
-	if (!ret && now.last != ULONG_MAX)
-		ret = iova_reserved_add(&reserved, now.last + 1, ULONG_MAX);
+	if (aperture.start)
+		ret = iova_reserved_add(&reserved, 0, aperture.start - 1);
+	if (!ret && aperture.last != ULONG_MAX)
+		ret = iova_reserved_add(&reserved, aperture.last + 1,
+					ULONG_MAX);
 	if (ret) {
 		iova_reserved_free(reserved);
 		return ret;
@@ -148,7 +150,7 @@ static int narrow_aperture(struct iommufd_hwpt *hwpt)
 		return ret;
 	iova_space_unreserve(space, hwpt->reserved);
 	hwpt->reserved = reserved;
-	hwpt->aperture = now;
+	hwpt->aperture = aperture;
 	return 0;
 }
 
@@ -201,7 +203,7 @@ static int grow_to_end(struct iommufd_hwpt *hwpt)
 	mutex_lock(&space->lock);
 	last = iova_space_last(space);
 	mutex_unlock(&space->lock);
-	return last ? iommufd_table_grow(hwpt, last) : 0;
+	return last ? iommufd_domain_grow(hwpt, last) : 0;
 }
 
 /*
@@ -253,7 +255,7 @@ static int map_areas(struct iommufd_hwpt *hwpt)
  * that mutex. If it is called after the detach, nobody uses the domain any more
  * when it returns.
  */
-static void wait_for_vectors(void)
+static void wait_for_msi_prepare(void)
 {
 	if (IS_ENABLED(CONFIG_IRQ_MSI_IOMMU))
 		irq_domain_check_msi_remap();
@@ -296,11 +298,11 @@ static void release_hwpt(struct iommufd_object *obj)
 	if (hwpt->msi_reserved)
 		iova_space_unreserve(&ioas->space, hwpt->msi_reserved);
 	if (hwpt->domain) {
-		wait_for_vectors();
+		wait_for_msi_prepare();
 		iommu_domain_free(hwpt->domain);
 	}
 	if (hwpt->user_made)
-		iova_space_remove_table(&ioas->space);
+		iova_space_remove_user_hwpt(&ioas->space);
 	if (hwpt->quota)
 		iommufd_hwpt_quota_put(hwpt->quota);
 	mutex_destroy(&hwpt->mmio_lock);
@@ -350,7 +352,7 @@ struct iommufd_hwpt *iommufd_hwpt_create(struct iommufd_ioas *ioas,
 			hwpt->quota = NULL;
 			goto err_abort;
 		}
-		ret = iova_space_add_table(&ioas->space);
+		ret = iova_space_add_user_hwpt(&ioas->space);
 		if (ret)
 			goto err_abort;
 		hwpt->user_made = true;

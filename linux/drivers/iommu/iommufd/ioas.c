@@ -92,8 +92,8 @@ static int check_map(u32 flags, u64 iova, u64 length)
 }
 
 /* IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE differ only in where the memory is */
-static int map(struct iommufd_request *req, u32 ioas_id,
-	       struct iommufd_mapping *map, u64 __user *iova)
+static int do_map(struct iommufd_request *req, u32 ioas_id,
+		  struct iommufd_mapping *map, u64 __user *iova)
 {
 	struct iommufd_ioas *ioas;
 	int ret;
@@ -124,7 +124,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
 {
 	struct iommu_ioas_map __user *user = req->user;
 	struct iommu_ioas_map *cmd = req->cmd;
-	struct iommufd_mapping what = {
+	struct iommufd_mapping map = {
 		.flags = cmd->flags,
 		.start = cmd->user_va,
 		.length = cmd->length,
@@ -133,7 +133,7 @@ int iommufd_ioas_map(struct iommufd_request *req)
 
 	if ((cmd->flags & ~MAP_FLAGS) || cmd->__reserved)
 		return -EOPNOTSUPP;
-	return map(req, cmd->ioas_id, &what, &user->iova);
+	return do_map(req, cmd->ioas_id, &map, &user->iova);
 }
 
 /**
@@ -146,7 +146,7 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
 {
 	struct iommu_ioas_map_file __user *user = req->user;
 	struct iommu_ioas_map_file *cmd = req->cmd;
-	struct iommufd_mapping what = {
+	struct iommufd_mapping map = {
 		.flags = cmd->flags,
 		.fd = &cmd->fd,
 		.start = cmd->start,
@@ -156,7 +156,7 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
 
 	if (cmd->flags & ~MAP_FLAGS)
 		return -EOPNOTSUPP;
-	return map(req, cmd->ioas_id, &what, &user->iova);
+	return do_map(req, cmd->ioas_id, &map, &user->iova);
 }
 
 /**
@@ -169,7 +169,7 @@ int iommufd_ioas_map_file(struct iommufd_request *req)
 int iommufd_ioas_copy(struct iommufd_request *req)
 {
 	struct iommu_ioas_copy *cmd = req->cmd;
-	struct iommufd_mapping what = {
+	struct iommufd_mapping map = {
 		.flags = cmd->flags,
 		.length = cmd->length,
 		.iova = cmd->dst_iova,
@@ -203,9 +203,9 @@ int iommufd_ioas_copy(struct iommufd_request *req)
 		goto out_src;
 	}
 
-	ret = iommufd_areas_copy(dst, src, cmd->src_iova, last, &what);
+	ret = iommufd_areas_copy(dst, src, cmd->src_iova, last, &map);
 	if (!ret) {
-		cmd->dst_iova = what.iova;
+		cmd->dst_iova = map.iova;
 		ret = iommufd_answer(req, sizeof(*cmd));
 	}
 	iommufd_object_put(&dst->obj);
@@ -515,9 +515,9 @@ static void unlock_all_ioas(struct iommufd_ctx *ctx, struct list_head *held)
 	mutex_unlock(&ctx->held_lock);
 }
 
-/* Call @what for each area until it fails */
+/* Call @fn for each area until it fails */
 static int visit_held(struct list_head *held,
-		      int (*what)(struct iommufd_area *area, void *data),
+		      int (*fn)(struct iommufd_area *area, void *data),
 		      void *data)
 {
 	struct iommufd_area *area;
@@ -527,7 +527,7 @@ static int visit_held(struct list_head *held,
 	list_for_each_entry(ioas, held, held) {
 		area = iova_space_first(&ioas->space, 0);
 		for (; area; area = iova_space_next(area)) {
-			ret = what(area, data);
+			ret = fn(area, data);
 			if (ret)
 				return ret;
 			cond_resched();

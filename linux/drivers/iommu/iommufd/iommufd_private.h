@@ -6,8 +6,8 @@
  *        |               |     |                  |
  *        |               |     |                pages: memory, shared by areas
  *        |               |     |
- *        |               +--- page table (HWPT): an iommu_domain that maps the
- *        |               |     |                 areas of its IOAS
+ *        |               +--- HWPT: an iommu_domain that maps the areas of
+ *        |               |     |    its IOAS
  *        +--- group -----------+
  *              |         |
  *              +--- device
@@ -67,7 +67,7 @@
  * @groups_lock: protects @groups, and is held to claim and release groups
  * @groups: struct iommufd_group of the devices that are bound to this context
  * @held_lock: serializes requests that lock the areas of all IOAS
- * @nr_mapped: sum over all IOAS of nr_areas * max(nr_tables, 1); limited by
+ * @nr_mapped: sum over all IOAS of nr_areas * max(nr_user_hwpts, 1); limited by
  *             the module parameter max_areas
  * @owner: owner of the last MAP, which the next one finds without a lock
  * @container: IOAS that is used as a VFIO container, or NULL; protected by the
@@ -340,35 +340,35 @@ int iommufd_owner_move_charge(struct iommufd_owner *from,
  * struct iommufd_mmio - the memory of one device
  * @refs: held by the driver, by dma-bufs, and by each struct iommufd_pages in
  *        it
- * @lock: protects the members below, and what page tables map of the memory
- * @revoked: no page table maps any of it
- * @missing: the last restore could not map all of it
- * @uses: struct mmio_use, sorted by HWPT and IOVA, so that one flush per HWPT
- *        is enough
+ * @lock: protects the members below, and what HWPTs map of the memory
+ * @revoked: no HWPT maps any of it
+ * @restore_incomplete: the last restore could not map all of it
+ * @mappings: struct mmio_mapping, sorted by HWPT and IOVA, so that one flush
+ *            per HWPT is enough
  */
 struct iommufd_mmio {
 	refcount_t refs;
 	struct mutex lock; /* see above */
 	bool revoked;
-	bool missing;
-	struct rb_root uses;
+	bool restore_incomplete;
+	struct rb_root mappings;
 };
 
 /**
- * struct iommufd_place - where memory of a device is
+ * struct iommufd_mmio_addr - where memory of a device is
  * @mmio: the memory of the device
  * @phys: physical address of the first page
  */
-struct iommufd_place {
+struct iommufd_mmio_addr {
 	struct iommufd_mmio *mmio;
 	phys_addr_t phys;
 };
 
 int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 		       unsigned long length, bool write,
-		       struct iommufd_place *place);
+		       struct iommufd_mmio_addr *addr);
 int iommufd_mmio_of_file(struct file *file, unsigned long start,
-			 unsigned long length, struct iommufd_place *place);
+			 unsigned long length, struct iommufd_mmio_addr *addr);
 
 /*
  * pages.c: pages, and the store of PFNs
@@ -377,12 +377,12 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
 /**
  * struct iommufd_pages - a range of memory, parts of which can be pinned
  * @refs: references of areas, and of accesses that have pinned pages
- * @lock: protects @is_mmio, @found, and all members from @chunks to @old_owner.
- *        Not held in a page fault, but held while a range is unpinned, however
- *        large
+ * @lock: protects @is_mmio, @mmio_by_uva, and all members from @chunks to
+ *        @old_owner. Not held in a page fault, but held while a range is
+ *        unpinned, however large
  * @chunks: the PFN store, see pages.c
  * @chunk: used instead of @chunks if there is only one
- * @place: used instead of both if @is_mmio
+ * @mmio_addr: used instead of both if @is_mmio
  * @changes: incremented when a chunk that was stored changes
  * @npinned: number of pages in the store
  * @nr_whole: number of users that need all pages
@@ -397,7 +397,8 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
  * @writable: devices may write
  * @is_mmio: the range is memory of a device; constant from the first pin that
  *           succeeds until nobody needs a part
- * @found: @place was found by address, and is used until nobody needs a part
+ * @mmio_by_uva: @mmio_addr was found by address, and is used until nobody needs
+ *               a part
  * @area: the first area, which has all pages. It is embedded, since hardly any
  *        pages have a second one
  */
@@ -407,7 +408,7 @@ struct iommufd_pages {
 	union {
 		struct xarray chunks;
 		void *chunk;
-		struct iommufd_place place;
+		struct iommufd_mmio_addr mmio_addr;
 	};
 	unsigned long changes;
 	unsigned long npinned;
@@ -421,7 +422,7 @@ struct iommufd_pages {
 	u8 charge; /* enum iommufd_charge */
 	bool writable;
 	bool is_mmio;
-	bool found;
+	bool mmio_by_uva;
 	struct iommufd_area area;
 };
 
@@ -517,21 +518,21 @@ static inline void iommufd_unpin_run(struct iommufd_pages *pages,
 
 /**
  * struct iova_space - which IOVA are mapped or reserved
- * @lock: protects all members. Not held while memory is pinned, a page table is
+ * @lock: protects all members. Not held while memory is pinned, an HWPT is
  *        changed or user memory is accessed. IOMMU_IOAS_CHANGE_PROCESS waits
  *        under it for iommufd_pages::lock and mmap_lock; others at most walk
  *        all areas, ranges or records of dirty pages
  * @areas: struct iommufd_area, which never overlap
- * @reserved: ranges that devices and page tables exclude, which may overlap
+ * @reserved: ranges that devices and HWPTs exclude, which may overlap
  * @allowed: ranges that the user wants to use, which never overlap; if empty,
  *           all
  * @alignment: start and length of each area are multiples of this, in bytes
  * @nr_areas: number of areas in @areas
- * @nr_tables: number of user-made HWPTs. An area counts once for each of them
- *             against max_areas, and at least once
+ * @nr_user_hwpts: number of user-made HWPTs. An area counts once for each of
+ *                 them against max_areas, and at least once
  * @total: iommufd_ctx::nr_mapped
- * @changed: waiters for an UNMAP, a split or an access to end
- * @nr_changes: incremented whenever they should look again
+ * @waitq: waiters for an UNMAP, a split or an access to end
+ * @wake_seq: incremented whenever they should look again
  */
 struct iova_space {
 	struct mutex lock; /* see above */
@@ -540,10 +541,10 @@ struct iova_space {
 	struct rb_root_cached allowed;
 	unsigned long alignment;
 	unsigned long nr_areas;
-	unsigned long nr_tables;
+	unsigned long nr_user_hwpts;
 	atomic_long_t *total;
-	wait_queue_head_t changed;
-	unsigned long nr_changes;
+	wait_queue_head_t waitq;
+	unsigned long wake_seq;
 };
 
 struct iova_range {
@@ -562,16 +563,16 @@ struct iova_reserved {
 };
 
 void iova_space_init(struct iova_space *space, atomic_long_t *total);
-int iova_space_add_table(struct iova_space *space);
-void iova_space_remove_table(struct iova_space *space);
+int iova_space_add_user_hwpt(struct iova_space *space);
+void iova_space_remove_user_hwpt(struct iova_space *space);
 int iova_space_insert(struct iova_space *space, struct list_head *batch,
 		      unsigned long *iova, unsigned long length,
 		      unsigned long uva, bool fixed);
 void iova_space_erase(struct iova_space *space, struct list_head *batch);
 int iova_space_split(struct iova_space *space, struct list_head *old,
 		     struct list_head *new);
-void iova_space_changed(struct iova_space *space);
-int iova_space_wait(struct iova_space *space, unsigned long changes);
+void iova_space_wake(struct iova_space *space);
+int iova_space_wait(struct iova_space *space, unsigned long seq);
 struct iommufd_area *iova_space_first(struct iova_space *space,
 				      unsigned long start);
 struct iommufd_area *iova_space_next(struct iommufd_area *area);
@@ -731,7 +732,7 @@ int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at);
 /**
  * struct iommufd_unit - an IOMMU, and the restrictions of its driver
  * @ops: the driver's, only compared
- * @unfit: the reason why no device behind it can be bound, or NULL
+ * @unusable_reason: the reason why no device behind it can be bound, or NULL
  * @grows: a map above all that a page table has reached may change the root of
  *         the table without a lock, so nobody else may map or unmap in parallel
  * @frees_early: an unmap may free page tables before it flushes their range,
@@ -742,7 +743,7 @@ int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at);
  */
 struct iommufd_unit {
 	const struct iommu_ops *ops;
-	const char *unfit;
+	const char *unusable_reason;
 	bool grows;
 	bool frees_early;
 	bool vtd;
@@ -750,20 +751,20 @@ struct iommufd_unit {
 	u64 ecap;
 };
 
-int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit);
+int iommufd_unit_probe(struct device *dev, struct iommufd_unit *unit);
 bool iommufd_units_may_share(const struct iommufd_unit *a,
 			     const struct iommufd_unit *b);
-void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
-			u32 *length, u32 *type);
+void *iommufd_unit_hw_info(const struct iommufd_unit *unit, struct device *dev,
+			   u32 *length, u32 *type);
 struct iommufd_hwpt_quota *iommufd_hwpt_quota_get(struct device *dev);
 void iommufd_hwpt_quota_put(struct iommufd_hwpt_quota *quota);
 
 /*
- * Page tables
+ * HWPTs
  */
 
 /**
- * struct iommufd_hwpt - a page table that has the mappings of an IOAS
+ * struct iommufd_hwpt - a domain that has the mappings of an IOAS
  * @obj: head
  * @ioas: the IOAS; used as long as the HWPT exists
  * @unit: IOMMU that it was made for. Units that iommufd_units_may_share()
@@ -807,17 +808,17 @@ static inline struct iommufd_hwpt *to_hwpt(struct iommufd_object *obj)
 }
 
 /*
- * table.c: mapping and unmapping in an HWPT
+ * domain.c: mapping and unmapping in the domain of an HWPT
  */
 static inline unsigned long iommufd_min_page(struct iommu_domain *domain)
 {
 	return 1UL << __ffs(domain->pgsize_bitmap);
 }
 
-int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last);
-int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
-void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
-			 struct iommu_iotlb_gather *gather);
+int iommufd_domain_grow(struct iommufd_hwpt *hwpt, unsigned long last);
+int iommufd_domain_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area);
+void iommufd_domain_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			  struct iommu_iotlb_gather *gather);
 
 /*
  * revoke.c: memory of devices in HWPTs

@@ -48,7 +48,7 @@
  *	@mock_domain_replace
  * @IOMMU_TEST_OP_MOCK_DETACH: detach the mock device @id, if it is attached
  * @IOMMU_TEST_OP_MOCK_DMA: let the mock device @id read or write memory through
- *	the page table that it is attached to. Uses @access_rw, whose only flag
+ *	the domain that it is attached to. Uses @access_rw, whose only flag
  *	is MOCK_ACCESS_RW_WRITE here. ENXIO if the IOVA is not mapped, EPERM if
  *	it does not permit the direction; then a part may have been copied
  * @IOMMU_TEST_OP_MOCK_FAIL: let calls of the IOMMU driver of unit @id fail.
@@ -156,11 +156,11 @@ struct iommu_test_mock_region {
 /**
  * enum iommu_test_mock_flags - properties of a mock device
  * @MOCK_DEVICE_ENFORCES: its IOMMU can keep DMA from bypassing the CPU caches.
- *	Without this, the attach to a page table that enforces it fails with
+ *	Without this, the attach to a domain that enforces it fails with
  *	EOPNOTSUPP, as on VT-d
  * @MOCK_DEVICE_INCOHERENT: its DMA bypasses the CPU caches, so it can't be
  *	bound
- * @MOCK_DEVICE_LATE: its IOMMU has another driver, whose page tables have
+ * @MOCK_DEVICE_LATE: its IOMMU has another driver, whose domains have
  *	neither page sizes nor an aperture before a device is attached
  * @MOCK_DEVICE_KEEPS: if a map of several pages fails, half of it stays mapped,
  *	and the IOMMU driver does not report how much that is, as on VT-d.
@@ -170,9 +170,9 @@ struct iommu_test_mock_region {
  *	warns otherwise, and if it is not the zero page that is mapped there
  * @MOCK_DEVICE_FREES_EARLY: if an unmap has to flush, it frees what it has
  *	gathered, as on VT-d; the IOMMU warns if it does
- * @MOCK_DEVICE_SHARES: it can be attached to page tables of other units
+ * @MOCK_DEVICE_SHARES: it can be attached to domains of other units
  * @MOCK_DEVICE_CANNOT_MAP: its IOMMU driver can't map, so it can't be bound
- * @MOCK_DEVICE_NO_REATTACH: its IOMMU does not use a page table that was
+ * @MOCK_DEVICE_NO_REATTACH: its IOMMU does not use a domain that was
  *	attached before, so it can't be bound
  * @MOCK_DEVICE_SLOW: IOMMU_GET_HW_INFO takes MOCK_SLOW_MS after it has looked
  *	up the device
@@ -245,7 +245,7 @@ enum {
 
 /**
  * struct iommu_test_mock_stats - result of IOMMU_TEST_OP_MOCK_QUERY
- * @attaches: number of devices that were attached to a page table
+ * @attaches: number of devices that were attached to a domain
  * @maps: number of ranges that were mapped
  * @unmaps: number of ranges that were unmapped
  * @entries: number of pages in @maps, of any of the page sizes

@@ -41,7 +41,7 @@ void iova_space_init(struct iova_space *space, atomic_long_t *total)
 {
 	space->total = total;
 	mutex_init(&space->lock);
-	init_waitqueue_head(&space->changed);
+	init_waitqueue_head(&space->waitq);
 	space->areas = RB_ROOT_CACHED;
 	space->reserved = RB_ROOT_CACHED;
 	space->allowed = RB_ROOT_CACHED;
@@ -49,29 +49,29 @@ void iova_space_init(struct iova_space *space, atomic_long_t *total)
 }
 
 /**
- * iova_space_changed - wake those who wait for an UNMAP or an access to end
+ * iova_space_wake - wake those who wait for an UNMAP or an access to end
  * @space: the space, locked by the caller
  */
-void iova_space_changed(struct iova_space *space)
+void iova_space_wake(struct iova_space *space)
 {
 	lockdep_assert_held(&space->lock);
 
-	space->nr_changes++;
-	if (wq_has_sleeper(&space->changed))
-		wake_up_all(&space->changed);
+	space->wake_seq++;
+	if (wq_has_sleeper(&space->waitq))
+		wake_up_all(&space->waitq);
 }
 
 /**
  * iova_space_wait - wait until an UNMAP or an access has ended
  * @space: the space, not locked
- * @changes: iova_space::nr_changes when the caller decided to wait
+ * @seq: iova_space::wake_seq when the caller decided to wait
  *
  * Return: 0, or -ERESTARTSYS on a fatal signal.
  */
-int iova_space_wait(struct iova_space *space, unsigned long changes)
+int iova_space_wait(struct iova_space *space, unsigned long seq)
 {
-	return wait_event_killable(space->changed,
-				   READ_ONCE(space->nr_changes) != changes);
+	return wait_event_killable(space->waitq,
+				   READ_ONCE(space->wake_seq) != seq);
 }
 
 /**
@@ -141,7 +141,7 @@ static void set_gap(struct iommufd_area *area, unsigned long gap)
 }
 
 /* Add @more to the count of the context. -ENOSPC if that exceeds the limit */
-static int count(struct iova_space *space, unsigned long more)
+static int add_to_total(struct iova_space *space, unsigned long more)
 {
 	if (atomic_long_add_return(more, space->total) <= READ_ONCE(max_areas))
 		return 0;
@@ -150,16 +150,16 @@ static int count(struct iova_space *space, unsigned long more)
 }
 
 /* How often each area counts */
-static unsigned long weight(struct iova_space *space)
+static unsigned long area_weight(struct iova_space *space)
 {
 	lockdep_assert_held(&space->lock);
 
-	return max(space->nr_tables, 1UL);
+	return max(space->nr_user_hwpts, 1UL);
 }
 
 static int count_areas(struct iova_space *space, unsigned long nr)
 {
-	int ret = count(space, nr * weight(space));
+	int ret = add_to_total(space, nr * area_weight(space));
 
 	if (!ret)
 		space->nr_areas += nr;
@@ -169,38 +169,38 @@ static int count_areas(struct iova_space *space, unsigned long nr)
 static void uncount_areas(struct iova_space *space, unsigned long nr)
 {
 	space->nr_areas -= nr;
-	atomic_long_sub(nr * weight(space), space->total);
+	atomic_long_sub(nr * area_weight(space), space->total);
 }
 
 /**
- * iova_space_add_table - count all areas for another HWPT made by a program
+ * iova_space_add_user_hwpt - count all areas for another HWPT made by a program
  * @space: the space
  *
  * For the first HWPT the areas are counted already.
  *
  * Return: 0, or -ENOSPC with nothing counted.
  */
-int iova_space_add_table(struct iova_space *space)
+int iova_space_add_user_hwpt(struct iova_space *space)
 {
 	int ret = 0;
 
 	mutex_lock(&space->lock);
-	if (space->nr_tables)
-		ret = count(space, space->nr_areas);
+	if (space->nr_user_hwpts)
+		ret = add_to_total(space, space->nr_areas);
 	if (!ret)
-		space->nr_tables++;
+		space->nr_user_hwpts++;
 	mutex_unlock(&space->lock);
 	return ret;
 }
 
 /**
- * iova_space_remove_table - undo iova_space_add_table()
+ * iova_space_remove_user_hwpt - undo iova_space_add_user_hwpt()
  * @space: the space
  */
-void iova_space_remove_table(struct iova_space *space)
+void iova_space_remove_user_hwpt(struct iova_space *space)
 {
 	mutex_lock(&space->lock);
-	if (--space->nr_tables)
+	if (--space->nr_user_hwpts)
 		atomic_long_sub(space->nr_areas, space->total);
 	mutex_unlock(&space->lock);
 }

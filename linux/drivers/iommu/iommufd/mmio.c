@@ -16,20 +16,20 @@
 static DECLARE_RWSEM(finder_lock);
 static const struct iommufd_mmio_finder *finder;
 
-static bool is_found(struct iommufd_mmio *mmio, struct iommufd_place *place,
+static bool set_addr(struct iommufd_mmio *mmio, struct iommufd_mmio_addr *addr,
 		     phys_addr_t phys)
 {
 	if (IS_ERR_OR_NULL(mmio))
 		return false;
-	place->mmio = mmio;
-	place->phys = phys;
+	addr->mmio = mmio;
+	addr->phys = phys;
 	return true;
 }
 
 /* The whole range has to be in one VMA, with the permissions that pinning asks for */
 static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 		      unsigned long length, bool write,
-		      struct iommufd_place *place)
+		      struct iommufd_mmio_addr *addr)
 {
 	unsigned long needs = VM_PFNMAP | (write ? VM_WRITE : VM_READ);
 	struct vm_area_struct *vma;
@@ -43,7 +43,7 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 		return -EFAULT;
 	phys = PFN_PHYS(vma->vm_pgoff) + (uva - vma->vm_start);
 	mmio = finder->of_vma(vma);
-	if (!is_found(mmio, place, phys))
+	if (!set_addr(mmio, addr, phys))
 		return mmio ? PTR_ERR(mmio) : -EFAULT;
 	return 0;
 }
@@ -54,7 +54,7 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
  * @uva: first address, page aligned
  * @length: bytes
  * @write: devices may write
- * @place: the result, with a reference
+ * @addr: the result, with a reference
  *
  * Context: takes mmap_lock and locks of the driver; takes no page fault.
  *
@@ -63,7 +63,7 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
  */
 int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 		       unsigned long length, bool write,
-		       struct iommufd_place *place)
+		       struct iommufd_mmio_addr *addr)
 {
 	int ret = -EFAULT;
 
@@ -75,7 +75,7 @@ int iommufd_mmio_of_mm(struct mm_struct *mm, unsigned long uva,
 	}
 	down_read(&finder_lock);
 	if (finder)
-		ret = find_in_mm(mm, uva, length, write, place);
+		ret = find_in_mm(mm, uva, length, write, addr);
 	up_read(&finder_lock);
 	mmap_read_unlock(mm);
 out_put:
@@ -88,28 +88,28 @@ out_put:
  * @file: any file
  * @start: first byte in it
  * @length: bytes; the end does not wrap
- * @place: the result, for the page of @start, with a reference; @mmio is NULL if
- *         @file is not a dma-buf
+ * @addr: the result, for the page of @start, with a reference; @mmio is NULL if
+ *        @file is not a dma-buf
  *
  * Return: 0; -EINVAL if the range is beyond the end, -EOPNOTSUPP if the dma-buf is
  * another exporter's or has several ranges, -ENODEV if it is revoked.
  */
 int iommufd_mmio_of_file(struct file *file, unsigned long start,
-			 unsigned long length, struct iommufd_place *place)
+			 unsigned long length, struct iommufd_mmio_addr *addr)
 {
 	struct iommufd_mmio *mmio = NULL;
 	phys_addr_t phys = 0;
 	u64 size = 0;
 	int ret = 0;
 
-	place->mmio = NULL;
+	addr->mmio = NULL;
 	if (file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
 		return 0;
 	down_read(&finder_lock);
 	if (finder)
 		mmio = finder->of_file(file, &phys, &size);
 	up_read(&finder_lock);
-	if (!is_found(mmio, place, phys + (start & PAGE_MASK)))
+	if (!set_addr(mmio, addr, phys + (start & PAGE_MASK)))
 		return -EOPNOTSUPP;
 	if (start > size || length > size - start)
 		ret = -EINVAL;
@@ -139,7 +139,7 @@ struct iommufd_mmio *iommufd_mmio_create(bool revoked)
 	refcount_set(&mmio->refs, 1);
 	mutex_init(&mmio->lock);
 	mmio->revoked = revoked;
-	mmio->uses = RB_ROOT;
+	mmio->mappings = RB_ROOT;
 	return mmio;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_mmio_create, IOMMUFD);
@@ -166,7 +166,7 @@ void iommufd_mmio_put(struct iommufd_mmio *mmio)
 {
 	if (!refcount_dec_and_test(&mmio->refs))
 		return;
-	WARN_ON(!RB_EMPTY_ROOT(&mmio->uses));
+	WARN_ON(!RB_EMPTY_ROOT(&mmio->mappings));
 	mutex_destroy(&mmio->lock);
 	kfree(mmio);
 }

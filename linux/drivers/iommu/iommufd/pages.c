@@ -66,7 +66,7 @@ static int store_chunk(struct iommufd_pages *pages, unsigned long index,
 		       void *entry)
 {
 	if (is_small(pages)) {
-		/* Pairs with is_one_run() */
+		/* Pairs with get_single_run() */
 		WRITE_ONCE(pages->chunk, entry);
 		return 0;
 	}
@@ -252,7 +252,7 @@ void iommufd_pages_put(struct iommufd_pages *pages)
 		return;
 	WARN_ON(pages->npinned);
 	if (pages->is_mmio)
-		iommufd_mmio_put(pages->place.mmio);
+		iommufd_mmio_put(pages->mmio_addr.mmio);
 	else
 		destroy_store(pages);
 	if (pages->file)
@@ -497,8 +497,8 @@ static int store_list(struct iommufd_pages *pages, unsigned long index,
  * Find the first pages in [*index, last] that are not pinned. Return how many,
  * up to the end of their chunk, or 0 if there are none.
  */
-static unsigned long find_hole(struct iommufd_pages *pages,
-			       unsigned long *index, unsigned long last)
+static unsigned long find_unpinned(struct iommufd_pages *pages,
+				   unsigned long *index, unsigned long last)
 {
 	/* All pages are in the store already, or none can be */
 	if (pages->npinned == pages->npages || pages->is_mmio)
@@ -609,11 +609,11 @@ static unsigned long unpin_range(struct iommufd_pages *pages,
  */
 static void forget_mmio(struct iommufd_pages *pages)
 {
-	if (!pages->found || !RB_EMPTY_ROOT(&pages->needs.rb_root))
+	if (!pages->mmio_by_uva || !RB_EMPTY_ROOT(&pages->needs.rb_root))
 		return;
-	iommufd_mmio_put(pages->place.mmio);
+	iommufd_mmio_put(pages->mmio_addr.mmio);
 	pages->is_mmio = false;
-	pages->found = false;
+	pages->mmio_by_uva = false;
 	init_store(pages);
 }
 
@@ -623,32 +623,32 @@ static void forget_mmio(struct iommufd_pages *pages)
  */
 static noinline int find_mmio(struct iommufd_pages *pages)
 {
-	struct iommufd_place place;
+	struct iommufd_mmio_addr addr;
 	int ret;
 
 	ret = iommufd_mmio_of_mm(pages->owner->mm, pages->uva,
 				 pages->npages << PAGE_SHIFT, pages->writable,
-				 &place);
+				 &addr);
 	if (ret)
 		return ret;
 
 	mutex_lock(&pages->lock);
 	if (pages->is_mmio || pages->npinned) {
 		ret = pages->is_mmio ? 0 : -EFAULT;
-		iommufd_mmio_put(place.mmio);
+		iommufd_mmio_put(addr.mmio);
 	} else {
 		destroy_store(pages);
-		pages->place = place;
+		pages->mmio_addr = addr;
 		pages->is_mmio = true;
-		pages->found = true;
+		pages->mmio_by_uva = true;
 	}
 	mutex_unlock(&pages->lock);
 	return ret;
 }
 
 /* Unpin the pages of a range that nobody needs */
-static void release(struct iommufd_pages *pages, unsigned long index,
-		    unsigned long last)
+static void unpin_unneeded(struct iommufd_pages *pages, unsigned long index,
+			   unsigned long last)
 {
 	struct interval_tree_node *need = NULL;
 	unsigned long nr = 0, end;
@@ -732,7 +732,7 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 		interval_tree_insert(part, &pages->needs);
 	else
 		pages->nr_whole++;
-	while ((npages = find_hole(pages, &index, last))) {
+	while ((npages = find_unpinned(pages, &index, last))) {
 		npages = iommufd_test_limit(npages);
 		mutex_unlock(&pages->lock);
 		if (index != first)
@@ -753,7 +753,7 @@ int iommufd_pages_pin(struct iommufd_pages *pages,
 	if (ret) {
 		drop_need(pages, part);
 		/* Also unpin what others gave up while it was needed here */
-		release(pages, first, last);
+		unpin_unneeded(pages, first, last);
 	}
 	mutex_unlock(&pages->lock);
 
@@ -773,8 +773,8 @@ void iommufd_pages_unpin(struct iommufd_pages *pages,
 {
 	mutex_lock(&pages->lock);
 	drop_need(pages, part);
-	release(pages, part ? part->start : 0,
-		part ? part->last : pages->npages - 1);
+	unpin_unneeded(pages, part ? part->start : 0,
+		       part ? part->last : pages->npages - 1);
 	mutex_unlock(&pages->lock);
 }
 
@@ -844,12 +844,12 @@ static struct iommufd_run look_up_run(struct iommufd_cursor *cur)
  * the caller needs some of the pages, so they keep their PFNs, and a value
  * entry is not memory that could be freed.
  */
-static bool is_one_run(struct iommufd_pages *pages, unsigned long *pfn)
+static bool get_single_run(struct iommufd_pages *pages, unsigned long *pfn)
 {
 	void *entry;
 
 	if (unlikely(pages->is_mmio)) {
-		*pfn = PHYS_PFN(pages->place.phys);
+		*pfn = PHYS_PFN(pages->mmio_addr.phys);
 		return true;
 	}
 	if (!is_small(pages))
@@ -880,7 +880,7 @@ unsigned int iommufd_cursor_next(struct iommufd_cursor *cur, unsigned long last,
 	unsigned int nr = 0;
 	unsigned long pfn;
 
-	if (is_one_run(pages, &pfn)) {
+	if (get_single_run(pages, &pfn)) {
 		if (cur->index > last)
 			return 0;
 		runs[0] = (struct iommufd_run){

@@ -83,10 +83,11 @@ int iommufd_pages_init_file(struct iommufd_pages *pages, struct file *file,
 		return ret;
 	}
 
-	ret = iommufd_mmio_of_file(file, map->start, map->length, &pages->place);
+	ret = iommufd_mmio_of_file(file, map->start, map->length,
+				   &pages->mmio_addr);
 	if (ret)
 		return ret;
-	if (!pages->place.mmio) {
+	if (!pages->mmio_addr.mmio) {
 		/*
 		 * The error is returned when it is pinned. A reference to the
 		 * file could keep this context open for ever: the file may be
@@ -97,7 +98,7 @@ int iommufd_pages_init_file(struct iommufd_pages *pages, struct file *file,
 	}
 	ret = check_mode(file, pages->writable);
 	if (ret)
-		iommufd_mmio_put(pages->place.mmio);
+		iommufd_mmio_put(pages->mmio_addr.mmio);
 	else
 		pages->is_mmio = true;
 	return ret;

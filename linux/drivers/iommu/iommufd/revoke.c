@@ -16,92 +16,94 @@
 #include "iommufd_private.h"
 
 /* An area that an HWPT maps, or will map when the memory is restored */
-struct mmio_use {
+struct mmio_mapping {
 	struct rb_node node;
 	struct iommufd_hwpt *hwpt;
 	struct iommufd_area *area;
 	bool mapped;
 };
 
-static struct mmio_use *use_of(struct rb_node *node)
+static struct mmio_mapping *mapping_of(struct rb_node *node)
 {
-	return rb_entry_safe(node, struct mmio_use, node);
+	return rb_entry_safe(node, struct mmio_mapping, node);
 }
 
 static int compare(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
-		   struct mmio_use *use)
+		   struct mmio_mapping *map)
 {
-	if (hwpt != use->hwpt)
-		return hwpt < use->hwpt ? -1 : 1;
-	if (area->start != use->area->start)
-		return area->start < use->area->start ? -1 : 1;
+	if (hwpt != map->hwpt)
+		return hwpt < map->hwpt ? -1 : 1;
+	if (area->start != map->area->start)
+		return area->start < map->area->start ? -1 : 1;
 	return 0;
 }
 
-static void insert_use(struct iommufd_mmio *mmio, struct mmio_use *use)
+static void insert_mapping(struct iommufd_mmio *mmio, struct mmio_mapping *map)
 {
-	struct rb_node **link = &mmio->uses.rb_node, *parent = NULL;
+	struct rb_node **link = &mmio->mappings.rb_node, *parent = NULL;
 
 	while (*link) {
 		parent = *link;
-		if (compare(use->hwpt, use->area, use_of(parent)) < 0)
+		if (compare(map->hwpt, map->area, mapping_of(parent)) < 0)
 			link = &parent->rb_left;
 		else
 			link = &parent->rb_right;
 	}
-	rb_link_node(&use->node, parent, link);
-	rb_insert_color(&use->node, &mmio->uses);
+	rb_link_node(&map->node, parent, link);
+	rb_insert_color(&map->node, &mmio->mappings);
 }
 
-static struct mmio_use *find_use(struct iommufd_mmio *mmio,
-				 struct iommufd_hwpt *hwpt,
-				 struct iommufd_area *area)
+static struct mmio_mapping *find_mapping(struct iommufd_mmio *mmio,
+					 struct iommufd_hwpt *hwpt,
+					 struct iommufd_area *area)
 {
-	struct rb_node *node = mmio->uses.rb_node;
+	struct rb_node *node = mmio->mappings.rb_node;
 
 	while (node) {
-		int side = compare(hwpt, area, use_of(node));
+		int side = compare(hwpt, area, mapping_of(node));
 
 		if (!side)
-			return use_of(node);
+			return mapping_of(node);
 		node = side < 0 ? node->rb_left : node->rb_right;
 	}
 	return NULL;
 }
 
-static int map_use(struct mmio_use *use)
+static int map_one(struct mmio_mapping *map)
 {
 	int ret;
 
-	mutex_lock(&use->hwpt->mmio_lock);
-	ret = iommufd_table_map(use->hwpt, use->area);
-	mutex_unlock(&use->hwpt->mmio_lock);
-	use->mapped = !ret;
+	mutex_lock(&map->hwpt->mmio_lock);
+	ret = iommufd_domain_map(map->hwpt, map->area);
+	mutex_unlock(&map->hwpt->mmio_lock);
+	map->mapped = !ret;
 	return ret;
 }
 
 /*
- * Unmap the uses of one HWPT from its first; return the first of the next HWPT
+ * Unmap the mappings of one HWPT, from the first on. Return the first one of
+ * the next HWPT.
  */
-static struct mmio_use *unmap_uses(struct mmio_use *use)
+static struct mmio_mapping *unmap_from_hwpt(struct mmio_mapping *map)
 {
-	struct iommufd_hwpt *hwpt = use->hwpt;
+	struct iommufd_hwpt *hwpt = map->hwpt;
 	struct iommu_iotlb_gather gather;
 	bool flush = false;
 
 	mutex_lock(&hwpt->mmio_lock);
 	iommu_iotlb_gather_init(&gather);
-	for (; use && use->hwpt == hwpt; use = use_of(rb_next(&use->node))) {
-		if (use->mapped) {
-			iommufd_table_unmap(hwpt, use->area, &gather);
+	for (; map && map->hwpt == hwpt;
+	     map = mapping_of(rb_next(&map->node))) {
+		if (map->mapped) {
+			iommufd_domain_unmap(hwpt, map->area, &gather);
 			flush = true;
 		}
-		use->mapped = false;
+		map->mapped = false;
 	}
 	if (flush)
 		iommu_iotlb_sync(hwpt->domain, &gather);
 	mutex_unlock(&hwpt->mmio_lock);
-	return use;
+	return map;
 }
 
 /**
@@ -115,24 +117,24 @@ static struct mmio_use *unmap_uses(struct mmio_use *use)
  */
 int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
-	struct iommufd_mmio *mmio = area->pages->place.mmio;
-	struct mmio_use *use;
+	struct iommufd_mmio *mmio = area->pages->mmio_addr.mmio;
+	struct mmio_mapping *map;
 	int ret = 0;
 
-	use = kzalloc(sizeof(*use), GFP_KERNEL_ACCOUNT);
-	if (!use)
+	map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+	if (!map)
 		return -ENOMEM;
-	use->hwpt = hwpt;
-	use->area = area;
+	map->hwpt = hwpt;
+	map->area = area;
 
 	mutex_lock(&mmio->lock);
 	if (!mmio->revoked)
-		ret = map_use(use);
+		ret = map_one(map);
 	if (!ret)
-		insert_use(mmio, use);
+		insert_mapping(mmio, map);
 	mutex_unlock(&mmio->lock);
 	if (ret)
-		kfree(use);
+		kfree(map);
 	return ret;
 }
 
@@ -142,26 +144,26 @@ int iommufd_mmio_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
  * @area: the area
  *
  * The IOTLB is flushed under @lock of the memory, so a revocation that finds no
- * use any more needs no flush.
+ * mapping any more needs no flush.
  */
 void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
-	struct iommufd_mmio *mmio = area->pages->place.mmio;
+	struct iommufd_mmio *mmio = area->pages->mmio_addr.mmio;
 	struct iommu_iotlb_gather gather;
-	struct mmio_use *use;
+	struct mmio_mapping *map;
 
 	mutex_lock(&mmio->lock);
-	use = find_use(mmio, hwpt, area);
-	if (!WARN_ON(!use)) {
-		if (use->mapped) {
+	map = find_mapping(mmio, hwpt, area);
+	if (!WARN_ON(!map)) {
+		if (map->mapped) {
 			mutex_lock(&hwpt->mmio_lock);
 			iommu_iotlb_gather_init(&gather);
-			iommufd_table_unmap(hwpt, area, &gather);
+			iommufd_domain_unmap(hwpt, area, &gather);
 			iommu_iotlb_sync(hwpt->domain, &gather);
 			mutex_unlock(&hwpt->mmio_lock);
 		}
-		rb_erase(&use->node, &mmio->uses);
-		kfree(use);
+		rb_erase(&map->node, &mmio->mappings);
+		kfree(map);
 	}
 	mutex_unlock(&mmio->lock);
 }
@@ -176,18 +178,18 @@ void iommufd_mmio_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 void iommufd_mmio_split(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			struct iommufd_area *lower, struct iommufd_area *upper)
 {
-	struct iommufd_mmio *mmio = area->pages->place.mmio;
-	struct mmio_use *use, *other;
+	struct iommufd_mmio *mmio = area->pages->mmio_addr.mmio;
+	struct mmio_mapping *map, *other;
 
 	/* The area is split already, so this can't fail */
 	other = kmalloc(sizeof(*other), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	mutex_lock(&mmio->lock);
-	use = find_use(mmio, hwpt, area);
-	*other = *use;
-	/* @lower starts where @area does, so the order of @uses is kept */
-	use->area = lower;
+	map = find_mapping(mmio, hwpt, area);
+	*other = *map;
+	/* @lower starts where @area does, so the order of @mappings is kept */
+	map->area = lower;
 	other->area = upper;
-	insert_use(mmio, other);
+	insert_mapping(mmio, other);
 	mutex_unlock(&mmio->lock);
 }
 
@@ -201,14 +203,14 @@ void iommufd_mmio_split(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
  */
 void iommufd_mmio_revoke(struct iommufd_mmio *mmio)
 {
-	struct mmio_use *use;
+	struct mmio_mapping *map;
 
 	mutex_lock(&mmio->lock);
 	if (!mmio->revoked) {
 		WRITE_ONCE(mmio->revoked, true);
-		use = use_of(rb_first(&mmio->uses));
-		while (use)
-			use = unmap_uses(use);
+		map = mapping_of(rb_first(&mmio->mappings));
+		while (map)
+			map = unmap_from_hwpt(map);
 	}
 	mutex_unlock(&mmio->lock);
 }
@@ -223,23 +225,23 @@ EXPORT_SYMBOL_NS_GPL(iommufd_mmio_revoke, IOMMUFD);
  */
 void iommufd_mmio_restore(struct iommufd_mmio *mmio)
 {
-	struct mmio_use *use;
+	struct mmio_mapping *map;
 	int ret;
 
 	mutex_lock(&mmio->lock);
-	if (!mmio->revoked && !mmio->missing)
+	if (!mmio->revoked && !mmio->restore_incomplete)
 		goto out_unlock;
 	WRITE_ONCE(mmio->revoked, false);
-	mmio->missing = false;
-	for (use = use_of(rb_first(&mmio->uses)); use;
-	     use = use_of(rb_next(&use->node))) {
+	mmio->restore_incomplete = false;
+	for (map = mapping_of(rb_first(&mmio->mappings)); map;
+	     map = mapping_of(rb_next(&map->node))) {
 		cond_resched();
-		ret = use->mapped ? 0 : map_use(use);
+		ret = map->mapped ? 0 : map_one(map);
 		if (!ret)
 			continue;
-		mmio->missing = true;
+		mmio->restore_incomplete = true;
 		pr_warn_ratelimited("iommufd: can't map device memory at IOVA 0x%lx again (%d)\n",
-				    use->area->start, ret);
+				    map->area->start, ret);
 	}
 out_unlock:
 	mutex_unlock(&mmio->lock);

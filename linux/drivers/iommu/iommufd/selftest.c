@@ -9,7 +9,7 @@
  * are set here.
  *
  * The mock IOMMU does what is odd about real IOMMU drivers: an attach begins
- * with a detach, a page table has its limits only after the first attach, and a
+ * with a detach, a domain has its limits only after the first attach, and a
  * failed map can leave half of what it mapped. A device reaches what was mapped
  * only after iotlb_sync_map(), and what was unmapped until that IOVA is
  * flushed.
@@ -552,8 +552,8 @@ static phys_addr_t mock_iova_to_phys(struct iommu_domain *domain,
 }
 
 /*
- * As on VT-d: an empty page table can always enforce it, for what is mapped
- * after that; a later attach can fail
+ * As on VT-d: an empty domain can always enforce it, for what is mapped after
+ * that; a later attach can fail
  */
 static bool mock_enforce_cache_coherency(struct iommu_domain *domain)
 {
@@ -811,7 +811,7 @@ void iommufd_test_set_restrictions(struct device *dev,
 	unit->grows = flags & MOCK_DEVICE_GROWS;
 	unit->frees_early = flags & MOCK_DEVICE_FREES_EARLY;
 	if (flags & MOCK_DEVICE_NO_REATTACH)
-		unit->unfit = "it does not reattach";
+		unit->unusable_reason = "it does not reattach";
 }
 
 /**

@@ -61,7 +61,7 @@ static int read_registers(struct device *hw,
 	if (!ret)
 		ret = read_attribute(hw, group, "ecap", page, &unit->ecap);
 	if (ret)
-		unit->unfit = "its registers can't be read";
+		unit->unusable_reason = "its registers can't be read";
 	free_page((unsigned long)page);
 	return 0;
 }
@@ -73,7 +73,7 @@ static int read_registers(struct device *hw,
 static const struct {
 	const char *name;
 	const char *reason;
-} unfit_drivers[] = {
+} unusable_drivers[] = {
 	{ "gart", "it passes untranslated addresses through" },
 	{ "qcom-iommu", "it does not program a domain that was attached before" },
 	{ "mtk-iommu", "it programs only the first domain" },
@@ -82,7 +82,7 @@ static const struct {
 	{ "sprd-iommu", "it frees the page table of a domain that is detached" },
 };
 
-static const char *why_unfit(struct iommu_device *iommu)
+static const char *why_unusable(struct iommu_device *iommu)
 {
 	const struct iommu_domain_ops *ops = iommu->ops->default_domain_ops;
 	struct device *hw = iommu->dev ? iommu->dev->parent : NULL;
@@ -93,21 +93,21 @@ static const char *why_unfit(struct iommu_device *iommu)
 	/* A domain of such a driver is a window to all of memory */
 	if (!ops->map && !ops->map_pages)
 		return "it can't map";
-	for (i = 0; i < ARRAY_SIZE(unfit_drivers); i++)
-		if (!strcmp(driver, unfit_drivers[i].name) ||
-		    !strcmp(name, unfit_drivers[i].name))
-			return unfit_drivers[i].reason;
+	for (i = 0; i < ARRAY_SIZE(unusable_drivers); i++)
+		if (!strcmp(driver, unusable_drivers[i].name) ||
+		    !strcmp(name, unusable_drivers[i].name))
+			return unusable_drivers[i].reason;
 	return NULL;
 }
 
 /**
- * iommufd_unit_of - find the IOMMU of a device
+ * iommufd_unit_probe - find the IOMMU of a device
  * @dev: any device; it must stay on its bus
  * @unit: set to the IOMMU and the restrictions of its driver
  *
  * Return: 0 or -ENOMEM.
  */
-int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
+int iommufd_unit_probe(struct device *dev, struct iommufd_unit *unit)
 {
 	const struct attribute_group *vtd;
 	struct iommu_device *iommu;
@@ -115,12 +115,12 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 
 	*unit = (struct iommufd_unit){};
 	if (!dev->iommu || !dev->iommu->iommu_dev) {
-		unit->unfit = "the device has none";
+		unit->unusable_reason = "the device has none";
 		return 0;
 	}
 	iommu = dev->iommu->iommu_dev;
 	unit->ops = iommu->ops;
-	unit->unfit = why_unfit(iommu);
+	unit->unusable_reason = why_unusable(iommu);
 	vtd = find_group(iommu->dev, "intel-iommu");
 	if (vtd)
 		ret = read_registers(iommu->dev, vtd, unit);
@@ -137,7 +137,7 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
 }
 
 /**
- * iommufd_units_may_share - can two IOMMUs share a page table?
+ * iommufd_units_may_share - can two IOMMUs share an HWPT?
  * @a: an IOMMU
  * @b: another one
  *
@@ -145,7 +145,7 @@ int iommufd_unit_of(struct device *dev, struct iommufd_unit *unit)
  * sizes, coherency) follows from the registers of the unit and from global
  * settings. So units with equal registers always agree. Others may disagree,
  * and VT-d does not check that. Other drivers refuse to attach a device to a
- * page table that its unit can't use.
+ * domain that its unit can't use.
  *
  * Return: true if they can, or if the driver refuses the attach otherwise.
  */
@@ -173,7 +173,7 @@ bool iommufd_enforces_coherency(struct device *dev)
 	struct iommufd_unit unit;
 
 	/* An IOMMU that is not in sysfs can't be identified */
-	if (iommufd_unit_of(dev, &unit) || unit.unfit ||
+	if (iommufd_unit_probe(dev, &unit) || unit.unusable_reason ||
 	    !dev->iommu->iommu_dev->dev ||
 	    !unit.ops->default_domain_ops->enforce_cache_coherency)
 		return false;
@@ -182,7 +182,7 @@ bool iommufd_enforces_coherency(struct device *dev)
 EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
 
 /**
- * iommufd_unit_info - describe the IOMMU of a device to userspace
+ * iommufd_unit_hw_info - describe the IOMMU of a device to userspace
  * @unit: the IOMMU
  * @dev: the device, whose group the caller owns
  * @length: set to the size of the data in bytes, or 0
@@ -190,8 +190,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
  *
  * Return: the data, for kfree(); NULL if there is none; or an ERR_PTR.
  */
-void *iommufd_unit_info(const struct iommufd_unit *unit, struct device *dev,
-			u32 *length, u32 *type)
+void *iommufd_unit_hw_info(const struct iommufd_unit *unit, struct device *dev,
+			   u32 *length, u32 *type)
 {
 	struct iommu_hw_info_vtd *vtd;
 

@@ -146,14 +146,14 @@ static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 }
 
 /**
- * iommufd_table_unmap - unmap an area from an HWPT
+ * iommufd_domain_unmap - unmap an area from an HWPT
  * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
  * @area: area that the HWPT maps, whose pages are pinned. What the IOMMU driver
  *        fails to unmap stays pinned for good
  * @gather: what to flush; the pages must stay pinned until iommu_iotlb_sync()
  */
-void iommufd_table_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
-			 struct iommu_iotlb_gather *gather)
+void iommufd_domain_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
+			  struct iommu_iotlb_gather *gather)
 {
 	unmap_range(hwpt, area, area->start, area_length(area), gather);
 }
@@ -260,7 +260,7 @@ out_sync:
 }
 
 /**
- * iommufd_table_grow - grow an HWPT until it reaches an IOVA
+ * iommufd_domain_grow - grow an HWPT until it reaches an IOVA
  * @hwpt: the HWPT; nobody else maps or unmaps in it meanwhile
  * @last: the IOVA; nothing is mapped there
  *
@@ -269,7 +269,7 @@ out_sync:
  *
  * Return: 0, or an errno from the IOMMU driver.
  */
-int iommufd_table_grow(struct iommufd_hwpt *hwpt, unsigned long last)
+int iommufd_domain_grow(struct iommufd_hwpt *hwpt, unsigned long last)
 {
 	struct iommu_domain *domain = hwpt->domain;
 	unsigned long page = iommufd_min_page(domain), iova = last & ~(page - 1);
@@ -297,14 +297,14 @@ static int prot_of(struct iommufd_area *area)
 }
 
 /**
- * iommufd_table_map - map an area in an HWPT
+ * iommufd_domain_map - map an area in an HWPT
  * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
  * @area: area whose pages are pinned
  *
  * Return: 0, or an errno with nothing mapped: from the IOMMU driver, or -EINTR
  * on a fatal signal. A signal does not interrupt the mapping of device memory.
  */
-int iommufd_table_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
+int iommufd_domain_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 {
 	unsigned long length = area_length(area), done = 0;
 	unsigned long offset = area->page_offset;
