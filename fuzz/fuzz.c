@@ -315,8 +315,12 @@ again:
 			op->proc = 0;
 	}
 	op_types[i]->gen(op);
-	/* A call for no object always returns the same error */
-	if (op->obj && !w->objects[op->obj].live && !chance(10))
+	/*
+	 * A call for no object always returns the same error. While threads race,
+	 * a device that was closed is a number that another file can get
+	 */
+	if (op->obj && !w->objects[op->obj].live &&
+	    ((w->racing && w->real) || !chance(10)))
 		goto again;
 }
 

@@ -492,7 +492,7 @@ static void give_back_batch(struct iommufd_ioas *ioas, struct list_head *batch)
  * no area is removed, and the caller doesn't own them any more.
  */
 static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
-			unsigned long *removed)
+			unsigned int flags, unsigned long *removed)
 {
 	struct iommufd_area *area;
 	int ret;
@@ -514,8 +514,9 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 
 	mutex_lock(&ioas->space.lock);
 	/* A MAP can use the IOVA again as soon as this lock is dropped */
-	list_for_each_entry(area, batch, batch)
-		iommufd_dirty_forget(ioas, area->start, area->last);
+	if (!(flags & IOMMUFD_UNMAP_KEEP_DIRTY))
+		list_for_each_entry(area, batch, batch)
+			iommufd_dirty_forget(ioas, area->start, area->last);
 	iova_space_erase(&ioas->space, batch);
 	iova_space_wake(&ioas->space);
 	mutex_unlock(&ioas->space.lock);
@@ -528,8 +529,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * @ioas: the IOAS
  * @first: first IOVA
  * @last: last IOVA
- * @releasing: the IOAS is being released: a signal does not end the call, since
- *             nobody else would remove the rest
+ * @flags: IOMMUFD_UNMAP_*
  * @unmapped: number of bytes removed, also on error
  *
  * Context: calls ops->unpin() of accesses, and waits for other UNMAPs.
@@ -542,7 +542,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * * -EINTR, -ERESTARTSYS - a fatal signal
  */
 int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
-			unsigned long last, bool releasing,
+			unsigned long last, unsigned int flags,
 			unsigned long *unmapped)
 {
 	unsigned long start = first, seq;
@@ -561,14 +561,15 @@ int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
 		}
 		if (list_empty(&batch))
 			return ret;
-		err = remove_batch(ioas, &batch, unmapped);
+		err = remove_batch(ioas, &batch, flags, unmapped);
 		if (err)
 			return err;
 
 		/* @start is 0 if the area ended at the highest IOVA */
 		if (ret || !start || start > last)
 			return ret;
-		if (!releasing && fatal_signal_pending(current))
+		if (!(flags & IOMMUFD_UNMAP_RELEASE) &&
+		    fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
 	}

@@ -78,7 +78,7 @@ static unsigned long page_at(struct iommufd_area *area, unsigned long iova)
 static void keep_pinned(struct iommufd_area *area, unsigned long iova,
 			unsigned long length)
 {
-	pr_err_once("iommufd: the IOMMU driver failed to unmap 0x%lx bytes at IOVA 0x%lx; the pages stay pinned. Later failures are not logged\n",
+	pr_err_once("iommufd: the IOMMU driver failed to unmap 0x%lx bytes at IOVA 0x%lx; devices may still access the memory. Later failures are not logged\n",
 		    length, iova);
 	if (!area->pages->is_mmio)
 		iommufd_pages_keep_pinned(area->pages, page_at(area, iova),

@@ -20,7 +20,8 @@ static void release_ioas(struct iommufd_object *obj)
 
 	WARN_ON(!list_empty(&ioas->hwpts));
 	WARN_ON(!list_empty(&ioas->accesses));
-	WARN_ON(iommufd_areas_unmap(ioas, 0, ULONG_MAX, true, &unmapped));
+	WARN_ON(iommufd_areas_unmap(ioas, 0, ULONG_MAX,
+				    IOMMUFD_UNMAP_RELEASE, &unmapped));
 	iova_space_unreserve(&ioas->space, ioas->test_reserved);
 	WARN_ON(!RB_EMPTY_ROOT(&ioas->space.reserved.rb_root));
 	iova_ranges_free(&ioas->space.allowed);
@@ -248,7 +249,7 @@ int iommufd_ioas_unmap(struct iommufd_request *req)
 			goto out_put;
 	}
 
-	ret = iommufd_areas_unmap(ioas, cmd->iova, last, false, &unmapped);
+	ret = iommufd_areas_unmap(ioas, cmd->iova, last, 0, &unmapped);
 	if (!ret && !unmapped && !all)
 		ret = -ENOENT;
 	if (!ret)

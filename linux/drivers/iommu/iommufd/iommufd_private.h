@@ -717,8 +717,21 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map);
 int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
 		       unsigned long first, unsigned long last,
 		       struct iommufd_mapping *map);
+
+/**
+ * enum iommufd_unmap_flags - flags of iommufd_areas_unmap()
+ * @IOMMUFD_UNMAP_RELEASE: the IOAS is being released: a signal does not end the
+ *                         call, since nobody else would remove the rest
+ * @IOMMUFD_UNMAP_KEEP_DIRTY: keep the records of dirty pages, which the caller
+ *                            has not reported yet
+ */
+enum iommufd_unmap_flags {
+	IOMMUFD_UNMAP_RELEASE = BIT(0),
+	IOMMUFD_UNMAP_KEEP_DIRTY = BIT(1),
+};
+
 int iommufd_areas_unmap(struct iommufd_ioas *ioas, unsigned long first,
-			unsigned long last, bool releasing,
+			unsigned long last, unsigned int flags,
 			unsigned long *unmapped);
 int iommufd_areas_split(struct iommufd_ioas *ioas, unsigned long at);
 

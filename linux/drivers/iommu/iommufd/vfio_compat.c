@@ -380,7 +380,8 @@ static int unmap_dirty(struct iommufd_ioas *ioas,
 		return -EINVAL;
 	ret = iommufd_dirty_read(ioas, first, npages, true, bitmap->data);
 	if (!ret)
-		ret = iommufd_areas_unmap(ioas, first, last, false, unmapped);
+		ret = iommufd_areas_unmap(ioas, first, last,
+					  IOMMUFD_UNMAP_KEEP_DIRTY, unmapped);
 	if (ret)
 		return ret;
 	return iommufd_dirty_read(ioas, first, npages, false, bitmap->data);
@@ -457,8 +458,7 @@ static int unmap_dma(struct iommufd_ctx *ctx, void __user *arg)
 	if (!ret && dirty)
 		ret = unmap_dirty(ioas, &bitmap, cmd.iova, last, &unmapped);
 	else if (!ret)
-		ret = iommufd_areas_unmap(ioas, cmd.iova, last, false,
-					  &unmapped);
+		ret = iommufd_areas_unmap(ioas, cmd.iova, last, 0, &unmapped);
 	/* Also on error, so that the caller knows how much is left */
 	if (put_user((u64)unmapped, &user->size))
 		ret = -EFAULT;

@@ -33,10 +33,7 @@
  */
 #define SKIP_TEST(...) SKIP(_exit(255), __VA_ARGS__)
 
-/*
- * Does the child wait, and does it die when it is killed? poll(), since a 32-bit
- * program can usleep() only with CONFIG_COMPAT_32BIT_TIME
- */
+/* Does the child wait, and does it die when it is killed? */
 static inline bool can_be_killed(pid_t pid)
 {
 	int tries;
