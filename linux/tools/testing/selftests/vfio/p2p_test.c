@@ -1680,7 +1680,7 @@ TEST(offsets_have_64_bits)
 	whole = dma_buf_of(target.device, MEMORY_BAR, 0, target.size);
 	for (i = 0; i < 3; i++)
 		iova[i] = IOVA + i * PAGE;
-	iova[3] = 2 * IOVA + high;
+	iova[3] = IOVA + IOVA / 2 + high;
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, part, 0,
 				 PAGE, iova[0]));
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole,
@@ -1688,7 +1688,7 @@ TEST(offsets_have_64_bits)
 	ASSERT_EQ(0, ioas_map(opened.iommufd, opened.ioas, bar, PAGE, iova[2],
 			      MAP_RW));
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole, 0,
-				 target.size, 2 * IOVA));
+				 target.size, IOVA + IOVA / 2));
 	for (i = 0; i < 4; i++) {
 		ASSERT_EQ(0, write_to(&edu, ram, iova[i], i));
 		EXPECT_TRUE(is_pattern(bar, SHORT, i));
