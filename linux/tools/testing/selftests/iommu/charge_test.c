@@ -178,12 +178,15 @@ TEST_F(charge, write_does_not_move_what_is_read_only)
 TEST_F(charge, write_does_not_move_the_end_of_a_range)
 {
 	char *pages = memory(2 * PAGE, MAP_SHARED), *end = pages + PAGE, byte;
+	int file = memfd_create("end", 0);
 	__u64 iova = START;
 
 	ASSERT_EQ(0, set_up(self));
 	*pages = 1;
+	ASSERT_EQ(0, ftruncate(file, PAGE));
 	ASSERT_EQ(end, mmap(end, PAGE, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+			    MAP_PRIVATE | MAP_FIXED, file, 0));
+	/* Present, so both pages can be pinned at once, but not its own yet */
 	byte = *end;
 	ASSERT_EQ(0, map(self->fd, self->ioas, READ_ONLY, (uintptr_t)pages,
 			 2 * PAGE, &iova));
@@ -193,6 +196,7 @@ TEST_F(charge, write_does_not_move_the_end_of_a_range)
 	EXPECT_EQ(0, mock_dma(self->fd, self->mock.stdev, iova + PAGE, &byte, 1,
 			      0));
 	EXPECT_EQ(*end, byte);
+	close(file);
 }
 
 /* Memory that the process can't write can be mapped for reading only */
