@@ -919,6 +919,9 @@ TEST(nothing_is_cut_to_32_bits)
 	ASSERT_EQ(0, copy_at(fd, ioas, ioas, MAP_RW, SZ_2M, there,
 			     START + SZ_4G));
 	EXPECT_EQ(0, mock_check_map(fd, mock.hwpt, there, bytes + SZ_4G, PAGE));
+	byte = 0;
+	EXPECT_EQ(0, access_rw(fd, access, there, &byte, 1, 0));
+	EXPECT_EQ(2, byte);
 
 	EXPECT_EQ(0, unmap(fd, ioas, START, length, &unmapped));
 	EXPECT_EQ(length, unmapped);
