@@ -514,7 +514,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 
 	mutex_lock(&ioas->space.lock);
 	/* A MAP can use the IOVA again as soon as this lock is dropped */
-	if (!(flags & IOMMUFD_UNMAP_KEEP_DIRTY))
+	if (iommufd_dirty_tracked(ioas) && !(flags & IOMMUFD_UNMAP_KEEP_DIRTY))
 		list_for_each_entry(area, batch, batch)
 			iommufd_dirty_forget(ioas, area->start, area->last);
 	iova_space_erase(&ioas->space, batch);

@@ -169,7 +169,7 @@ bool iommufd_dirty_take(struct iommufd_ioas *ioas, unsigned long page,
 
 /**
  * iommufd_dirty_forget - delete the records of an area that was unmapped
- * @ioas: the IOAS
+ * @ioas: the IOAS, which is tracked
  * @first: first IOVA
  * @last: last IOVA
  *
@@ -184,7 +184,7 @@ void iommufd_dirty_forget(struct iommufd_ioas *ioas, unsigned long first,
 	struct dirty_chunk *chunk;
 	unsigned long index;
 
-	if (!iommufd_dirty_tracked(ioas) || page >= end)
+	if (page >= end)
 		return;
 	mutex_lock(&dirty->lock);
 	xa_for_each_range(&dirty->chunks, index, chunk, page / CHUNK_PAGES,
