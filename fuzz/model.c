@@ -562,10 +562,13 @@ static bool step_over(__u64 *start, __u64 length, const struct range *r)
 	return true;
 }
 
-/* Is it inside one range of the list? If not, move *start to the next range. */
+/*
+ * Is it inside the list, whose ranges can touch? If not, move *start to the next
+ * range.
+ */
 static bool is_allowed(const struct ranges *list, __u64 *start, __u64 length)
 {
-	__u64 next = 0;
+	__u64 next = 0, last = *start + length - 1, at = *start;
 	int i;
 
 	if (!list->nr)
@@ -573,10 +576,15 @@ static bool is_allowed(const struct ranges *list, __u64 *start, __u64 length)
 	for (i = 0; i < list->nr; i++) {
 		const struct range *r = &list->at[i];
 
-		if (r->start <= *start && r->last >= *start + length - 1)
-			return true;
-		if (r->start > *start && (!next || r->start < next))
+		if (r->start <= at && r->last >= at) {
+			if (r->last >= last)
+				return true;
+			/* Look for the range behind it, which can be any */
+			at = r->last + 1;
+			i = -1;
+		} else if (r->start > *start && (!next || r->start < next)) {
 			next = r->start;
+		}
 	}
 	*start = next;
 	return false;

@@ -36,7 +36,7 @@ int fuzz_ioctl(int fd, unsigned long word, ...);
 #define NFILES 2
 #define MAX_OBJECTS 512
 #define MAX_AREAS 64
-#define MAX_RANGES 16
+#define MAX_RANGES 64
 #define MAX_ITEMS 32
 #define MAX_OPS 160
 
