@@ -990,6 +990,21 @@ static void *touch_in_thread(void *arg)
 	return NULL;
 }
 
+/* Let a thread touch a page that is mapped first, and wait for it there */
+static char *begin_to_touch(struct toucher *toucher, pthread_t *thread,
+			    int *faults)
+{
+	struct _test_data_access *self = toucher->self;
+	char *page = stalled_page(faults);
+
+	if (!page ||
+	    map_at(self->fd, self->ioas, (uintptr_t)page, PAGE, self->base) ||
+	    pthread_create(thread, NULL, touch_in_thread, toucher) ||
+	    !is_touched(*faults))
+		return NULL;
+	return page;
+}
+
 /*
  * UNMAP starts before anything is pinned. It is woken when the page is pinned,
  * and then asks for it; or when the copy is done; or when there is no page. A
@@ -1007,14 +1022,9 @@ TEST_F_TIMEOUT(access, unmap_during_a_fault, 60)
 		struct toucher toucher = { self, way == COPIES };
 		struct unmapper me = { self };
 		pthread_t threads[2];
-		char *page = stalled_page(&faults);
+		char *page = begin_to_touch(&toucher, &threads[0], &faults);
 
 		ASSERT_NE(NULL, page);
-		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
-				    self->base));
-		ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
-					    &toucher));
-		ASSERT_TRUE(is_touched(faults));
 		ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_in_thread,
 					    &me));
 		usleep(200000);
@@ -1052,13 +1062,9 @@ TEST_F_TIMEOUT(access, ioas_is_destroyed_under_a_copy, 60)
 	char *page;
 
 	remove_mocks(self);
-	page = stalled_page(&faults);
-	ASSERT_NE(NULL, page);
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
-	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
-			    self->base));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, touch_in_thread, &toucher));
-	ASSERT_TRUE(is_touched(faults));
+	page = begin_to_touch(&toucher, &thread, &faults);
+	ASSERT_NE(NULL, page);
 	EXPECT_EQ(0, access_replace(self->fd, self->access, other));
 	EXPECT_EQ(0, destroy(self->fd, self->ioas));
 	ASSERT_EQ(0, let_go(faults, page));
@@ -1082,14 +1088,9 @@ TEST_F_TIMEOUT(access, killed_unmap_wakes_others, 60)
 	pid_t pid;
 
 	remove_mocks(self);
-	page = stalled_page(&faults);
-	ASSERT_NE(NULL, page);
-	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
-			    self->base));
 	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
-	ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
-				    &toucher));
-	ASSERT_TRUE(is_touched(faults));
+	page = begin_to_touch(&toucher, &threads[0], &faults);
+	ASSERT_NE(NULL, page);
 	pid = fork();
 	if (!pid)
 		_exit(UNMAP(0, 2 * PAGE));
@@ -1122,14 +1123,10 @@ TEST_F_TIMEOUT(access, waits_for_a_pin_can_be_killed, 60)
 	char *page;
 
 	remove_mocks(self);
-	page = stalled_page(&faults);
-	ASSERT_NE(NULL, page);
 	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
-	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
-			    self->base));
 	ASSERT_EQ(0, MAP(0, PAGE, PAGE));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, touch_in_thread, &toucher));
-	ASSERT_TRUE(is_touched(faults));
+	page = begin_to_touch(&toucher, &thread, &faults);
+	ASSERT_NE(NULL, page);
 	for (wait = 0; wait < NR_WAITS; wait++) {
 		pid = fork();
 		if (!pid) {
@@ -1760,14 +1757,9 @@ TEST_F_TIMEOUT(access, target_of_a_move_is_destroyed, 60)
 	char *page;
 
 	remove_mocks(self);
-	page = stalled_page(&faults);
-	ASSERT_NE(NULL, page);
-	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)page, PAGE,
-			    self->base));
 	ASSERT_EQ(0, alloc_ioas(self->fd, &me.ioas));
-	ASSERT_EQ(0, pthread_create(&threads[0], NULL, touch_in_thread,
-				    &toucher));
-	ASSERT_TRUE(is_touched(faults));
+	page = begin_to_touch(&toucher, &threads[0], &faults);
+	ASSERT_NE(NULL, page);
 	ASSERT_EQ(0, pthread_create(&threads[1], NULL, move_away, &me));
 	usleep(200000);
 	EXPECT_EQ(0, destroy(self->fd, me.ioas));

@@ -285,6 +285,24 @@ static inline int access_set(int fd, int access, __u32 flags, __u32 delay_ms)
 	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_SET, access, &cmd);
 }
 
+/*
+ * Memory of any size that is one huge page of an empty file again and again, and
+ * another one at the end. Closes the file
+ */
+static inline char *repeated_huge_page(int file, __u64 length)
+{
+	char *mem = memory(length, MAP_PRIVATE | MAP_NORESERVE);
+	bool failed = mem == MAP_FAILED || ftruncate(file, 2 * SZ_2M);
+	__u64 at;
+
+	for (at = 0; !failed && at < length; at += SZ_2M)
+		failed = mmap(mem + at, SZ_2M, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_FIXED, file,
+			      at + SZ_2M == length ? SZ_2M : 0) == MAP_FAILED;
+	close(file);
+	return failed ? NULL : mem;
+}
+
 /* Memory that can't be touched yet */
 
 /* From here on, whoever touches this page waits until let_go() */

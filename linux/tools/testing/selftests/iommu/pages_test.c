@@ -879,10 +879,10 @@ TEST(nothing_is_cut_to_32_bits)
 	struct iommu_test_mock_config config =
 		MOCK_CONFIG(.aperture_last = ~0ULL, .page_sizes = PAGE | SZ_2M);
 	const __u64 length = SZ_4G + SZ_2M, there = START + 2 * SZ_4G;
-	int huge = memfd_create("huge", MFD_HUGETLB), access, file, fd;
 	struct iommu_test_mock_stats stats;
+	int access, file, fd;
 	char *bytes, byte = 0;
-	__u64 at, unmapped;
+	__u64 unmapped;
 	struct mock mock;
 	__u32 ioas, item;
 	long pinned;
@@ -894,14 +894,8 @@ TEST(nothing_is_cut_to_32_bits)
 	ASSERT_EQ(0, access_create(fd, ioas,
 				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
 				   &access));
-	ASSERT_EQ(0, ftruncate(huge, 2 * SZ_2M));
-	bytes = memory(length, MAP_PRIVATE | MAP_NORESERVE);
-	ASSERT_NE(MAP_FAILED, bytes);
-	for (at = 0; at < length; at += SZ_2M)
-		ASSERT_EQ(bytes + at,
-			  mmap(bytes + at, SZ_2M, PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_FIXED, huge,
-			       at < SZ_4G ? 0 : SZ_2M));
+	bytes = repeated_huge_page(memfd_create("huge", MFD_HUGETLB), length);
+	ASSERT_NE(NULL, bytes);
 	bytes[0] = 1;
 	bytes[SZ_4G] = 2;
 	pinned = status_kb("VmPin");
@@ -941,7 +935,6 @@ TEST(nothing_is_cut_to_32_bits)
 	EXPECT_EQ(2, byte);
 	munmap(bytes, length);
 	close(file);
-	close(huge);
 	close(access);
 	close(fd);
 }

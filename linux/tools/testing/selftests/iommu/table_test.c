@@ -558,21 +558,14 @@ TEST_F(table, hw_info)
  */
 TEST_F(table, hw_info_of_gigabytes_can_be_killed)
 {
-	int file = memfd_create("table", MFD_HUGETLB);
-	__u32 length = 0xffe00000, type, at;
+	__u32 length = 0xffe00000, type;
 	struct mock mock;
 	char *data;
 	pid_t pid;
 
 	ASSERT_EQ(0, DEVICE(&mock));
-	ASSERT_EQ(0, ftruncate(file, 2 * SZ_2M));
-	data = memory(length, MAP_PRIVATE | MAP_NORESERVE);
-	ASSERT_NE(MAP_FAILED, data);
-	for (at = 0; at < length; at += SZ_2M)
-		ASSERT_EQ(data + at,
-			  mmap(data + at, SZ_2M, PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_FIXED, file,
-			       at + SZ_2M == length ? SZ_2M : 0));
+	data = repeated_huge_page(memfd_create("table", MFD_HUGETLB), length);
+	ASSERT_NE(NULL, data);
 	data[SZ_2M - 1] = 1;
 	data[length - 1] = 1;
 	pid = fork();
@@ -582,7 +575,6 @@ TEST_F(table, hw_info_of_gigabytes_can_be_killed)
 	EXPECT_EQ(0, data[SZ_2M - 1]);
 	EXPECT_EQ(1, data[length - 1]);
 	munmap(data, length);
-	close(file);
 }
 
 /* Each unit has a page table of its own, with its own limits (trap C7) */
