@@ -182,6 +182,11 @@ struct iommu_test_mock_region {
  * @MOCK_DEVICE_SINGLE: its IOMMU driver maps and unmaps one page per call
  * @MOCK_DEVICE_WHOLE: an unmap of a part of what one call has mapped unmaps all
  *	of that, and reports how much it was, as on virtio-iommu
+ * @MOCK_DEVICE_REGISTERS: its IOMMU has the registers @cap and @ecap of the
+ *	configuration, and is taken for a VT-d unit
+ * @MOCK_DEVICE_UNFIT_NAME: its IOMMU has the name of one that can't protect
+ *	memory, so it can't be bound
+ * @MOCK_DEVICE_UNFIT_DRIVER: the driver of its IOMMU's hardware has such a name
  */
 enum iommu_test_mock_flags {
 	MOCK_DEVICE_ENFORCES = 1 << 0,
@@ -197,6 +202,9 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_STOPS = 1 << 10,
 	MOCK_DEVICE_SINGLE = 1 << 11,
 	MOCK_DEVICE_WHOLE = 1 << 12,
+	MOCK_DEVICE_REGISTERS = 1 << 13,
+	MOCK_DEVICE_UNFIT_NAME = 1 << 14,
+	MOCK_DEVICE_UNFIT_DRIVER = 1 << 15,
 };
 
 /* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */
@@ -220,6 +228,8 @@ enum iommu_test_mock_flags {
  *	If there are several, the IOMMU warns and refuses to unmap a part of a
  *	page. If there is one, it warns of an unmap that does not begin and end
  *	where maps did
+ * @cap: for MOCK_DEVICE_REGISTERS
+ * @ecap: for MOCK_DEVICE_REGISTERS
  */
 struct iommu_test_mock_config {
 	__u32 flags;
@@ -230,6 +240,8 @@ struct iommu_test_mock_config {
 	__aligned_u64 aperture_start;
 	__aligned_u64 aperture_last;
 	__aligned_u64 page_sizes;
+	__aligned_u64 cap;
+	__aligned_u64 ecap;
 };
 
 /*

@@ -783,6 +783,26 @@ static const struct iommu_ops no_map_ops = {
 
 static struct iommu_device no_map_iommu = { .ops = &no_map_ops };
 
+/* For MOCK_DEVICE_UNFIT_NAME */
+static struct device unfit_sysfs = { .init_name = "gart" };
+static struct iommu_device unfit_iommu = {
+	.ops = &mock_ops,
+	.dev = &unfit_sysfs,
+};
+
+/* For MOCK_DEVICE_UNFIT_DRIVER */
+static struct device_driver unfit_driver = { .name = "sprd-iommu" };
+static struct device unfit_hardware = { .driver = &unfit_driver };
+static struct device other_sysfs = {
+	.init_name = "iommu0",
+	.parent = &unfit_hardware,
+};
+
+static struct iommu_device unfit_driver_iommu = {
+	.ops = &mock_ops,
+	.dev = &other_sysfs,
+};
+
 /*
  * Protects groups and mock_unit::nr_devices; may be held while devices attach
  */
@@ -803,15 +823,20 @@ static bool is_mock(struct device *dev)
 void iommufd_test_set_restrictions(struct device *dev,
 				   struct iommufd_unit *unit)
 {
-	u32 flags;
+	const struct iommu_test_mock_config *config;
 
 	if (!is_mock(dev))
 		return;
-	flags = to_mock(dev)->config.flags;
-	unit->grows = flags & MOCK_DEVICE_GROWS;
-	unit->frees_early = flags & MOCK_DEVICE_FREES_EARLY;
-	if (flags & MOCK_DEVICE_NO_REATTACH)
+	config = &to_mock(dev)->config;
+	unit->grows = config->flags & MOCK_DEVICE_GROWS;
+	unit->frees_early = config->flags & MOCK_DEVICE_FREES_EARLY;
+	if (config->flags & MOCK_DEVICE_NO_REATTACH)
 		unit->unusable_reason = "it does not reattach";
+	if (config->flags & MOCK_DEVICE_REGISTERS) {
+		unit->vtd = true;
+		unit->cap = config->cap;
+		unit->ecap = config->ecap;
+	}
 }
 
 /**
@@ -918,6 +943,10 @@ static int add_mock(struct mock_device *mock)
 		mock->iommu.iommu_dev = &late_iommu;
 	if (mock->config.flags & MOCK_DEVICE_CANNOT_MAP)
 		mock->iommu.iommu_dev = &no_map_iommu;
+	if (mock->config.flags & MOCK_DEVICE_UNFIT_NAME)
+		mock->iommu.iommu_dev = &unfit_iommu;
+	if (mock->config.flags & MOCK_DEVICE_UNFIT_DRIVER)
+		mock->iommu.iommu_dev = &unfit_driver_iommu;
 
 	device_initialize(&mock->dev);
 	mock->dev.release = release_mock;
@@ -1051,7 +1080,7 @@ static int test_mock_domain(struct iommufd_request *req)
 
 static bool is_valid(const struct iommu_test_mock_config *config)
 {
-	return config->flags < MOCK_DEVICE_WHOLE << 1 &&
+	return config->flags < MOCK_DEVICE_UNFIT_DRIVER << 1 &&
 	       config->unit < MOCK_UNITS &&
 	       config->aperture_start <= config->aperture_last &&
 	       config->page_sizes && !(config->page_sizes & (MOCK_PAGE - 1)) &&

@@ -1467,6 +1467,31 @@ TEST_F(charge, change_of_user_moves_the_charge)
 	EXPECT_ERRNO(ENOMEM, map_file_part(self, file, 12, 1));
 }
 
+/*
+ * A user that is above its limit takes over memory that is not pinned: this
+ * needs no room
+ */
+TEST_F(charge, what_is_not_pinned_needs_no_room)
+{
+	struct rlimit limit = { 4 * PAGE, 4 * PAGE };
+	int file = make_file(LENGTH);
+	__u32 other;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	ASSERT_EQ(0, become(NOBODY));
+	ASSERT_EQ(0, map_file_at(self->fd, other, MAP_RW, file, 0, 4 * PAGE,
+				 START));
+	ASSERT_EQ(0, become(NOBODY - 1));
+	ASSERT_EQ(0, map_file_part(self, file, 4, 4));
+	limit.rlim_cur = 0;
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	EXPECT_EQ(0, change_process(self->fd));
+	EXPECT_EQ(self->pinned + 16, status_kb("VmPin"));
+}
+
 enum mode {
 	BY_DEFAULT,
 	BY_USER,

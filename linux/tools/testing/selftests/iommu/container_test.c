@@ -581,6 +581,59 @@ TEST_F(container, dirty_records_are_exact)
 	ASSERT_EQ(0, map_dma(self->fd, self->buf, 2 * PAGE, AT(514)));
 	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
 	EXPECT_EQ(pages_in(0, 6), bits);
+
+	/* In both parts */
+	EXPECT_EQ(0, WRITE_TO(there, LENGTH));
+	EXPECT_EQ(0, unmap_dma(self->fd, there, 6 * PAGE, NULL));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, 6 * PAGE, there));
+	EXPECT_EQ(0, GET_DIRTY(there, NR_PAGES, &bits));
+	EXPECT_EQ(pages_in(6, 2), bits);
+	close(access);
+}
+
+/* A query deletes the records of its own pages only */
+TEST_F(container, dirty_records_beside_a_query)
+{
+	char data[LENGTH] = {};
+	int access, first;
+	__u64 bits = 0;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	for (first = 0; first < NR_PAGES; first++)
+		ASSERT_EQ(0, MAP_DMA(first, 1));
+	ASSERT_EQ(0, START_TRACKING());
+	for (first = 0; first < NR_PAGES; first++) {
+		EXPECT_EQ(0, WRITE_TO(START, LENGTH));
+		EXPECT_EQ(0, GET_DIRTY(AT(first), 1, &bits));
+		EXPECT_EQ(1, bits);
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(ALL_PAGES & ~pages_in(first, 1), bits);
+	}
+	close(access);
+}
+
+/*
+ * The area that is unmapped has parts of two pages, of which others have the
+ * rest. What was written to these pages is still dirty.
+ */
+TEST_F(container, unmap_keeps_records_of_shared_pages)
+{
+	const size_t end = 2 * PAGE + MOCK_PAGE;
+	char data[3 * PAGE] = {};
+	__u64 bits = 0;
+	int access;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, MOCK_PAGE, START));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf + MOCK_PAGE, 2 * PAGE,
+			     START + MOCK_PAGE));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf + end, MOCK_PAGE,
+			     START + end));
+	ASSERT_EQ(0, START_TRACKING());
+	EXPECT_EQ(0, WRITE_TO(START, 3 * PAGE));
+	EXPECT_EQ(0, unmap_dma(self->fd, START + MOCK_PAGE, 2 * PAGE, NULL));
+	EXPECT_EQ(0, GET_DIRTY(START, 3, &bits));
+	EXPECT_EQ(1 << 0 | 1 << 2, bits);
 	close(access);
 }
 
@@ -744,6 +797,7 @@ TEST_F(container, dirty_pages_of_half_an_area)
 TEST_F(container, dirty_pages_at_the_top)
 {
 	const __u64 top = -PAGE;
+	char data[1] = {};
 	struct mock mock;
 	__u64 bits = 0;
 	int access, i;
@@ -758,10 +812,18 @@ TEST_F(container, dirty_pages_at_the_top)
 	EXPECT_EQ(0, GET_DIRTY(top - PAGE, 2, &bits));
 	EXPECT_EQ(2, bits);
 	EXPECT_EQ(0, access_unpin(self->fd, access, item));
+	/* A query that fails loses nothing */
+	EXPECT_ERRNO(EFAULT, GET_DIRTY(top, 1, NULL));
 	for (i = 1; i >= 0; i--) {
 		EXPECT_EQ(0, GET_DIRTY(top, 1, &bits));
 		EXPECT_EQ(i, bits);
 	}
+	/* Nor does an unmap leave anything */
+	EXPECT_EQ(0, WRITE_TO(top, 1));
+	EXPECT_EQ(0, unmap_dma(self->fd, top, PAGE, NULL));
+	ASSERT_EQ(0, map_dma(self->fd, self->buf, PAGE, top));
+	EXPECT_EQ(0, GET_DIRTY(top, 1, &bits));
+	EXPECT_EQ(0, bits);
 	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
 				 &MOCK_CONFIG(.aperture_start = 0,
 					      .aperture_last = MAX), &mock));

@@ -527,6 +527,44 @@ TEST_F(driver, units_share_a_table)
 }
 
 /*
+ * VT-d units share a page table if their registers are equal. If one register
+ * differs they do not, even if the driver would accept that (trap C7).
+ */
+TEST_F(driver, units_with_equal_registers_share)
+{
+	static const struct { __u64 cap, ecap; } registers[] = {
+		{ 5, 6 }, { 5, 6 }, { 5, 7 }, { 4, 6 },
+	};
+	struct mock mocks[ARRAY_SIZE(registers)];
+	struct iommu_hw_info_vtd info;
+	__u32 length = sizeof(info), type, pt;
+	int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(registers); i++) {
+		ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
+				    .flags = MOCK_DEVICE_REGISTERS |
+					     MOCK_DEVICE_SHARES,
+				    .cap = registers[i].cap,
+				    .ecap = registers[i].ecap));
+		for (j = 0; j < i; j++) {
+			pt = mocks[j].hwpt;
+			if (i == 1) {
+				EXPECT_EQ(pt, mocks[i].hwpt);
+				continue;
+			}
+			EXPECT_NE(pt, mocks[i].hwpt);
+			EXPECT_ERRNO(EINVAL, mock_replace(self->fd,
+							  mocks[i].stdev, &pt));
+		}
+	}
+	ASSERT_EQ(0, hw_info(self->fd, mocks[2].idev, &info, &length, &type));
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_INTEL_VTD, type);
+	EXPECT_EQ(sizeof(info), length);
+	EXPECT_EQ(5, info.cap_reg);
+	EXPECT_EQ(7, info.ecap_reg);
+}
+
+/*
  * A device can't be bound if its IOMMU lets it reach all memory, or does not
  * use the page table that is attached (traps M7, M11)
  */
@@ -536,6 +574,9 @@ TEST_F(driver, unfit_IOMMU_is_ENODEV)
 
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_CANNOT_MAP));
 	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_NO_REATTACH));
+	/* IOMMUs that do so are known by their name, or that of their driver */
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_UNFIT_NAME));
+	EXPECT_ERRNO(ENODEV, DEVICE(&mock, .flags = MOCK_DEVICE_UNFIT_DRIVER));
 	/* Coherency is checked first */
 	EXPECT_ERRNO(EINVAL, DEVICE(&mock, .flags = MOCK_DEVICE_NO_REATTACH |
 				    MOCK_DEVICE_INCOHERENT));

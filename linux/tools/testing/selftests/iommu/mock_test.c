@@ -431,7 +431,7 @@ TEST_F(mock, device_config_is_checked)
 		.type = MOCK_REGION_SW_MSI + 1,
 	};
 	struct iommu_test_mock_config bad[] = {
-		MOCK_CONFIG(.flags = MOCK_DEVICE_WHOLE << 1),
+		MOCK_CONFIG(.flags = MOCK_DEVICE_UNFIT_DRIVER << 1),
 		MOCK_CONFIG(.unit = MOCK_UNITS),
 		MOCK_CONFIG(.aperture_start = 1, .aperture_last = 0),
 		MOCK_CONFIG(.page_sizes = 0),

@@ -867,6 +867,27 @@ TEST_F(entries, of_two_halves_of_a_file)
 	EXPECT_EQ(free, free_huge_pages());
 }
 
+/* A 1 GiB boundary is inside a run of pages that another run follows */
+TEST_F(entries, of_a_run_across_a_window)
+{
+	char *huge = memory(2 * SZ_2M, MAP_SHARED), *end = huge + SZ_2M;
+	size_t largest;
+	int before;
+
+	ASSERT_NE(MAP_FAILED, huge);
+	ASSERT_EQ(huge, mmap(huge, SZ_2M, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED |
+				     MAP_HUGETLB, -1, 0));
+	*huge = 1;
+	*end = 1;
+	for (before = 1; before < 5; before++) {
+		ASSERT_EQ(0, spare_entries(self, end - 4 * PAGE, 5 * PAGE,
+					   (1UL << 30) - before * PAGE,
+					   &largest));
+		ASSERT_EQ(PAGE, largest);
+	}
+}
+
 #define SZ_4G 0x100000000ULL
 
 /*
