@@ -436,6 +436,41 @@ TEST_F(p2p, driver_is_unbound)
 	EXPECT_TRUE(HAS(0, 12));
 }
 
+/*
+ * A process is killed while it makes the BAR accessible again: nothing that
+ * others have mapped is left out. A 1 GiB boundary, where a map of memory would
+ * end, is inside of each mapping.
+ */
+TEST_F(p2p, killed_while_decoding_comes_back)
+{
+	const __u64 last = 200;
+	int kmsg, round;
+	pid_t pid;
+	__u64 i;
+
+	if (variant->container || variant->door == DMA_BUF)
+		return;
+	kmsg = kmsg_open();
+	for (i = 2; i <= last; i++)
+		ASSERT_EQ(0, MAP_BAR(0, 2 * PAGE, i * SZ_1G - PAGE));
+	for (round = 0; round < 20; round++) {
+		pid = fork();
+		if (!pid) {
+			while (decode(&self->target, false) &&
+			       decode(&self->target, true))
+				;
+			_exit(1);
+		}
+		usleep(10000 + round * 1500);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	}
+	EXPECT_FALSE(kmsg_has(kmsg, "can't map device memory"));
+	ASSERT_TRUE(decode(&self->target, true));
+	EXPECT_TRUE(REACHES(last * SZ_1G - PAGE, 0, 1));
+	close(kmsg);
+}
+
 /* The device that does DMA is closed first, with its page tables */
 TEST_F(p2p, initiator_is_closed_first)
 {
