@@ -591,7 +591,7 @@ TEST_F(container, dirty_records_are_exact)
 	close(access);
 }
 
-/* A query deletes the records of its own pages only */
+/* A query deletes the records of its own pages only, and a second start none */
 TEST_F(container, dirty_records_beside_a_query)
 {
 	char data[LENGTH] = {};
@@ -604,6 +604,7 @@ TEST_F(container, dirty_records_beside_a_query)
 	ASSERT_EQ(0, START_TRACKING());
 	for (first = 0; first < NR_PAGES; first++) {
 		EXPECT_EQ(0, WRITE_TO(START, LENGTH));
+		EXPECT_EQ(0, START_TRACKING());
 		EXPECT_EQ(0, GET_DIRTY(AT(first), 1, &bits));
 		EXPECT_EQ(1, bits);
 		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
