@@ -1533,9 +1533,10 @@ FIXTURE_SETUP(hand_over)
 	if (variant->mode)
 		ASSERT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0,
 					variant->mode == BY_MM));
+	/* There are other objects between the two IOAS */
 	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
-	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &self->mock));
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->other));
 	self->file = make_file(2 * NR_FILE_PAGES * PAGE);
 	ASSERT_LE(0, self->file);
 	if (!variant->privileged)

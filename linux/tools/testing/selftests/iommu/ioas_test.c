@@ -495,6 +495,10 @@ TEST_F(ioas, auto_iova_is_aligned_like_the_memory)
 	/* Address 0 has the largest alignment */
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, HUGE_PAGE, &iova));
 	EXPECT_EQ(66 * HUGE_PAGE, iova);
+	/* And so has one whose lower 32 bits are 0 */
+	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 1UL << 32, HUGE_PAGE,
+			 &iova));
+	EXPECT_EQ(67 * HUGE_PAGE, iova);
 }
 
 /* The offset in the page is kept */
@@ -561,6 +565,11 @@ TEST_F(ioas, auto_iova_does_not_wrap_at_the_top)
 	iova = 0;
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0x10000, 0x10000, &iova));
 	EXPECT_EQ(hole, iova);
+	/* Nothing is above the last page */
+	ASSERT_EQ(0, map_at(self->fd, self->id, 0, PAGE, -PAGE));
+	iova = 0;
+	EXPECT_ERRNO(ENOSPC,
+		     map(self->fd, self->id, MAP_RW, 0x10000, 0x10000, &iova));
 }
 
 /* The kernel chooses across the end of a range if the next one begins there */

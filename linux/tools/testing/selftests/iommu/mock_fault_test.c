@@ -649,14 +649,11 @@ TEST_F_TIMEOUT(fault, map_and_fill, 300)
 				    self->buf, PART));
 }
 
-/*
- * Reserved regions that can't be read when the device is bound are read when it
- * is attached
- */
-TEST_F_TIMEOUT(fault, regions_are_reserved, 300)
+static void check_region(struct __test_metadata *_metadata,
+			 struct _test_data_fault *self, __u32 type)
 {
 	struct iommu_test_mock_region region = {
-		START + 8 * LENGTH, PAGE, MOCK_REGION_RESERVED,
+		START + 8 * LENGTH, PAGE, type,
 	};
 	bool failed = true;
 	int n, ret;
@@ -679,6 +676,17 @@ TEST_F_TIMEOUT(fault, regions_are_reserved, 300)
 	}
 	EXPECT_FALSE(failed);
 	EXPECT_LT(5, n);
+}
+
+/*
+ * Reserved regions that can't be read when the device is bound are read when it
+ * is attached. The range of the kernel's doorbells is reserved then, or the
+ * attach fails
+ */
+TEST_F_TIMEOUT(fault, regions_are_reserved, 300)
+{
+	check_region(_metadata, self, MOCK_REGION_RESERVED);
+	check_region(_metadata, self, MOCK_REGION_SW_MSI);
 }
 
 TEST_F_TIMEOUT(fault, map_and_fill_two_tables, 300)

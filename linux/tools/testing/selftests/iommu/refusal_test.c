@@ -223,6 +223,16 @@ TEST_F(refusal, maps)
 	REFUSED(ENOENT, unmap(self->fd, self->ioas, START + PAGE, LENGTH, NULL));
 	REFUSED(EINVAL, change_process(self->fd));
 
+	/* An IOVA that the kernel has chosen is told only of what is mapped */
+	iova = 7;
+	REFUSED(EFAULT, map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->hole,
+			    2 * PAGE, &iova));
+	EXPECT_EQ(7, iova);
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 0, 1, EXDEV));
+	REFUSED(EXDEV, copy(self->fd, self->ioas, self->other, MAP_RW, LENGTH,
+			    &iova, START));
+	EXPECT_EQ(7, iova);
+
 	/* To write what was mapped for reading */
 	iova = FREE;
 	ASSERT_EQ(0, map(self->fd, self->other, read | IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -320,6 +330,9 @@ TEST_F(refusal, limits)
 		EXPECT_EQ(0, MAP_AT(self->other, self->buf, PAGE,
 				    FREE + i * PAGE));
 	EXPECT_ERRNO(ENOSPC, MAP_AT(self->other, self->buf, PAGE,
+				    FREE + 5 * PAGE));
+	/* The offset in the page is checked first */
+	EXPECT_ERRNO(EINVAL, MAP_AT(self->other, self->buf + 100, PAGE,
 				    FREE + 5 * PAGE));
 	/* Nor do page tables that are refused because of the areas */
 	for (i = 0; i < 70; i++)

@@ -789,6 +789,7 @@ TEST_F(table, odd_regions)
 {
 	const __u64 top = -PAGE;
 	struct iommu_iova_range ranges[8];
+	__u64 alignment = 0;
 	struct mock mock;
 	__u32 nr = 8;
 
@@ -829,8 +830,9 @@ TEST_F(table, odd_regions)
 			    REGIONS(RESERVED(0, ~0ULL),
 				    { ~0ULL, 1, MOCK_REGION_DIRECT })));
 	EXPECT_EQ(0, attach(self, &mock, self->ioas));
-	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, NULL));
+	EXPECT_EQ(0, iova_ranges(self->fd, self->ioas, ranges, &nr, &alignment));
 	EXPECT_EQ(0, nr);
+	EXPECT_EQ(MOCK_PAGE, alignment);
 	EXPECT_ERRNO(EINVAL, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
 				    PAGE, START));
 }

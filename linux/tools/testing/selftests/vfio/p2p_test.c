@@ -1681,7 +1681,8 @@ TEST_F(refused, dma_buf_is_for_iommufd)
 
 /*
  * An offset in a BAR is not confused with one that has the same lower 32 bits:
- * of a dma-buf, in a dma-buf, of a mapping, and inside a long mapping
+ * of a dma-buf, in a dma-buf, of a mapping, inside a long mapping, and in a long
+ * VMA. Nor is a length
  */
 TEST(offsets_have_64_bits)
 {
@@ -1692,8 +1693,8 @@ TEST(offsets_have_64_bits)
 	int part, whole, i;
 	const char *missing;
 	struct edu edu;
-	char *ram, *bar;
-	__u64 iova[4];
+	char *ram, *bar, *whole_bar;
+	__u64 iova[5];
 
 	missing = find_devices(&dev, &target.dev);
 	if (missing)
@@ -1710,12 +1711,19 @@ TEST(offsets_have_64_bits)
 	memset(target.bar, 0, 2 * PAGE);
 	bar = map_region(target.device, target.at + high, PAGE);
 	ASSERT_NE(NULL, bar);
+	whole_bar = map_region(target.device, target.at, target.size);
+	ASSERT_NE(NULL, whole_bar);
 
 	part = dma_buf_of(target.device, MEMORY_BAR, high, PAGE);
 	whole = dma_buf_of(target.device, MEMORY_BAR, 0, target.size);
 	for (i = 0; i < 3; i++)
 		iova[i] = IOVA + i * PAGE;
 	iova[3] = IOVA + IOVA / 2 + high;
+	iova[4] = IOVA + 3 * PAGE;
+	EXPECT_ERRNO(EFAULT, ioas_map(opened.iommufd, opened.ioas, bar, high,
+				      IOVA, MAP_RW));
+	EXPECT_ERRNO(EINVAL, map_file_at(opened.iommufd, opened.ioas, MAP_RW,
+					 part, 0, high, IOVA));
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, part, 0,
 				 PAGE, iova[0]));
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole,
@@ -1724,11 +1732,14 @@ TEST(offsets_have_64_bits)
 			      MAP_RW));
 	ASSERT_EQ(0, map_file_at(opened.iommufd, opened.ioas, MAP_RW, whole, 0,
 				 target.size, IOVA + IOVA / 2));
-	for (i = 0; i < 4; i++) {
+	ASSERT_EQ(0, ioas_map(opened.iommufd, opened.ioas, whole_bar + high,
+			      PAGE, iova[4], MAP_RW));
+	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, write_to(&edu, ram, iova[i], i));
 		EXPECT_TRUE(is_pattern(bar, SHORT, i));
 	}
 	EXPECT_TRUE(is_byte(target.bar, 2 * PAGE, 0));
+	munmap(whole_bar, target.size);
 	munmap(bar, PAGE);
 	close(part);
 	close(whole);
