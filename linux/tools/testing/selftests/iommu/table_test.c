@@ -844,23 +844,24 @@ TEST_F(table, odd_regions)
  */
 TEST_F(table, window_of_hardware_wins)
 {
+	const __u64 last = REGION + 2 * PAGE - 1;
 	struct mock mock;
 	__u32 hwpt;
 	int i;
 
 	for (i = 0; i < 4; i++) {
 		__u32 type = i < 2 ? MOCK_REGION_MSI : MOCK_REGION_RESERVED;
-		__u64 other = REGION + (i % 2 ? PAGE : -PAGE);
+		__u64 other = REGION + (i % 2 ? 2 * PAGE : -PAGE);
 
 		ASSERT_EQ(0, DEVICE(&mock,
-				    REGIONS({ REGION, PAGE, MOCK_REGION_SW_MSI },
+				    REGIONS({ REGION, 2 * PAGE, MOCK_REGION_SW_MSI },
 					    { other, PAGE, type })));
 		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
 		EXPECT_EQ(0, attach(self, &mock, hwpt));
 		EXPECT_FALSE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 		EXPECT_EQ(0, detach(self, &mock));
-		EXPECT_EQ(i < 2, is_mappable(self->fd, self->ioas, REGION,
-					     PAGE));
+		EXPECT_EQ(i < 2, is_mappable(self->fd, self->ioas, REGION, 1));
+		EXPECT_EQ(i < 2, is_mappable(self->fd, self->ioas, last, 1));
 		EXPECT_EQ(0, destroy(self->fd, hwpt));
 		EXPECT_TRUE(is_mappable(self->fd, self->ioas, REGION, PAGE));
 		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
