@@ -471,7 +471,8 @@ TEST_F_TIMEOUT(fault, bind_for_a_machine, SWEEP_TIME)
 {
 	int vm;
 
-	ASSERT_EQ(0, load_kvm());
+	if (load_kvm())
+		SKIP(return, "no KVM");
 	vm = vm_create();
 	ASSERT_LE(0, vm);
 	self->vfio = vm_create_vfio(vm);
