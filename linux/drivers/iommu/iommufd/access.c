@@ -405,10 +405,14 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 		}
 		bytes = min(length - 1, area->last - iova) + 1;
 		ret = copy_area(area, iova, data, bytes, flags);
+		if (flags & IOMMUFD_ACCESS_WRITE) {
+			/* Write before the load; pairs with iommufd_dirty_start() */
+			smp_mb();
+			if (iommufd_dirty_tracked(ioas))
+				iommufd_dirty_note(ioas, iova,
+						   iova + bytes - 1);
+		}
 		end_access(ioas, area);
-		if ((flags & IOMMUFD_ACCESS_WRITE) &&
-		    iommufd_dirty_tracked(ioas))
-			iommufd_dirty_note(ioas, iova, iova + bytes - 1);
 		if (ret)
 			break;
 		iova += bytes;

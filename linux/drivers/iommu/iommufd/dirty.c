@@ -41,9 +41,11 @@ static struct dirty_chunk *get_chunk(struct iommufd_dirty *dirty,
  * @first: first IOVA
  * @last: last IOVA
  *
- * The caller has made the pin or write visible, and after that has taken
- * iova_space::lock. The start of tracking sets @tracked before it takes that
- * lock. So either this sees @tracked, or the start sees the pin.
+ * The caller has made the pin or write visible before it read @tracked: by
+ * taking iova_space::lock for a pin, by a barrier for a write. The start of
+ * tracking does the same in the other order. So either this sees @tracked, or
+ * the start sees the pin, and the user the write. The access of the area has not
+ * ended, so an UNMAP that reports dirty pages waits for the record.
  *
  * If there is no memory for the record, everything is dirty until tracking
  * ends.

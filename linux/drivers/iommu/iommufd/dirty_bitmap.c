@@ -50,6 +50,8 @@ int iommufd_dirty_start(struct iommufd_ioas *ioas)
 	mutex_unlock(&dirty->lock);
 	if (tracked)
 		return 0;
+	/* A write that misses @tracked is seen from here on: iommufd_access_rw() */
+	smp_mb();
 	ret = note_pinned(ioas, 0, ULONG_MAX);
 	if (ret)
 		iommufd_dirty_stop(ioas);

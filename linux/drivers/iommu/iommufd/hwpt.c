@@ -171,12 +171,18 @@ static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
 	return area;
 }
 
-/* Unpin filled areas below @end, all if it is NULL; no HWPT maps them */
+/*
+ * Unpin filled areas below @end, all if it is NULL. The last HWPT maps them no
+ * more: it made them dirty, so record that. An area that is not filled was never
+ * mapped, and can be larger than any memory.
+ */
 static void unpin_areas(struct iommufd_ioas *ioas, struct iommufd_area *end)
 {
 	struct iommufd_area *area = NULL;
 
 	while ((area = next_filled(ioas, area)) != end) {
+		if (iommufd_dirty_tracked(ioas))
+			iommufd_dirty_note(ioas, area->start, area->last);
 		area->pinned = false;
 		iommufd_pages_unpin(area->pages, area->part);
 	}
@@ -231,13 +237,8 @@ static int map_areas(struct iommufd_hwpt *hwpt)
 			area->pinned = true;
 		}
 		ret = iommufd_hwpt_map(hwpt, area);
-		if (ret) {
-			if (list_empty(&ioas->hwpts)) {
-				area->pinned = false;
-				iommufd_pages_unpin(area->pages, area->part);
-			}
+		if (ret)
 			break;
-		}
 		cond_resched();
 	}
 	if (!ret)
@@ -245,7 +246,8 @@ static int map_areas(struct iommufd_hwpt *hwpt)
 
 	unmap_areas(hwpt, area);
 	if (list_empty(&ioas->hwpts))
-		unpin_areas(ioas, area);
+		/* It is pinned if its map has failed */
+		unpin_areas(ioas, area->pinned ? next_filled(ioas, area) : area);
 	return ret;
 }
 
@@ -261,19 +263,6 @@ static void wait_for_msi_prepare(void)
 		irq_domain_check_msi_remap();
 }
 
-/*
- * An HWPT makes all that it maps dirty. So without the last one, record that. An
- * area that is not filled was never mapped, and can be larger than any memory
- */
-static void note_mapped(struct iommufd_ioas *ioas)
-{
-	struct iommufd_area *area = NULL;
-
-	if (iommufd_dirty_tracked(ioas))
-		while ((area = next_filled(ioas, area)))
-			iommufd_dirty_note(ioas, area->start, area->last);
-}
-
 /* The domain is attached to no group */
 static void release_hwpt(struct iommufd_object *obj)
 {
@@ -287,10 +276,8 @@ static void release_hwpt(struct iommufd_object *obj)
 		down_write(&ioas->domains_lock);
 		list_del(&hwpt->ioas_item);
 		unmap_areas(hwpt, NULL);
-		if (list_empty(&ioas->hwpts)) {
-			note_mapped(ioas);
+		if (list_empty(&ioas->hwpts))
 			unpin_areas(ioas, NULL);
-		}
 		iommufd_hwpt_align(ioas);
 		up_write(&ioas->domains_lock);
 	}

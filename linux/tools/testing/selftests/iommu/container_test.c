@@ -869,6 +869,39 @@ TEST_F(container, dirty_pages_of_a_table)
 }
 
 /*
+ * An attach fails at an area that can't be mapped, or whose memory can't be used.
+ * Until then the device could write to the areas below.
+ */
+TEST_F(container, dirty_pages_of_a_failed_attach)
+{
+	struct mock other;
+	__u64 bits = 0;
+	__u32 ioas;
+	int i;
+
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	ASSERT_EQ(0, MAP_DMA(2, 1));
+	ASSERT_EQ(0, MAP_DMA(4, 1));
+	ASSERT_EQ(0, START_TRACKING());
+	/* There is a unit only if it has a device */
+	ASSERT_EQ(0, alloc_ioas(self->fd, &ioas));
+	ASSERT_EQ(0, mock_domain(self->fd, ioas, &other));
+	ASSERT_EQ(0, mock_fail(self->fd, 0, MOCK_CALL_MAP, 1, 1, EIO));
+	EXPECT_ERRNO(EIO, add_mock(self, MOCK_PAGE));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(i ? 0 : 1 << 0 | 1 << 2, bits);
+	}
+	ASSERT_EQ(0, mprotect(self->buf + 2 * PAGE, PAGE, PROT_NONE));
+	EXPECT_ERRNO(EFAULT, add_mock(self, MOCK_PAGE));
+	mprotect(self->buf + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(i ? 0 : 1 << 0, bits);
+	}
+}
+
+/*
  * The kernel fills a long bitmap in pieces. It can't write the second one, and
  * loses none of its records. Pins in it are reported by each query.
  */
