@@ -599,6 +599,32 @@ TEST_F(access, copy_of_a_hole_is_EFAULT)
 					NULL, PAGE, 0, &item));
 }
 
+/*
+ * The program has mapped other memory there, but one page is still pinned. A
+ * copy of pinned memory reaches that one, as devices do.
+ */
+TEST_F(access, slow_copy_of_what_is_pinned)
+{
+	char data[10];
+	__u32 item;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, pin(self, 1, 1, &item));
+	ASSERT_NE(MAP_FAILED, mmap(self->buf, LENGTH, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				   0));
+	memset(self->buf, 0x55, LENGTH);
+	EXPECT_EQ(0, RW(PAGE + 100, data, 10, SLOW));
+	EXPECT_TRUE(is_at(data, PAGE + 100, 10));
+	memset(data, 0x66, 10);
+	EXPECT_EQ(0, RW(PAGE + 100, data, 10, WRITE | SLOW));
+	memset(data, 0, 10);
+	EXPECT_EQ(0, RW(PAGE + 100, data, 10, SLOW));
+	EXPECT_EQ(0x66, data[0]);
+	EXPECT_EQ(0x55, self->buf[PAGE + 100]);
+	EXPECT_EQ(0, UNPIN(item));
+}
+
 /* Memory of another process and of a file, which is pinned for the copy */
 TEST_F(access, copy_of_others_memory)
 {

@@ -685,18 +685,19 @@ TEST_F_TIMEOUT(fault, attach_with_registers, SWEEP_TIME)
 	target_close(&self->target);
 }
 
-/* Behind all others in registers_come_back */
-#define LAST ((4 + MANY) * SZ_1G)
+/* In the middle of all others in registers_come_back */
+#define KEPT ((4 + MANY) * SZ_1G)
 
 /*
  * Enabling decoding does not fail because of mappings of others. A mapping can
  * then be missing, which the kernel logs. Those after it are there. It returns
- * when decoding is enabled once more, whether it was disabled or not.
+ * when decoding is enabled once more, whether it was disabled or not. If the
+ * last mapping is missing, those before it are revoked all the same.
  */
 TEST_F_TIMEOUT(fault, registers_come_back, SWEEP_TIME)
 {
 	struct target *target = &self->target;
-	int n, nr_missing = 0;
+	int i, nr_missing[2] = {};
 	struct edu edu;
 	__u32 value;
 	char *ram;
@@ -710,12 +711,14 @@ TEST_F_TIMEOUT(fault, registers_come_back, SWEEP_TIME)
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, ram, PAGE, RAM, MAP_RW));
 	/* Smaller than what a page table maps, so that stays when this goes */
 	ASSERT_EQ(0, ioas_map(self->iommufd, self->ioas, target->bar, REGISTERS,
-			      LAST, MAP_RW));
+			      KEPT, MAP_RW));
 
-	for (n = 1; n < MANY; n++) {
+	/* Each fault twice: the mapping is before the one that is kept, or after */
+	for (i = 2; i < 2 * MANY; i++) {
+		bool failed, is_on, after = i % 2;
+		int n = i / 2;
 		/* Where there is no page table yet */
-		__u64 iova = (4 + n) * SZ_1G;
-		bool failed, is_on;
+		__u64 iova = KEPT + (after ? n : -n) * SZ_1G;
 		int kmsg = kmsg_open();
 
 		ASSERT_TRUE(decode(target, false));
@@ -729,9 +732,13 @@ TEST_F_TIMEOUT(fault, registers_come_back, SWEEP_TIME)
 		if (!reads_value(&edu, ram, iova, value)) {
 			EXPECT_TRUE(failed && is_on);
 			EXPECT_TRUE(kmsg_has(kmsg, "can't map device memory"));
-			EXPECT_TRUE(reads_value(&edu, ram, LAST, value));
-			if (nr_missing++ % 2)
+			EXPECT_TRUE(reads_value(&edu, ram, KEPT, value));
+			nr_missing[after]++;
+			if (after) {
 				ASSERT_TRUE(decode(target, false));
+				EXPECT_TRUE(write_is_refused(&self->dev, &edu,
+							     ram, KEPT));
+			}
 			ASSERT_TRUE(decode(target, true));
 			ASSERT_TRUE(reads_value(&edu, ram, iova, value));
 		}
@@ -741,8 +748,9 @@ TEST_F_TIMEOUT(fault, registers_come_back, SWEEP_TIME)
 		if (!failed)
 			break;
 	}
-	EXPECT_GT(MANY, n);
-	EXPECT_LT(1, nr_missing);
+	EXPECT_GT(2 * MANY, i);
+	EXPECT_LT(1, nr_missing[0]);
+	EXPECT_LT(1, nr_missing[1]);
 	edu_close(&edu);
 	target_close(target);
 }

@@ -412,6 +412,23 @@ TEST_F(mdpin, copies_any_bytes)
 	EXPECT_EQ(0, CHARGED());
 }
 
+/* Copies by either thread pin nothing, so a limit does not apply to them */
+TEST_F(mdpin, copies_need_no_locked_memory)
+{
+	__u32 flags;
+
+	ASSERT_EQ(0, limit_memlock(0));
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_ERRNO(ENOMEM, PIN(IOVA, 1));
+	for (flags = 0; flags <= MDPIN_FLAG_WORKER; flags += MDPIN_FLAG_WORKER) {
+		EXPECT_EQ(0, DMA_READ(flags, IOVA + PAGE, PAGE));
+		EXPECT_TRUE(data_is(self->device, PAGE, 1));
+		EXPECT_EQ(0, DMA_WRITE(flags, IOVA, PAGE));
+		EXPECT_TRUE(is_pattern(self->mem, PAGE, 1));
+		fill_pattern(self->mem, PAGE, 0);
+	}
+}
+
 /* Each error (trap D4) */
 TEST_F(mdpin, copy_has_its_errors)
 {
@@ -1191,6 +1208,27 @@ TEST_F(cdev, unmap_of_what_is_kept_is_EDEADLOCK)
 	EXPECT_EQ(0, CHARGED());
 }
 
+/*
+ * A driver that ignores 99 notices in a row is asked once more, before an UNMAP
+ * and before a DETACH
+ */
+TEST_F(cdev, kept_pages_are_asked_for_100_times)
+{
+	int i;
+
+	ASSERT_EQ(0, ATTACH(self->ioas));
+	for (i = 1; i <= 2; i++) {
+		ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
+		ASSERT_EQ(0, IGNORE(99));
+		EXPECT_EQ(0, i == 1 ? UNMAP(IOVA, MEM_SIZE) : DETACH());
+		EXPECT_EQ(i * 100, STATE().unmaps);
+		EXPECT_EQ(0, STATE().pins);
+		EXPECT_EQ(0, CHARGED());
+		if (i == 1)
+			ASSERT_EQ(0, MAP(self->mem, MEM_SIZE, IOVA));
+	}
+}
+
 /* DETACH can't fail: the kernel unpins what the driver keeps */
 TEST_F(cdev, detach_of_what_is_kept_ends)
 {
@@ -1507,6 +1545,8 @@ TEST_F(shared, registers_are_EINVAL)
 	EXPECT_TRUE(is_out_of_reach(self->device, by_dma_buf));
 	EXPECT_ERRNO(EINVAL, PIN(by_address, 1));
 	EXPECT_ERRNO(EINVAL, PIN_WRITE(by_address, 1));
+	EXPECT_EQ(0, DMA_READ(0, by_address, 4));
+	EXPECT_EQ(0, DMA_READ(MDPIN_FLAG_WORKER, by_address, 4));
 	EXPECT_EQ(0, STATE().pins);
 	EXPECT_EQ(0, CHARGED());
 	ASSERT_EQ(0, attach_pt(device, self->ioas, NULL));

@@ -156,6 +156,28 @@ static inline bool reads_from(struct edu *edu, char *ram, __u64 iova,
 }
 
 /*
+ * Is a write to a page refused? Returns true if the IOMMU does not log faults.
+ */
+static inline bool write_is_refused(const struct pci_dev *dev, struct edu *edu,
+				    char *ram, __u64 iova)
+{
+	int kmsg = kmsg_open(), tries;
+	bool reported = !iommu_of(dev)->fault;
+
+	/* The kernel limits the rate of fault messages, so try again */
+	for (tries = 0; tries < 10; tries++) {
+		if (write_to(edu, ram, iova, 99))
+			break;
+		if (!reported)
+			reported = kmsg_has_fault(kmsg, dev, iova);
+		if (reported)
+			break;
+	}
+	close(kmsg);
+	return reported;
+}
+
+/*
  * Does a pattern that the device writes to the IOVA arrive in the target's BAR?
  */
 static inline bool does_reach(struct edu *edu, char *ram, __u64 iova,
