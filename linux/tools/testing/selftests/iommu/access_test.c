@@ -912,6 +912,31 @@ TEST_F(access, slow_access)
 	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
 }
 
+/* An UNMAP that waits for a slow access does not stop an attach */
+TEST_F(access, unmap_that_waits_stops_no_attach)
+{
+	struct unmapper me = { self };
+	pthread_t thread;
+	struct mock mock;
+	__u32 item;
+
+	ASSERT_EQ(0, MAP(0, LENGTH, 0));
+	ASSERT_EQ(0, pin(self, 3, 1, &item));
+	ASSERT_EQ(0, access_set(self->fd, self->access, 0, 1000));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_in_thread, &me));
+	usleep(200000);
+	EXPECT_EQ(0, mock_device(self->fd, self->ioas, &MOCK_CONFIG(.unit = 7),
+				 &mock));
+	EXPECT_EQ(0, mock_check_map(self->fd, mock.hwpt, self->base, self->buf,
+				    LENGTH));
+	EXPECT_EQ(0, me.unmapped);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(LENGTH, me.unmapped);
+	EXPECT_TRUE(me.done);
+	EXPECT_EQ(0, access_set(self->fd, self->access, 0, 0));
+}
+
 /* Closing an access waits until each UNMAP has finished notifying it */
 TEST_F(access, close_waits_for_all_notices)
 {

@@ -1190,10 +1190,14 @@ TEST_F(cdev, long_run_is_asked_for_in_pieces)
 /* After the failed unmap everything works as before */
 TEST_F(cdev, unmap_of_what_is_kept_is_EDEADLOCK)
 {
+	int kmsg = kmsg_open();
+
 	ASSERT_EQ(0, ATTACH(self->ioas));
 	ASSERT_EQ(0, PIN(IOVA + PAGE, 2));
 	ASSERT_EQ(0, IGNORE(FOREVER));
 	EXPECT_ERRNO(EDEADLOCK, UNMAP(IOVA, MEM_SIZE));
+	EXPECT_TRUE(kmsg_has(kmsg, "iommufd: a driver did not unpin a range"));
+	close(kmsg);
 	EXPECT_GT(1000, STATE().unmaps);
 	EXPECT_EQ(2, STATE().pins);
 	EXPECT_EQ(2, CHARGED());

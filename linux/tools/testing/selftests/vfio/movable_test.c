@@ -223,7 +223,7 @@ TEST_F(movable, file_can_be_pinned_by_others)
 
 /*
  * Pages that the file had before stay in place. Others can't pin them until an
- * unmap.
+ * unmap, nor can they be mapped by address.
  */
 TEST_F(movable, pages_that_a_file_had_can_not)
 {
@@ -238,6 +238,8 @@ TEST_F(movable, pages_that_a_file_had_can_not)
 	ASSERT_EQ(0, map_file_at(self->opened.iommufd, self->opened.ioas,
 				 MAP_RW, fd, 0, size, IOVA));
 	EXPECT_ERRNO(ENOMEM, register_buffer(view, size));
+	EXPECT_ERRNO(ENOMEM, map_for_device(&self->opened, view, size,
+					    2 * IOVA));
 	EXPECT_EQ(0, unmap_for_device(&self->opened, IOVA, size));
 	EXPECT_EQ(0, register_buffer(view, size));
 	munmap(view, size);
