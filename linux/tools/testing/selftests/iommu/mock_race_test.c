@@ -915,6 +915,59 @@ TEST_F_TIMEOUT(race, cuts_of_a_common_area, ANY_TIME)
 	close_accesses(self);
 }
 
+#define NR_ROUNDS 2000
+
+static atomic_int nr_arrived;
+
+/* Two threads meet, and one goes on at once, the other a little later */
+static void meet(int nr, int spins)
+{
+	atomic_fetch_add(&nr_arrived, 1);
+	while (nr_arrived < 2 * nr)
+		;
+	while (spins--)
+		atomic_load(&nr_arrived);
+}
+
+static void *cut_in_each_round(void *arg)
+{
+	struct _test_data_race *self = arg;
+	int round;
+
+	for (round = 1; round <= NR_ROUNDS; round++) {
+		meet(2 * round - 1, 0);
+		/* The other thread is unmapping the area */
+		MAY_FAIL(unmap_dma(self->fd, BASE + PAGE, PAGE, NULL), EBUSY);
+		meet(2 * round, 0);
+	}
+	return NULL;
+}
+
+/* An UNMAP waits for a cut, and then takes all pieces */
+TEST_F_TIMEOUT(race, unmap_waits_for_a_cut, ANY_TIME)
+{
+	pthread_t thread;
+	int round;
+
+	nr_arrived = 0;
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, set_container(self->fd, self->ioas));
+	ASSERT_EQ(0, set_type1(self->fd));
+	ASSERT_EQ(0, mock_device(self->fd, self->ioas,
+				 &MOCK_CONFIG(.page_sizes = PAGE),
+				 &self->mocks[0]));
+	START(&thread, cut_in_each_round);
+	for (round = 1; round <= NR_ROUNDS; round++) {
+		CHECK(!map_dma(self->fd, self->buf, NR_SLOTS * PAGE, BASE));
+		meet(2 * round - 1, round % 100 * 20);
+		CHECK(!unmap(self->fd, self->ioas, BASE, NR_SLOTS * PAGE, NULL));
+		meet(2 * round, 0);
+	}
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
 static void *change_pages(void *arg)
 {
 	struct _test_data_race *self = arg;
