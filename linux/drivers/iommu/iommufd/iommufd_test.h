@@ -175,7 +175,7 @@ struct iommu_test_mock_region {
  * @MOCK_DEVICE_NO_REATTACH: its IOMMU does not use a domain that was
  *	attached before, so it can't be bound
  * @MOCK_DEVICE_SLOW: IOMMU_GET_HW_INFO takes MOCK_SLOW_MS after it has looked
- *	up the device
+ *	up the device, and so does the IOMMU driver to attach it
  * @MOCK_DEVICE_STOPS: a map or unmap ends with a page table, at a multiple of
  *	2 MiB, and reports how much it was. If a map fails, half of it stays
  *	mapped, and is reported too
@@ -207,7 +207,7 @@ enum iommu_test_mock_flags {
 	MOCK_DEVICE_UNFIT_DRIVER = 1 << 15,
 };
 
-/* How long IOMMU_GET_HW_INFO of a slow device takes, in milliseconds */
+/* How long a slow device takes, in milliseconds */
 #define MOCK_SLOW_MS 500
 
 #define MOCK_UNITS 8

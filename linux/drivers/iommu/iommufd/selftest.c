@@ -584,6 +584,8 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 	int ret;
 
 	set_table(mock, NULL);
+	if (config->flags & MOCK_DEVICE_SLOW)
+		msleep(MOCK_SLOW_MS);
 	if (table->attached && table->unit != mock->unit &&
 	    !(config->flags & MOCK_DEVICE_SHARES))
 		return -EXDEV;

@@ -1371,7 +1371,7 @@ static void *remove_device(void *arg)
 
 /*
  * A request that has found the device by its id delays the unbind; a later one
- * does not find the device any more
+ * does not find the device any more, and its process can be killed meanwhile
  */
 TEST_F(race, device_is_found_while_it_is_unbound)
 {
@@ -1379,6 +1379,7 @@ TEST_F(race, device_is_found_while_it_is_unbound)
 	struct asker gone = { self->fd };
 	pthread_t threads[3];
 	struct mock mock;
+	pid_t pid;
 
 	ASSERT_EQ(0, mock_device(self->fd, 0,
 				 &MOCK_CONFIG(.flags = MOCK_DEVICE_SLOW),
@@ -1387,11 +1388,16 @@ TEST_F(race, device_is_found_while_it_is_unbound)
 	second.id = mock.idev;
 	gone.id = mock.stdev;
 	ASSERT_EQ(0, pthread_create(&threads[0], NULL, ask, &first));
-	usleep(MOCK_SLOW_MS * 1000 / 5);
+	usleep(MOCK_SLOW_MS * 1000 / 10);
 	ASSERT_EQ(0, pthread_create(&threads[1], NULL, remove_device, &gone));
-	usleep(MOCK_SLOW_MS * 1000 / 5);
+	usleep(MOCK_SLOW_MS * 1000 / 10);
 	ASSERT_EQ(0, pthread_create(&threads[2], NULL, ask, &second));
-	usleep(MOCK_SLOW_MS * 1000 / 5);
+	pid = fork();
+	if (!pid) {
+		ask(&second);
+		_exit(0);
+	}
+	EXPECT_TRUE(can_be_killed(pid));
 	EXPECT_FALSE(first.done);
 	EXPECT_FALSE(gone.done);
 	EXPECT_FALSE(second.done);

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "../kselftest_harness.h"
 #include "mock_util.h"
@@ -1456,6 +1457,7 @@ struct attacher {
 	struct mock *mock;
 	__u32 pt_id;
 	int err;
+	atomic_bool done;
 };
 
 static void *attach_in_thread(void *arg)
@@ -1463,6 +1465,7 @@ static void *attach_in_thread(void *arg)
 	struct attacher *me = arg;
 
 	me->err = attach(me->self, me->mock, me->pt_id) ? errno : 0;
+	me->done = true;
 	return NULL;
 }
 
@@ -1683,6 +1686,81 @@ TEST_F_TIMEOUT(table, killed_attach_is_undone, 60)
 	ASSERT_EQ(0, munmap(page, PAGE));
 	close(faults);
 	EXPECT_EQ(0, attach(self, &mock, self->other));
+	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
+}
+
+/*
+ * An attach to the same IOAS takes long. A process that detaches a device
+ * meanwhile, or moves it away, can be killed. The device stays attached, and
+ * can be detached later.
+ */
+TEST_F_TIMEOUT(table, killed_while_another_attaches, 60)
+{
+	struct mock mock, slow;
+	pthread_t thread;
+	pid_t pid;
+	int way;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	ASSERT_EQ(0, DEVICE(&slow, .unit = 1, .flags = MOCK_DEVICE_SLOW));
+	for (way = 0; way < 2; way++) {
+		struct attacher me = { self, &slow, self->ioas };
+		struct state state = state_of(self);
+
+		ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread,
+					    &me));
+		usleep(MOCK_SLOW_MS * 1000 / 5);
+		pid = fork();
+		if (!pid)
+			_exit(way ? move(self, &mock, self->other) :
+				    detach(self, &mock));
+		EXPECT_TRUE(can_be_killed(pid));
+		EXPECT_FALSE(me.done);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.err);
+		EXPECT_TRUE(reaches(self, &mock, self->buf));
+		EXPECT_EQ(0, detach(self, &slow));
+		EXPECT_TRUE(same_state(self, &state));
+	}
+	EXPECT_EQ(0, detach(self, &mock));
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	EXPECT_TRUE(is_gone(self, mock.hwpt));
+	EXPECT_TRUE(mock_is_unpinned(self->buf, LENGTH));
+}
+
+/*
+ * A move waits for a page and is killed. It goes back to the old page table,
+ * though it has to wait for an attach in that IOAS.
+ */
+TEST_F_TIMEOUT(table, killed_move_goes_back, 60)
+{
+	struct mock mock, slow;
+	struct attacher me = { self, &slow, self->ioas };
+	pthread_t thread;
+	int faults;
+	char *page;
+	pid_t pid;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	ASSERT_EQ(0, DEVICE(&slow, .unit = 1, .flags = MOCK_DEVICE_SLOW));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	pid = fork();
+	if (!pid)
+		_exit(move(self, &mock, self->other) ? 1 : 0);
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread, &me));
+	EXPECT_TRUE(can_be_killed(pid));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.err);
+	EXPECT_TRUE(reaches(self, &mock, self->buf));
+	EXPECT_EQ(0, unmap(self->fd, self->other, START + LENGTH, PAGE, NULL));
+	ASSERT_EQ(0, munmap(page, PAGE));
+	close(faults);
+	EXPECT_TRUE(mock_is_unpinned(self->other_buf, LENGTH));
+	EXPECT_EQ(0, move(self, &mock, self->other));
 	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
 }
 
