@@ -667,6 +667,40 @@ TEST_F_TIMEOUT(fault, map_registers, SWEEP_TIME)
 	target_close(&self->target);
 }
 
+/*
+ * The first dma-buf claims the BAR. If that fails, the error is the same as if
+ * another driver had claimed it.
+ */
+TEST_F_TIMEOUT(fault, claim_of_a_bar_fails, SWEEP_TIME)
+{
+	bool refused = false, failed = true;
+	int n;
+
+	ASSERT_EQ(0, make_bind(self));
+	for (n = 1; n < MANY && failed && !refused; n++) {
+		bool made;
+		int err;
+
+		self->target.device = self->device;
+		ASSERT_EQ(0, fail_nth(n));
+		made = !make_dma_buf(self);
+		err = errno;
+		failed = has_failed();
+		if (made) {
+			/* Let the next one claim the BAR again */
+			ASSERT_EQ(0, undo_dma_buf(self));
+			ASSERT_EQ(0, undo_bind(self));
+			ASSERT_EQ(0, make_bind(self));
+			continue;
+		}
+		refused = err == ENODEV;
+		EXPECT_TRUE(refused || is_injected(err)) {
+			TH_LOG("errno %d", err);
+		}
+	}
+	EXPECT_TRUE(refused);
+}
+
 /* An attach finds the registers and maps them, besides memory */
 TEST_F_TIMEOUT(fault, attach_with_registers, SWEEP_TIME)
 {

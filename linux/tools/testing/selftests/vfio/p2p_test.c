@@ -1430,6 +1430,16 @@ TEST_F(refused, dma_bufs)
 	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
 	req.ranges[1].length = -PAGE;
 	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.ranges[1].length = self->target.size + PAGE;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.ranges[1].length = PAGE / 2;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.ranges[1].length = 2 * PAGE;
+	req.ranges[1].offset = -PAGE;
+	EXPECT_ERRNO(EOVERFLOW, dma_buf_get(device, &req));
+	req.ranges[1].offset = PAGE / 2;
+	EXPECT_ERRNO(EINVAL, dma_buf_get(device, &req));
+	req.ranges[1].offset = 0;
 	/* The sum of the ranges may exceed the BAR; each range may not */
 	req.ranges[1].length = self->target.size;
 	fd = dma_buf_get(device, &req);
