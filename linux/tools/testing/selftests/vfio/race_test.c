@@ -319,6 +319,54 @@ TEST_F(race, driver_is_unbound)
 	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
 }
 
+struct finder {
+	const char *path;
+	int iommufd;
+	int device, err;
+};
+
+static void *find_and_bind(void *arg)
+{
+	struct finder *me = arg;
+
+	do
+		me->device = open(me->path, O_RDWR | O_CLOEXEC);
+	while (me->device < 0 && errno == ENOENT && !stop);
+	me->err = bind_iommufd(me->device, me->iommufd, NULL) ? errno : 0;
+	return NULL;
+}
+
+/* As soon as its node is there, a device can be opened and bound */
+TEST_F(race, device_is_ready_when_it_is_found)
+{
+	struct finder me = { .iommufd = self->iommufd };
+	char path[64];
+	int i;
+
+	close(self->dev_a);
+	ASSERT_EQ(0, vfio_cdev_path(&self->a, path, sizeof(path)));
+	me.path = path;
+	for (i = 0; i < 20; i++) {
+		pthread_t thread;
+
+		ASSERT_EQ(0, unbind_driver(&self->a));
+		ASSERT_EQ(-1, access(path, F_OK));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, find_and_bind, &me));
+		EXPECT_EQ(0, bind_vfio_pci(&self->a));
+		/* Where the device has another number */
+		stop = !!access(path, F_OK);
+		pthread_join(thread, NULL);
+		ASSERT_LE(0, me.device);
+		/* EAGAIN: a device whose driver is being bound can't be reset */
+		EXPECT_TRUE(!me.err || me.err == EAGAIN) {
+			TH_LOG("errno %d", me.err);
+		}
+		close(me.device);
+	}
+	self->dev_a = open_cdev(&self->a);
+	EXPECT_EQ(0, bind_iommufd(self->dev_a, self->iommufd, NULL));
+}
+
 static atomic_int taken_over, busy;
 
 static void *map_files(void *arg)
