@@ -818,6 +818,7 @@ TEST_F(hwpt, registers_are_told)
 	};
 
 	memset(&vtd, 0xff, sizeof(vtd));
+	leave_garbage(sizeof(vtd));
 	ASSERT_EQ(0, ioctl(self->iommufd, IOMMU_GET_HW_INFO, &info));
 	EXPECT_EQ(iommu_of(&self->dev)->hw_info, info.out_data_type);
 	EXPECT_EQ(0, info.out_capabilities);
