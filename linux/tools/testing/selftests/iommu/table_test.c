@@ -1691,19 +1691,21 @@ TEST_F_TIMEOUT(table, killed_attach_is_undone, 60)
 
 /*
  * An attach to the same IOAS takes long. A process that detaches a device
- * meanwhile, or moves it away, can be killed. The device stays attached, and
- * can be detached later.
+ * meanwhile, moves it away, or makes a page table that gets its limits, can be
+ * killed. The device stays attached, and can be detached later.
  */
 TEST_F_TIMEOUT(table, killed_while_another_attaches, 60)
 {
+	enum { DETACH, MOVE, MAKE, NR_WAYS };
 	struct mock mock, slow;
 	pthread_t thread;
+	__u32 hwpt;
 	pid_t pid;
 	int way;
 
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
 	ASSERT_EQ(0, DEVICE(&slow, .unit = 1, .flags = MOCK_DEVICE_SLOW));
-	for (way = 0; way < 2; way++) {
+	for (way = 0; way < NR_WAYS; way++) {
 		struct attacher me = { self, &slow, self->ioas };
 		struct state state = state_of(self);
 
@@ -1711,10 +1713,19 @@ TEST_F_TIMEOUT(table, killed_while_another_attaches, 60)
 					    &me));
 		usleep(MOCK_SLOW_MS * 1000 / 5);
 		pid = fork();
-		if (!pid)
-			_exit(way ? move(self, &mock, self->other) :
-				    detach(self, &mock));
-		EXPECT_TRUE(can_be_killed(pid));
+		if (!pid) {
+			if (way == DETACH)
+				detach(self, &mock);
+			else if (way == MOVE)
+				move(self, &mock, self->other);
+			else
+				alloc_hwpt(self->fd, mock.idev, self->other,
+					   &hwpt);
+			_exit(0);
+		}
+		EXPECT_TRUE(can_be_killed(pid)) {
+			TH_LOG("%d", way);
+		}
 		EXPECT_FALSE(me.done);
 		pthread_join(thread, NULL);
 		EXPECT_EQ(0, me.err);
