@@ -993,6 +993,12 @@ void *iommufd_test_hw_info(struct device *dev, u32 *length, u32 *type);
 void iommufd_test_syz_iova(struct iommufd_ioas *ioas, u32 flags, u64 *iova);
 unsigned long iommufd_test_limit(unsigned long npages);
 bool iommufd_should_fail(void);
+
+/*
+ * delay.c: delays that widen the windows of races
+ */
+void iommufd_test_delay_init(void);
+void iommufd_test_delay_exit(void);
 #else
 #define IOMMUFD_TEST_SYZ 0
 

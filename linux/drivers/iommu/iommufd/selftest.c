@@ -1934,6 +1934,8 @@ int __init iommufd_test_init(void)
 		return ret;
 	}
 	fault_create_debugfs_attr("fail_iommufd", NULL, &fail_iommufd);
+	if (IS_ENABLED(CONFIG_IOMMUFD_TEST_DELAY))
+		iommufd_test_delay_init();
 	return 0;
 }
 
@@ -1944,6 +1946,8 @@ int __init iommufd_test_init(void)
  */
 void iommufd_test_exit(void)
 {
+	if (IS_ENABLED(CONFIG_IOMMUFD_TEST_DELAY))
+		iommufd_test_delay_exit();
 	debugfs_remove_recursive(fail_iommufd.dname);
 	dput(fail_iommufd.dname);
 	bus_unregister(&late_bus);

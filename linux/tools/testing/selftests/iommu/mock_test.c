@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "../kselftest_harness.h"
 #include "mock_util.h"
@@ -1250,6 +1251,71 @@ TEST_F(mock, faults_of_its_own_have_their_errno)
 	EXPECT_EQ(0, ret);
 	EXPECT_LT(3, n);
 	EXPECT_TRUE(seen[0] && seen[1] && seen[2]);
+}
+
+static int delays(char *text, size_t size)
+{
+	int file = open(MOCK_DELAY, O_RDONLY);
+	int ret = read(file, text, size);
+
+	close(file);
+	return ret;
+}
+
+TEST_F(mock, delays_are_off_by_default)
+{
+	char text[16];
+
+	/* Whoever sets DELAYS adds some before running the program */
+	EXPECT_EQ(!getenv("DELAYS"), !delays(text, sizeof(text)));
+}
+
+TEST_F(mock, delays_are_listed_and_counted)
+{
+	struct timespec start, end;
+	char text[256] = "";
+
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("iommufd_areas_map 20000"));
+	ASSERT_EQ(0, mock_delay("iommufd_areas_unmap 1 50\n"));
+	ASSERT_EQ(0, mock_delay("iommufd_dirty_note 0 0"));
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	ASSERT_EQ(0, MAP_AT(self->buf, PAGE, BASE));
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	EXPECT_LE(20000000, (end.tv_sec - start.tv_sec) * 1000000000LL +
+			    end.tv_nsec - start.tv_nsec);
+	ASSERT_EQ(0, UNMAP(BASE, PAGE));
+	EXPECT_EQ(0, UNMAP(0, ~0ULL));
+	EXPECT_EQ(1, mock_nr_delayed());
+	ASSERT_LT(0, delays(text, sizeof(text) - 1));
+	EXPECT_STREQ("iommufd_areas_map 20000 100 1\n"
+		     "iommufd_areas_unmap 1 50 2\n"
+		     "iommufd_dirty_note 0 0 0\n", text);
+	EXPECT_EQ(0, mock_delay("\n"));
+	EXPECT_EQ(0, delays(text, sizeof(text)));
+}
+
+TEST_F(mock, delay_errors)
+{
+	static const char *const bad[] = {
+		"iommufd_areas_map", "iommufd_areas_map x",
+		"iommufd_areas_map -1", "iommufd_areas_map 20001",
+		"iommufd_areas_map 1 x", "iommufd_areas_map 1 101",
+		"iommufd_areas_map 1 1 1",
+	};
+	char text[16];
+	int i;
+
+	ASSERT_EQ(0, mock_delay(""));
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT_ERRNO(EINVAL, mock_delay(bad[i]));
+	EXPECT_ERRNO(ENOENT, mock_delay("no_such_function 1"));
+	EXPECT_EQ(0, delays(text, sizeof(text)));
+	for (i = 0; i < 64; i++)
+		ASSERT_EQ(0, mock_delay("iommufd_areas_map 0"));
+	EXPECT_ERRNO(ENOSPC, mock_delay("iommufd_areas_map 0"));
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, delays(text, sizeof(text)));
 }
 
 TEST_HARNESS_MAIN
