@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -2286,6 +2287,59 @@ TEST_F_TIMEOUT(container, cut_of_a_busy_area_is_EBUSY, 60)
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
 	close(access);
 	close(faults);
+}
+
+struct writer {
+	struct _test_data_container *self;
+	int access;
+	int ret;
+	atomic_bool done;
+};
+
+static void *write_a_byte(void *arg)
+{
+	struct writer *me = arg;
+	char byte = 1;
+
+	me->ret = access_rw(me->self->fd, me->access, START, &byte, 1,
+			    MOCK_ACCESS_RW_WRITE);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * A driver writes to a page, and the UNMAP begins before that is recorded. The
+ * UNMAP is the last query that can report the page.
+ */
+TEST_F(container, write_beside_an_unmap_is_dirty)
+{
+	struct writer me = { self };
+	pthread_t thread;
+	__u64 unmapped;
+	int i;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &me.access));
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("iommufd_dirty_note 20000"));
+	for (i = 0; i < 5; i++) {
+		unsigned int nr = mock_nr_delayed();
+		__u64 bits = 0;
+
+		ASSERT_EQ(0, MAP_DMA(0, 1));
+		me.done = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_byte, &me));
+		while (mock_nr_delayed() == nr && !me.done)
+			;
+		EXPECT_EQ(0, unmap_dirty(self, TELL, START, 1, &bits,
+					 &unmapped));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.ret);
+		EXPECT_EQ(PAGE, unmapped);
+		EXPECT_EQ(1, bits);
+	}
+	EXPECT_EQ(0, mock_delay(""));
+	close(me.access);
 }
 
 /* Cuts around multiples of 2 MiB, where the stored pages are divided */
