@@ -44,6 +44,10 @@
 /* Number of the active mutant; 0 for none */
 #define MUTANT "/sys/module/kernel/parameters/mutant"
 
+/* Delays at the entry of functions: FUNCTION MICROSECONDS [PERCENT] */
+#define DELAY "/sys/kernel/debug/iommufd/delay"
+#define MAX_PLACES 64
+
 static int verdict;
 /*
  * Results besides wait statuses: timeout, killed at its first failure, can't be
@@ -362,6 +366,59 @@ static void count_for(const char *name)
 	write_file(reset, "0");
 }
 
+/*
+ * Delay calls of eight functions of /delays. DELAYS in the environment and the
+ * name of the program select them, so a run of this program alone has the same.
+ */
+static void add_delays(const char *name)
+{
+	const char *seed = getenv("DELAYS");
+	char line[256], *places[MAX_PLACES];
+	unsigned int hash, nr = 0, i;
+	FILE *f;
+
+	f = seed ? fopen("/delays", "r") : NULL;
+	if (!f)
+		return;
+	while (nr < MAX_PLACES && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "#\n")] = '\0';
+		if (*line)
+			places[nr++] = strdup(line);
+	}
+	fclose(f);
+	for (hash = atoi(seed), i = 0; name[i]; i++)
+		hash = hash * 31 + name[i];
+	srand(hash);
+	say("  # note: delays of seed %s:", seed);
+	for (i = 0; i < nr; i++) {
+		unsigned int other = i + rand() % (nr - i);
+		char *place = places[other];
+
+		places[other] = places[i];
+		if (i < 8) {
+			say(" %.*s", (int)strcspn(place, " "), place);
+			write_file(DELAY, place);
+		}
+		free(place);
+	}
+	say("\n");
+}
+
+/* Show how often the functions were called, and remove what delays there are */
+static void remove_delays(void)
+{
+	char line[256];
+	FILE *f;
+
+	f = fopen(DELAY, "r");
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f))
+		say("  # delayed: %s", line);
+	fclose(f);
+	write_file(DELAY, "\n");
+}
+
 static void report(int nr, const char *name, const char *seconds, int status)
 {
 	if (!status)
@@ -396,7 +453,9 @@ static void run_plan(char *plan)
 		write_file("/dev/kmsg", note);
 		say("# run %s\n", name);
 		setenv("SECONDS", seconds, 1);
+		add_delays(name);
 		status = run_program(argv, atoi(seconds), "  ");
+		remove_delays();
 		scan_for_leaks(name);
 		count_for(name);
 
@@ -443,6 +502,7 @@ static int run_mutant(int nr, const char *mutant, const char *name, const char *
 		return status;
 	}
 	write_file(MUTANT, "0");
+	write_file(DELAY, "\n");
 	report(nr, full, seconds, status);
 	return status;
 }

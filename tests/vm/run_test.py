@@ -135,6 +135,35 @@ class Choose(unittest.TestCase):
         self.assertIn('kernel plain has no cdev', said)
 
 
+class Delays(unittest.TestCase):
+    def check(self, places, config='CONFIG_IOMMUFD_TEST_DELAY=y\n'):
+        with tempfile.TemporaryDirectory() as out:
+            for name, text in ('.config', config), ('System.map', 'ff0 T a\nff8 t b\nffa t b\nffc d c\n'), ('delays', places):
+                with open(os.path.join(out, name), 'w') as f:
+                    f.write(text)
+            with unittest.mock.patch.object(run, 'out_dir', lambda v: out):
+                run.check_delays('mock', os.path.join(out, 'delays'))
+
+    def test_place_is_one_function(self):
+        self.check('# why\na 20000 # window\na 1 50  # window\n')
+        for name, nr in ('b', 2), ('c', 0), ('d', 0):
+            with self.assertRaisesRegex(run.HarnessError, f'has {nr} functions called {name}'):
+                self.check(f'{name} 1 # window\n')
+
+    def test_bad_place_is_an_error(self):
+        for line in 'a # window', 'a 1', 'a 20001 # window', 'a 1 101 # window', 'a 1 0 # window', 'a x # window', 'a 1 #':
+            with self.subTest(line), self.assertRaisesRegex(run.HarnessError, 'not a place of a delay'):
+                self.check(line + '\n')
+
+    def test_kernel_without_delays_is_an_error(self):
+        with self.assertRaisesRegex(run.HarnessError, 'kernel mock has no delays'):
+            self.check('a 1 # window\n', '# nothing\n')
+
+    def test_places_are_valid(self):
+        """And vm/init.c has room for them."""
+        self.assertIn(len(run.read_delays(os.path.join(TOP, 'vm/delays'))), range(8, 65))
+
+
 class Show(unittest.TestCase):
     def shown(self, text):
         with contextlib.redirect_stdout(io.StringIO()) as said:
