@@ -214,7 +214,7 @@ class Splats(unittest.TestCase):
                      'general protection fault, probably for non-canonical address', 'UBSAN: shift-out-of-bounds in f.c:1:2',
                      'ODEBUG: free active (active state 0) object type', 'list_add corruption. prev->next should be next',
                      'refcount_t: underflow; use-after-free.', 'watchdog: BUG: soft lockup - CPU#0 stuck for 22s!',
-                     'INFO: rcu_sched self-detected stall on CPU', 'Oops: 0000 [#1] PREEMPT SMP', 'INFO: possible recursive locking detected']:
+                     'INFO: rcu_sched self-detected stall on CPU', 'Out of memory: Killed process 7 (x) total-vm:1kB', 'Oops: 0000 [#1] PREEMPT SMP', 'INFO: possible recursive locking detected']:
             with self.subTest(line):
                 self.assertEqual([('a', '[3] ' + line)], run.find_splats(self.CONSOLE % line, splats, exceptions))
 
@@ -224,6 +224,13 @@ class Splats(unittest.TestCase):
                      'lkdtm: Performing direct entry WARNING']:
             with self.subTest(line):
                 self.assertEqual([], run.find_splats(self.CONSOLE % line, splats, exceptions))
+
+    def test_limit_of_a_cgroup_is_no_failure(self):
+        console = ('vm: run a\nx invoked oom-killer: gfp_mask=0xcc0\nCall Trace:\n'
+                   'Memory cgroup out of memory: Killed process 7 (x) total-vm:1kB\n')
+        splats = run.read_splats()
+        self.assertEqual([], run.find_splats(console, *splats))
+        self.assertEqual([('a', 'Call Trace:')], run.find_splats(console + 'Call Trace:\n', *splats))
 
     def test_extract_shows_the_splat_and_the_end(self):
         console = self.CONSOLE % 'BUG: b' + 'more\n' * 100 + 'last\n'

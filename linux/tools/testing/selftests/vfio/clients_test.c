@@ -11,14 +11,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -440,22 +438,13 @@ static int receive_files(int socket, int files[2], __u32 *ioas)
 	return 0;
 }
 
-/* No privileges, and a memlock limit of the size of the RAM */
-static int become_user(void)
-{
-	struct rlimit limit = { .rlim_cur = RAM_SIZE, .rlim_max = RAM_SIZE };
-
-	return setrlimit(RLIMIT_MEMLOCK, &limit) || setgroups(0, NULL) ||
-	       setgid(USER) || setuid(USER);
-}
-
 /* Receive both fds as a user who could not open them */
 static void take_files(struct __test_metadata *_metadata,
 		       struct _test_data_client *self, int socket)
 {
 	int files[2];
 
-	ASSERT_EQ(0, become_user());
+	ASSERT_EQ(0, become_user(USER, 0, RAM_SIZE));
 	EXPECT_ERRNO(EACCES, open_cdev(&self->dev));
 	EXPECT_ERRNO(EACCES, open("/dev/iommu", O_RDWR));
 	ASSERT_EQ(0, receive_files(socket, files, &self->ioas));

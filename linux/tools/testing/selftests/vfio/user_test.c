@@ -7,15 +7,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,23 +60,6 @@ FIXTURE_TEARDOWN(user)
 	bind_vfio_pci(&self->dev);
 }
 
-/* Become a user without privileges, only in @group if that is not 0 */
-static int become_user(gid_t group)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct rlimit limit = { .rlim_cur = LIMIT, .rlim_max = LIMIT };
-	struct __user_cap_data_struct caps[2];
-
-	if (setrlimit(RLIMIT_MEMLOCK, &limit) ||
-	    setgroups(group ? 1 : 0, &group) || setgid(USER) || setuid(USER) ||
-	    syscall(SYS_capget, &header, caps))
-		return -1;
-	return caps[0].effective | caps[0].permitted | caps[1].effective |
-	       caps[1].permitted ? -1 : 0;
-}
-
 typedef void (*user_fn)(struct __test_metadata *_metadata,
 			struct _test_data_user *self);
 
@@ -94,7 +73,7 @@ static bool run_as_user(struct __test_metadata *_metadata,
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		if (become_user(group))
+		if (become_user(USER, group, LIMIT))
 			_exit(2);
 		fn(_metadata, self);
 		_exit(_metadata->passed ? 0 : 1);

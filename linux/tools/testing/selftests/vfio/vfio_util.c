@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/pci_regs.h>
@@ -1311,6 +1312,23 @@ int drop_cap(unsigned int cap)
 		return -1;
 	data[0].effective &= ~(1U << cap);
 	return syscall(SYS_capset, &header, data);
+}
+
+/* Become a user without capabilities, only in @group if that is not 0 */
+int become_user(uid_t user, gid_t group, size_t memlock)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct rlimit limit = { .rlim_cur = memlock, .rlim_max = memlock };
+	struct __user_cap_data_struct caps[2];
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) ||
+	    setgroups(group ? 1 : 0, &group) || setgid(user) || setuid(user) ||
+	    syscall(SYS_capget, &header, caps))
+		return -1;
+	return caps[0].effective | caps[0].permitted | caps[1].effective |
+	       caps[1].permitted ? -1 : 0;
 }
 
 /* Set RLIMIT_MEMLOCK and drop CAP_IPC_LOCK, which exempts from it */

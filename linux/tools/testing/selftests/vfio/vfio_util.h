@@ -238,6 +238,7 @@ bool is_pattern(const void *buf, size_t length, unsigned int seed);
 bool is_byte(const void *buf, size_t length, unsigned char byte);
 int send_fd(int socket, int fd);
 int drop_cap(unsigned int cap);
+int become_user(uid_t user, gid_t group, size_t memlock);
 int limit_memlock(size_t bytes);
 
 #endif
