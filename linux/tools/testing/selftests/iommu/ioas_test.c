@@ -492,13 +492,19 @@ TEST_F(ioas, auto_iova_is_aligned_like_the_memory)
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 64 * HUGE_PAGE + PAGE, 4 * PAGE,
 			 &iova));
 	EXPECT_EQ(PAGE * 8, iova);
-	/* Address 0 has the largest alignment */
+	/* Address 0 has the largest alignment, not that of the first free IOVA */
+	iova = 66 * HUGE_PAGE;
+	ASSERT_EQ(0, map(self->fd, self->id, FIXED_RW,
+			 64 * HUGE_PAGE, PAGE, &iova));
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 0, HUGE_PAGE, &iova));
-	EXPECT_EQ(66 * HUGE_PAGE, iova);
+	EXPECT_EQ(67 * HUGE_PAGE, iova);
 	/* And so has one whose lower 32 bits are 0 */
+	iova = 68 * HUGE_PAGE;
+	ASSERT_EQ(0, map(self->fd, self->id, FIXED_RW,
+			 64 * HUGE_PAGE, PAGE, &iova));
 	EXPECT_EQ(0, map(self->fd, self->id, MAP_RW, 1UL << 32, HUGE_PAGE,
 			 &iova));
-	EXPECT_EQ(67 * HUGE_PAGE, iova);
+	EXPECT_EQ(69 * HUGE_PAGE, iova);
 }
 
 /* The offset in the page is kept */
