@@ -26,7 +26,11 @@ static bool set_addr(struct iommufd_mmio *mmio, struct iommufd_mmio_addr *addr,
 	return true;
 }
 
-/* The whole range has to be in one VMA, with the permissions that pinning asks for */
+/*
+ * The whole range has to be in one VMA, with the permissions that pinning asks
+ * for. A page fault of vfio-pci sets VM_PAT there, and so writes vm_flags with
+ * mmap_lock held for read.
+ */
 static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 		      unsigned long length, bool write,
 		      struct iommufd_mmio_addr *addr)
@@ -39,7 +43,7 @@ static int find_in_mm(struct mm_struct *mm, unsigned long uva,
 	uva = untagged_addr(uva);
 	vma = vma_lookup(mm, uva);
 	if (!vma || vma->vm_end - uva < length ||
-	    (vma->vm_flags & needs) != needs)
+	    (READ_ONCE(vma->vm_flags) & needs) != needs)
 		return -EFAULT;
 	phys = PFN_PHYS(vma->vm_pgoff) + (uva - vma->vm_start);
 	mmio = finder->of_vma(vma);

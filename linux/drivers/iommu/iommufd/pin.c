@@ -184,7 +184,8 @@ static int flags_to_read(struct mm_struct *mm, unsigned long uva,
 	vma = vma_lookup(mm, uva);
 	if (vma) {
 		*npages = min(*npages, (vma->vm_end - uva) >> PAGE_SHIFT);
-		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != VM_WRITE)
+		if ((READ_ONCE(vma->vm_flags) & (VM_SHARED | VM_WRITE)) !=
+		    VM_WRITE)
 			*flags = 0;
 	}
 	mmap_read_unlock(mm);
