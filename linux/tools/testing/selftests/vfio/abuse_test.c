@@ -512,16 +512,17 @@ static void call(struct attacker *a, int nr, __u32 other)
 
 #define CALLS 8
 
-static bool is_reaped(pid_t pid, int seconds)
+/* Wait for the end of a process; -1 if that takes longer */
+static int wait_for(pid_t pid, int seconds)
 {
-	int tries;
+	int status, tries;
 
 	for (tries = 0; tries < seconds * 100; tries++) {
-		if (waitpid(pid, NULL, WNOHANG) == pid)
-			return true;
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
 		poll(NULL, 0, 10);
 	}
-	return false;
+	return -1;
 }
 
 /*
@@ -554,7 +555,7 @@ static void stall(struct __test_metadata *_metadata, struct attacker *a)
 	for (i = 0; i < CALLS; i++)
 		ASSERT_EQ(0, kill(pids[i], SIGKILL));
 	for (i = 0; i < CALLS; i++)
-		EXPECT_TRUE(is_reaped(pids[i], 10))
+		EXPECT_NE(-1, wait_for(pids[i], 10))
 			TH_LOG("call %d can't be killed", i);
 	ASSERT_EQ(0, say_ready());
 	pthread_join(thread, NULL);
@@ -673,19 +674,6 @@ static void attack(struct __test_metadata *_metadata,
 	fn(_metadata, &a);
 }
 
-/* Wait at most a minute for the end of an attack; -1 if that is not enough */
-static int wait_for(pid_t pid)
-{
-	int status, tries;
-
-	for (tries = 0; tries < 6000; tries++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return status;
-		poll(NULL, 0, 10);
-	}
-	return -1;
-}
-
 /* Does the attack end as it should? */
 static bool ends_well(struct __test_metadata *_metadata,
 		      struct machine *m, attack_fn fn, enum end end, int error)
@@ -709,13 +697,13 @@ static bool ends_well(struct __test_metadata *_metadata,
 		kill(pid, SIGKILL);
 	}
 	close(ready[0]);
-	status = wait_for(pid);
+	status = wait_for(pid, 60);
 	if (end == EXITS ? !status : status == SIGKILL)
 		return true;
 	TH_LOG("the attack ended with status %#x", status);
 	if (status == -1) {
 		kill(pid, SIGKILL);
-		wait_for(pid);
+		wait_for(pid, 60);
 	}
 	return false;
 }
