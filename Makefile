@@ -5,6 +5,7 @@
 #	T=	test of vm/plan, or several with commas; qemu: all that run QEMU in the VM; @amd: all with
 #		that IOMMU; using: the commands of docs/using.md (V=stock)
 #	TIMES=	factor on the time for which threads race in `make test`
+#	CPUS=	number of vCPUs for `make race`; default: that of the machine, 2
 #	DELAYS=	seed of the functions that `make race` delays (V=debug, V=mock)
 #	S= SEED= seconds of fuzzing, and the first seed
 #	KSRC=	another base: directory or tarball of a Linux 6.1.y
@@ -35,7 +36,7 @@ endif
 help:
 	@echo "make demo            from a fresh Debian 12 to DMA through a device's cdev, in a VM"
 	@echo "make test            build and boot a kernel, and run all tests    [T=name] [V=debug] [ARCH=arm64]"
-	@echo "make race            the race tests, for minutes each    [V=debug] [TIMES=25] [DELAYS=1] [T=name]"
+	@echo "make race            the race tests, for minutes each    [V=debug] [TIMES=25] [CPUS=4] [DELAYS=1] [T=name]"
 	@echo "make fuzz            random calls, compared with a model of their results    [S=600] [SEED=] [V=mock] [T=fuzz-mock]"
 	@echo "make machines        the tests with each IOMMU (AMD, virtio, variants of VT-d), as a table    [V=] [T=@amd]"
 	@echo "make tree            make build/linux: the base, and one commit for each patch    [KSRC=]"
@@ -107,7 +108,7 @@ machines: guest
 	@vm/run $(V) --machines $(if $(T),--tests $(T))
 
 race: guest
-	@vm/run $(V) --times $(TIMES) $(if $(DELAYS),--delays $(DELAYS)) --tests $(if $(T),$(T),$(RACES))
+	@vm/run $(V) --times $(TIMES) $(if $(CPUS),--cpus $(CPUS)) $(if $(DELAYS),--delays $(DELAYS)) --tests $(if $(T),$(T),$(RACES))
 
 # Half of the time goes to the mock IOMMU and half to real devices, unless T= names one
 fuzz:

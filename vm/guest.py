@@ -2,7 +2,7 @@
 
 vm/run and bench/run use this. vm/init.c is the guest's side.
 """
-import os, re, shlex, subprocess, time
+import ctypes, functools, mmap, os, platform, re, shlex, subprocess, time
 from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -97,6 +97,28 @@ def read(path):
         return f.read()
 
 
+@functools.cache
+def tsc_khz():
+    """How fast the TSC of this processor counts, which is how fast that of a guest does.
+
+    A guest would measure it beside the PIT. On a busy host that comes late, and the TSC can seem ten times slower.
+    """
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(b'\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3')    # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
+    rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+
+    def both():
+        # Of several, the one that took least time was not interrupted
+        took = lambda reading: reading[2] - reading[0]
+        before, ticks, after = min(((time.monotonic_ns(), rdtsc(), time.monotonic_ns()) for _ in range(20)), key=took)
+        return before, ticks
+
+    start, first = both()
+    time.sleep(0.05)
+    end, last = both()
+    return (last - first) * 1000000 // (end - start)
+
+
 class Guest:
     """One boot of a machine: its kernel, the files of its output, and more arguments for QEMU.
 
@@ -119,6 +141,9 @@ class Guest:
         for f in (kernel, self.initrd):
             if not os.path.exists(f):
                 raise HarnessError(f'{os.path.relpath(f, TOP)} is missing; run: make guest {make_args(self.v)}')
+        # With -icount, a guest's TSC counts instructions
+        if self.arch.dir == 'vm' and platform.machine() == 'x86_64' and '-icount' not in self.machine:
+            append += f' tsc_early_khz={tsc_khz()}'
         append = ' '.join([self.arch.append, 'panic=-1 oops=panic', *self.append, append])
         # QEMU takes the first accelerator that works
         return [self.arch.qemu, *self.accel, *self.machine, *self.more, *serial,
