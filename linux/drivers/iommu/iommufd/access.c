@@ -145,6 +145,8 @@ static struct page *get_pin(struct iommufd_access *access, unsigned long iova,
 	struct access_pin *pin;
 	int ret;
 
+	lockdep_assert_held(&access->lock);
+
 	area = begin_access(ioas, iova, flags);
 	if (IS_ERR(area))
 		return ERR_CAST(area);
@@ -194,6 +196,8 @@ err_end:
 static void drop_pin(struct iommufd_access *access, unsigned long index,
 		     struct access_pin *pin)
 {
+	lockdep_assert_held(&access->lock);
+
 	/* A query of dirty pages does not see pins of a stopped access */
 	if (iommufd_dirty_tracked(access->ioas))
 		iommufd_dirty_note(access->ioas, index << PAGE_SHIFT,

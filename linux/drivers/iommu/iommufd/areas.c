@@ -63,6 +63,8 @@ static int map_in_hwpts(struct iommufd_ioas *ioas, struct iommufd_area *area)
 	struct iommufd_hwpt *hwpt;
 	int ret;
 
+	lockdep_assert_held_read(&ioas->domains_lock);
+
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
 		ret = iommufd_hwpt_map(hwpt, area);
 		if (ret)
@@ -156,6 +158,8 @@ static void unmap_from_hwpts(struct iommufd_ioas *ioas,
 	struct iommu_iotlb_gather gather;
 	struct iommufd_hwpt *hwpt;
 	struct iommufd_area *area;
+
+	lockdep_assert_held_read(&ioas->domains_lock);
 
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item) {
 		bool flush = false;
@@ -585,6 +589,8 @@ static struct iommufd_area *claim_area_to_split(struct iommufd_ioas *ioas,
 						unsigned long at)
 {
 	struct iommufd_area *area;
+
+	lockdep_assert_held_read(&ioas->domains_lock);
 
 	mutex_lock(&ioas->space.lock);
 	area = iova_space_first(&ioas->space, at);

@@ -22,8 +22,11 @@ struct dirty_chunk {
 static struct dirty_chunk *get_chunk(struct iommufd_dirty *dirty,
 				     unsigned long index)
 {
-	struct dirty_chunk *chunk = xa_load(&dirty->chunks, index);
+	struct dirty_chunk *chunk;
 
+	lockdep_assert_held(&dirty->lock);
+
+	chunk = xa_load(&dirty->chunks, index);
 	if (chunk)
 		return chunk;
 	chunk = kzalloc(sizeof(*chunk), GFP_KERNEL_ACCOUNT);

@@ -89,6 +89,8 @@ static unsigned long ioas_alignment(struct iommufd_ioas *ioas,
 {
 	unsigned long ret = hwpt ? iommufd_min_page(hwpt->domain) : 1;
 
+	lockdep_assert_held_write(&ioas->domains_lock);
+
 	if (ioas->small_pages || ioas->nr_pinners)
 		ret = PAGE_SIZE;
 	list_for_each_entry(hwpt, &ioas->hwpts, ioas_item)
@@ -130,6 +132,8 @@ static int narrow_aperture(struct iommufd_hwpt *hwpt)
 	struct iova_reserved *reserved = NULL;
 	int ret = 0;
 
+	lockdep_assert_held_write(&hwpt->ioas->domains_lock);
+
 	/* A filled HWPT has reserved the rest already */
 	if (!list_empty(&hwpt->ioas_item) &&
 	    aperture.start == hwpt->aperture.start &&
@@ -158,6 +162,8 @@ static struct iommufd_area *next_filled(struct iommufd_ioas *ioas,
 					struct iommufd_area *area)
 {
 	struct iova_space *space = &ioas->space;
+
+	lockdep_assert_held_write(&ioas->domains_lock);
 
 	/*
 	 * domains_lock is held for write, so a filled area can't leave the
@@ -449,6 +455,8 @@ int iommufd_hwpt_setup_msi(struct iommufd_hwpt *hwpt,
 	struct iova_space *space = &hwpt->ioas->space;
 	struct iova_reserved *window = NULL;
 	int ret;
+
+	lockdep_assert_held(&hwpt->ioas->attach_lock);
 
 	/* Reserved for another group; one IOMMU driver uses one range */
 	if (hwpt->msi_reserved)

@@ -129,6 +129,8 @@ struct iommufd_area *iova_space_next(struct iommufd_area *area)
 static bool is_reserved(struct iova_space *space, unsigned long start,
 			unsigned long last)
 {
+	lockdep_assert_held(&space->lock);
+
 	return interval_tree_iter_first(&space->reserved, start, last);
 }
 

@@ -57,6 +57,8 @@ static bool is_small(struct iommufd_pages *pages)
 
 static void *load_chunk(struct iommufd_pages *pages, unsigned long index)
 {
+	lockdep_assert_held(&pages->lock);
+
 	if (is_small(pages))
 		return pages->chunk;
 	return xa_load(&pages->chunks, index / CHUNK_PAGES);
@@ -123,6 +125,8 @@ static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 {
 	int ret = iommufd_owner_move_charge(pages->owner, owner, pages->charge,
 					    pages->npinned, force);
+
+	lockdep_assert_held(&pages->lock);
 
 	if (!ret)
 		pages->owner = owner;
