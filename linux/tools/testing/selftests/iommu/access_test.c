@@ -1614,6 +1614,139 @@ TEST_F(access, far_inside_a_large_file)
 	}
 }
 
+/*
+ * Two at once: a delay holds one of them in the middle
+ */
+
+/* Begin in a thread, and wait until it calls the delayed function */
+static bool begin_delayed(const char *delay, void *(*function)(void *),
+			  void *me, const atomic_bool *done, pthread_t *thread)
+{
+	if (mock_delay("") || mock_delay(delay) ||
+	    pthread_create(thread, NULL, function, me))
+		return false;
+	mock_wait_for_calls(1, done);
+	return true;
+}
+
+struct caller {
+	struct _test_data_access *self;
+	__u32 item;
+	int ret;
+	atomic_bool done;
+};
+
+static void *unpin_in_thread(void *arg)
+{
+	struct caller *me = arg;
+
+	me->ret = access_unpin(me->self->fd, me->self->access, me->item);
+	me->done = true;
+	return NULL;
+}
+
+/* The last pin of a page is being given up, when another access pins the page */
+TEST_F(access, pin_beside_the_last_unpin)
+{
+	struct caller me = { self };
+	pthread_t thread;
+	int second;
+	__u32 item;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	ASSERT_EQ(0, pin(self, 0, 1, &me.item));
+	ASSERT_TRUE(begin_delayed("unpin_user_page_range_dirty_lock 20000",
+				  unpin_in_thread, &me, &me.done, &thread));
+	EXPECT_EQ(0, access_pin(self->fd, second, self->base, self->buf, PAGE,
+				0, &item));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, me.ret);
+	EXPECT_TRUE(only_pinned(self, 0, 1));
+	EXPECT_EQ(0, access_unpin(self->fd, second, item));
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+	close(second);
+}
+
+static void *detach_in_thread(void *arg)
+{
+	struct caller *me = arg;
+
+	me->ret = access_detach(me->self->fd, me->self->access);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * A detach is dropping a page that its owner did not unpin when asked, when the
+ * owner unpins it
+ */
+TEST_F(access, unpin_beside_a_detach)
+{
+	struct caller me = { self };
+	pthread_t thread;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	ASSERT_EQ(0, pin(self, 0, 1, &me.item));
+	ASSERT_EQ(0, access_set(self->fd, self->access,
+				MOCK_ACCESS_NEVER_UNPINS, 0));
+	ASSERT_TRUE(begin_delayed("xa_erase 20000", detach_in_thread, &me,
+				  &me.done, &thread));
+	EXPECT_EQ(0, UNPIN(me.item));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, me.ret);
+	EXPECT_TRUE(only_pinned(self, 0, 0));
+	EXPECT_EQ(0, UNMAP(0, PAGE));
+}
+
+struct delayed_unmapper {
+	struct unmapper of;
+	atomic_bool done;
+};
+
+static void *unmap_delayed(void *arg)
+{
+	struct delayed_unmapper *me = arg;
+
+	unmap_in_thread(&me->of);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * An UNMAP searches the pins of an access, which has none and is closed, and goes
+ * on to the next access
+ */
+TEST_F(access, close_beside_an_unmap)
+{
+	struct delayed_unmapper me = { { self } };
+	pthread_t thread;
+	int second;
+	__u32 item;
+
+	remove_mocks(self);
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
+	ASSERT_EQ(0, MAP(0, PAGE, 0));
+	ASSERT_EQ(0, access_pin(self->fd, second, self->base, self->buf, PAGE,
+				0, &item));
+	ASSERT_TRUE(begin_delayed("find_pinned 20000", unmap_delayed, &me,
+				  &me.done, &thread));
+	close(self->access);
+	self->access = -1;
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_TRUE(me.done);
+	EXPECT_EQ(0, me.of.ret);
+	EXPECT_EQ(PAGE, me.of.unmapped);
+	EXPECT_ERRNO(ENOENT, access_unpin(self->fd, second, item));
+	close(second);
+}
+
 struct mapper {
 	struct _test_data_access *self;
 	char *page;

@@ -6,6 +6,7 @@
  * with memory pinned page by page.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -1141,6 +1142,194 @@ TEST_F(areas, alignment_is_not_lowered)
 	EXPECT_EQ(MOCK_PAGE, alignment_of(self->fd, self->ioas));
 	EXPECT_EQ(0, destroy(self->fd, halves.stdev));
 	EXPECT_EQ(self->alignment, alignment_of(self->fd, self->ioas));
+}
+
+/*
+ * Two requests at once: a delay holds one of them in the middle
+ */
+
+#define START MOCK_APERTURE_START
+#define CAN_PIN MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+#define NR_ROUNDS 3
+
+FIXTURE(beside)
+{
+	int fd;
+	__u32 ioas;
+	char *buf;
+};
+
+FIXTURE_SETUP(beside)
+{
+	self->fd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	self->buf = memory(PAGE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->buf);
+	memset(self->buf, 1, PAGE);
+	ASSERT_EQ(0, mock_delay(""));
+}
+
+FIXTURE_TEARDOWN(beside)
+{
+	EXPECT_EQ(0, mock_delay(""));
+	close(self->fd);
+	EXPECT_TRUE(mock_is_unpinned(self->buf, PAGE));
+}
+
+struct request {
+	struct _test_data_beside *self;
+	int way;
+	__u64 iova;
+	int err;
+	atomic_bool done;
+};
+
+/* Begin a request in a thread, and wait for its nth call that is delayed */
+static bool begin(struct request *me, void *(*function)(void *),
+		  pthread_t *thread, int nth)
+{
+	unsigned int nr = mock_nr_delayed();
+
+	if (pthread_create(thread, NULL, function, me))
+		return false;
+	mock_wait_for_calls(nr + nth, &me->done);
+	return true;
+}
+
+/* The second one depends on what the first one will have done */
+enum { RESERVE, ALIGN, CHOOSE, ALLOW, NR_WAYS };
+
+static void *request_range(void *arg)
+{
+	struct request *me = arg;
+	struct _test_data_beside *self = me->self;
+	struct iommu_iova_range range = { START, START + PAGE - 1 };
+	int ret;
+
+	if (me->way == ALLOW)
+		ret = allow_iovas(self->fd, self->ioas, &range, 1);
+	else if (me->way == CHOOSE)
+		ret = map(self->fd, self->ioas, MAP_RW, (uintptr_t)self->buf,
+			  PAGE, &me->iova);
+	else
+		ret = map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+			     PAGE / 2, START);
+	me->err = ret ? errno : 0;
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * A MAP, or ALLOW_IOVAS, has checked its range, but not inserted it. Another
+ * request does not come in between.
+ */
+TEST_F(beside, ranges_are_checked_and_inserted_at_once)
+{
+	pthread_t thread;
+	__u64 iova;
+	int i, access;
+
+	ASSERT_EQ(0, mock_delay("interval_tree_iter_first 20000"));
+	for (i = 0; i < NR_ROUNDS * NR_WAYS; i++) {
+		struct request me = { self, i % NR_WAYS };
+
+		/* ALLOW_IOVAS searches its own list first, with no lock */
+		ASSERT_TRUE(begin(&me, request_range, &thread,
+				  me.way == ALLOW ? 2 : 1));
+		if (me.way == CHOOSE) {
+			EXPECT_EQ(0, map(self->fd, self->ioas, MAP_RW,
+					 (uintptr_t)self->buf, PAGE, &iova));
+		} else if (me.way == ALIGN) {
+			EXPECT_ERRNO(EADDRINUSE,
+				     access_create(self->fd, self->ioas,
+						   CAN_PIN, &access));
+		} else {
+			EXPECT_ERRNO(EADDRINUSE,
+				     mock_reserve(self->fd, self->ioas, START,
+						  PAGE));
+		}
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.err);
+		ASSERT_EQ(0, destroy(self->fd, self->ioas));
+		ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	}
+}
+
+/* Unmap the page as soon as the UNMAP of the main thread owns it */
+static void *unmap_too(void *arg)
+{
+	struct request *me = arg;
+	struct _test_data_beside *self = me->self;
+
+	mock_wait_for_calls(1, &me->done);
+	me->err = unmap(self->fd, self->ioas, START, PAGE, NULL) ? errno : 0;
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * An UNMAP has decided to wait for another one, but does not sleep yet, when
+ * that one ends
+ */
+TEST_F(beside, unmap_ends_before_the_other_one_sleeps)
+{
+	pthread_t thread;
+	struct mock mock;
+	int i, tries;
+
+	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct request me = { self };
+
+		ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf,
+				    PAGE, START));
+		ASSERT_EQ(0, mock_delay(""));
+		ASSERT_EQ(0, mock_delay("iommufd_pages_unpin 10000"));
+		ASSERT_EQ(0, mock_delay("iova_space_wait 20000"));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_too, &me));
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, START, PAGE, NULL));
+		for (tries = 0; tries < 500 && !me.done; tries++)
+			usleep(10000);
+		ASSERT_TRUE(me.done);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(ENOENT, me.err);
+	}
+}
+
+static void *map_in_thread(void *arg)
+{
+	struct request *me = arg;
+	struct _test_data_beside *self = me->self;
+
+	me->err = map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			 START) ? errno : 0;
+	me->done = true;
+	return NULL;
+}
+
+/* A MAP is about to map in a page table, which is destroyed meanwhile */
+TEST_F(beside, table_is_destroyed_after_a_map)
+{
+	pthread_t thread;
+	struct mock mock;
+	__u32 hwpt;
+	int i;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+	ASSERT_EQ(0, mock_delay("iommufd_hwpt_map 20000"));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct request me = { self };
+
+		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+		ASSERT_TRUE(begin(&me, map_in_thread, &thread, 1));
+		EXPECT_EQ(0, destroy(self->fd, hwpt));
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(me.done);
+		EXPECT_EQ(0, me.err);
+		EXPECT_TRUE(mock_is_unpinned(self->buf, PAGE));
+		EXPECT_EQ(0, unmap(self->fd, self->ioas, START, PAGE, NULL));
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -1468,6 +1468,46 @@ TEST_F(charge, change_of_user_moves_the_charge)
 }
 
 /*
+ * CHANGE_PROCESS has counted the pages of a file that are pinned, when one of
+ * them is unpinned: nobody is charged for it any more
+ */
+TEST_F(charge, unpin_beside_a_change_of_process)
+{
+	int file = make_file(LENGTH), access, status = -1;
+	atomic_bool done = false;
+	__u32 item;
+	pid_t pid;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+	ASSERT_EQ(0, map_file_part(self, file, 0, 2));
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, access_pin(self->fd, access, START, NULL, PAGE, 0, &item));
+	EXPECT_EQ(self->pinned + 4, status_kb("VmPin"));
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("iommufd_owner_move_charge 20000"));
+	pid = fork();
+	if (!pid) {
+		long pinned = status_kb("VmPin");
+
+		status = change_process(self->fd);
+		/* The parent unpins the page meanwhile, or soon after that */
+		usleep(100000);
+		_exit(status || status_kb("VmPin") != pinned);
+	}
+	mock_wait_for_calls(1, &done);
+	EXPECT_EQ(0, access_unpin(self->fd, access, item));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+	EXPECT_EQ(0, UNMAP_ALL());
+	close(access);
+}
+
+/*
  * A user that is above its limit takes over memory that is not pinned: this
  * needs no room
  */

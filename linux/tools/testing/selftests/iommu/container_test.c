@@ -2292,6 +2292,8 @@ TEST_F_TIMEOUT(container, cut_of_a_busy_area_is_EBUSY, 60)
 struct writer {
 	struct _test_data_container *self;
 	int access;
+	int page;
+	__u64 bits;
 	int ret;
 	atomic_bool done;
 };
@@ -2301,8 +2303,18 @@ static void *write_a_byte(void *arg)
 	struct writer *me = arg;
 	char byte = 1;
 
-	me->ret = access_rw(me->self->fd, me->access, START, &byte, 1,
+	me->ret = access_rw(me->self->fd, me->access, AT(me->page), &byte, 1,
 			    MOCK_ACCESS_RW_WRITE);
+	me->done = true;
+	return NULL;
+}
+
+static void *get_dirty_in_thread(void *arg)
+{
+	struct writer *me = arg;
+	struct _test_data_container *self = me->self;
+
+	me->ret = GET_DIRTY(START, NR_PAGES, &me->bits);
 	me->done = true;
 	return NULL;
 }
@@ -2329,8 +2341,7 @@ TEST_F(container, write_beside_an_unmap_is_dirty)
 		ASSERT_EQ(0, MAP_DMA(0, 1));
 		me.done = false;
 		ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_byte, &me));
-		while (mock_nr_delayed() == nr && !me.done)
-			;
+		mock_wait_for_calls(nr + 1, &me.done);
 		EXPECT_EQ(0, unmap_dirty(self, TELL, START, 1, &bits,
 					 &unmapped));
 		pthread_join(thread, NULL);
@@ -2340,6 +2351,71 @@ TEST_F(container, write_beside_an_unmap_is_dirty)
 	}
 	EXPECT_EQ(0, mock_delay(""));
 	close(me.access);
+}
+
+/* Two writes make the first record at once, and then a query deletes records */
+TEST_F(container, records_are_made_and_deleted_at_once)
+{
+	static const char *const delays[] = {
+		"xa_store 20000",	/* the record is made, but not stored */
+		"__bitmap_clear 20000",	/* it is read, but not deleted */
+	};
+	pthread_t thread;
+	int i, access;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &access));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	for (i = 0; i < 6; i++) {
+		struct writer first = { self, access, 0 };
+		struct writer second = { self, access, 1 };
+		bool query = i % 2;
+		__u64 bits = 0;
+
+		/* STOP deletes the record of the query before */
+		if (!query) {
+			dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, 0, 0,
+			      NULL);
+			ASSERT_EQ(0, START_TRACKING());
+		}
+		ASSERT_EQ(0, mock_delay(""));
+		ASSERT_EQ(0, mock_delay(delays[query]));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, query ?
+					    get_dirty_in_thread : write_a_byte,
+					    &first));
+		mock_wait_for_calls(1, &first.done);
+		write_a_byte(&second);
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, mock_delay(""));
+		EXPECT_EQ(0, first.ret);
+		EXPECT_EQ(0, first.bits);
+		EXPECT_EQ(0, second.ret);
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(query ? 2 : 3, bits);
+	}
+	close(access);
+}
+
+/* A query searches the pins of an access, which is closed meanwhile */
+TEST_F(container, query_beside_a_close)
+{
+	struct writer me = { self };
+	pthread_t thread;
+	int access;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("find_pinned 20000"));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, get_dirty_in_thread, &me));
+	mock_wait_for_calls(1, &me.done);
+	close(access);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_TRUE(me.done);
+	EXPECT_EQ(0, me.ret);
+	EXPECT_EQ(0, me.bits);
 }
 
 /* Cuts around multiples of 2 MiB, where the stored pages are divided */

@@ -11,6 +11,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -314,6 +315,17 @@ static inline unsigned int mock_nr_delayed(void)
 		sscanf(text, "%*s %*u %*u %u", &nr);
 	close(file);
 	return nr;
+}
+
+/*
+ * Wait until the function was called @calls times, or @done is set. A test that
+ * counts calls starts with mock_nr_delayed().
+ */
+static inline void mock_wait_for_calls(unsigned int calls,
+				       const atomic_bool *done)
+{
+	while (mock_nr_delayed() < calls && !*done)
+		;
 }
 
 /*
