@@ -1180,6 +1180,7 @@ FIXTURE_TEARDOWN(beside)
 struct request {
 	struct _test_data_beside *self;
 	int way;
+	__u32 stdev;
 	__u64 iova;
 	int err;
 	atomic_bool done;
@@ -1256,6 +1257,47 @@ TEST_F(beside, ranges_are_checked_and_inserted_at_once)
 	}
 }
 
+struct asker {
+	struct request of;
+	struct iommu_iova_range ranges[8];
+	__u64 alignment;
+};
+
+static void *ask_ranges(void *arg)
+{
+	struct asker *me = arg;
+	__u32 nr = 8;
+
+	me->of.err = iova_ranges(me->of.self->fd, me->of.self->ioas, me->ranges,
+				 &nr, &me->alignment) ? errno : 0;
+	me->of.done = true;
+	return NULL;
+}
+
+/*
+ * The only device is detached while IOVA_RANGES finds a range: it does not report
+ * the alignment of the device with a range that is free only without it
+ */
+TEST_F(beside, range_and_alignment_are_read_at_once)
+{
+	pthread_t thread;
+	struct mock mock;
+	int i;
+
+	ASSERT_EQ(0, mock_delay("interval_tree_iter_first 20000"));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct asker me = { { self } };
+
+		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
+		ASSERT_TRUE(begin(&me.of, ask_ranges, &thread, 1));
+		EXPECT_EQ(0, mock_detach(self->fd, mock.stdev));
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
+		EXPECT_EQ(0, me.of.err);
+		EXPECT_TRUE(me.ranges[0].start || me.alignment == 1);
+	}
+}
+
 /* Unmap the page as soon as the UNMAP of the main thread owns it */
 static void *unmap_too(void *arg)
 {
@@ -1329,6 +1371,44 @@ TEST_F(beside, table_is_destroyed_after_a_map)
 		EXPECT_EQ(0, me.err);
 		EXPECT_TRUE(mock_is_unpinned(self->buf, PAGE));
 		EXPECT_EQ(0, unmap(self->fd, self->ioas, START, PAGE, NULL));
+	}
+}
+
+static void *attach_in_thread(void *arg)
+{
+	struct request *me = arg;
+	__u32 pt_id = me->self->ioas;
+
+	me->err = mock_attach(me->self->fd, me->stdev, &pt_id) ? errno : 0;
+	me->done = true;
+	return NULL;
+}
+
+/* An attach looks at a page table, which its last device leaves meanwhile */
+TEST_F(beside, table_is_left_beside_an_attach)
+{
+	struct mock first, second;
+	pthread_t thread;
+	char byte;
+	int i;
+
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)self->buf, PAGE,
+			    START));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &second));
+	ASSERT_EQ(0, mock_delay("iommufd_units_may_share 20000"));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct request me = { self, .stdev = second.stdev };
+
+		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &first));
+		ASSERT_TRUE(begin(&me, attach_in_thread, &thread, 1));
+		EXPECT_EQ(0, mock_detach(self->fd, first.stdev));
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, destroy(self->fd, first.stdev));
+		EXPECT_TRUE(me.done);
+		EXPECT_EQ(0, me.err);
+		EXPECT_EQ(0, mock_dma(self->fd, second.stdev, START, &byte, 1,
+				      0));
+		ASSERT_EQ(0, mock_detach(self->fd, second.stdev));
 	}
 }
 

@@ -2395,6 +2395,46 @@ TEST_F(container, records_are_made_and_deleted_at_once)
 	close(access);
 }
 
+/*
+ * An UNMAP deletes the only record, when a page of another area is recorded at
+ * the same place
+ */
+TEST_F(container, record_beside_an_unmap)
+{
+	struct writer first = { self, .page = 1 }, second = { self };
+	pthread_t thread;
+	__u64 bits;
+	int i;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas, 0, &first.access));
+	second.access = first.access;
+	ASSERT_EQ(0, START_TRACKING());
+	ASSERT_EQ(0, MAP_DMA(0, 1));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, mock_delay(""));
+		ASSERT_EQ(0, MAP_DMA(1, 1));
+		write_a_byte(&first);
+		EXPECT_EQ(0, first.ret);
+		ASSERT_EQ(0, mock_delay("iommufd_dirty_note 10000"));
+		ASSERT_EQ(0, mock_delay("xa_erase 20000"));
+		second.done = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_byte,
+					    &second));
+		mock_wait_for_calls(1, &second.done);
+		EXPECT_EQ(0, unmap_dma(self->fd, AT(1), PAGE, NULL));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, second.ret);
+		bits = 0;
+		EXPECT_EQ(0, GET_DIRTY(START, NR_PAGES, &bits));
+		EXPECT_EQ(1, bits);
+		/* Delete the empty record, too */
+		dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, 0, 0, NULL);
+		ASSERT_EQ(0, START_TRACKING());
+	}
+	EXPECT_EQ(0, mock_delay(""));
+	close(first.access);
+}
+
 /* A query searches the pins of an access, which is closed meanwhile */
 TEST_F(container, query_beside_a_close)
 {
