@@ -401,6 +401,8 @@ int vfio_group_bind_device(struct vfio_device *device)
 	struct vfio_group *group = device->group;
 	u32 id;
 
+	lockdep_assert_held(&group->group_lock);
+
 	if (!group->iommufd || group->type == VFIO_NO_IOMMU)
 		return 0;
 	return vfio_iommufd_bind(device, group->iommufd, &id);

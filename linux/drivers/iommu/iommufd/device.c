@@ -219,6 +219,8 @@ static int detach_group(struct iommufd_group *igroup, bool killable)
 {
 	int ret;
 
+	lockdep_assert_held(&igroup->lock);
+
 	if (!igroup->attached_hwpt)
 		return 0;
 	ret = iommufd_hwpt_detach_group(igroup->attached_hwpt, igroup->group,
@@ -231,8 +233,11 @@ static int detach_group(struct iommufd_group *igroup, bool killable)
 static int attach_group(struct iommufd_group *igroup, struct iommufd_hwpt *hwpt,
 			bool killable)
 {
-	int ret = iommufd_hwpt_attach_group(hwpt, igroup->group, killable);
+	int ret;
 
+	lockdep_assert_held(&igroup->lock);
+
+	ret = iommufd_hwpt_attach_group(hwpt, igroup->group, killable);
 	if (!ret)
 		igroup->attached_hwpt = hwpt;
 	return ret;

@@ -42,6 +42,8 @@ static void insert_mapping(struct iommufd_mmio *mmio, struct mmio_mapping *map)
 {
 	struct rb_node **link = &mmio->mappings.rb_node, *parent = NULL;
 
+	lockdep_assert_held(&mmio->lock);
+
 	while (*link) {
 		parent = *link;
 		if (compare(map->hwpt, map->area, mapping_of(parent)) < 0)
@@ -58,6 +60,8 @@ static struct mmio_mapping *find_mapping(struct iommufd_mmio *mmio,
 					 struct iommufd_area *area)
 {
 	struct rb_node *node = mmio->mappings.rb_node;
+
+	lockdep_assert_held(&mmio->lock);
 
 	while (node) {
 		int side = compare(hwpt, area, mapping_of(node));

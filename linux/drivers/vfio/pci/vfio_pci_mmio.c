@@ -21,6 +21,8 @@ static struct iommufd_mmio **mmio_slot(struct vfio_pci_core_device *vdev)
  */
 static bool is_reachable(struct vfio_pci_core_device *vdev)
 {
+	lockdep_assert_held_write(&vdev->memory_lock);
+
 	return !vdev->pm_runtime_engaged && __vfio_pci_memory_enabled(vdev);
 }
 
