@@ -1344,7 +1344,7 @@ TEST_F_TIMEOUT(race, contexts_come_and_go, ANY_TIME)
 
 struct asker {
 	int fd;
-	__u32 id;
+	__u32 id, ioas;
 	int ret, error;
 	atomic_bool done;
 };
@@ -1467,6 +1467,156 @@ TEST_F_TIMEOUT(race, growing_tables, ANY_TIME)
 	run_for(2, threads, 3);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(self->pinned, status_kb("VmPin"));
+}
+
+/*
+ * Requests that meet in the middle of another one, which is delayed. These cases
+ * come last, since they remove all other delays.
+ */
+
+/*
+ * A sibling is bound while the last device of the group is unbound. The context
+ * owns the group all the time, or claims it again.
+ */
+TEST_F(race, sibling_comes_while_the_last_leaves)
+{
+	struct iommu_test_mock_config config = MOCK_CONFIG();
+	struct asker gone = { self->fd };
+	struct mock mock, sibling;
+	pthread_t thread;
+	int i, ret;
+
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("iommu_group_release_dma_owner 20000"));
+	for (i = 0; i < 5; i++) {
+		unsigned int nr = mock_nr_delayed();
+
+		ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+		gone.id = mock.stdev;
+		gone.done = false;
+		config.join = mock.number;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, remove_device,
+					    &gone));
+		mock_wait_for_calls(nr + 1, &gone.done);
+		ret = mock_device(self->fd, 0, &config, &sibling);
+		/* The device that it joins may be gone by now */
+		EXPECT_TRUE(!ret || errno == ENOENT) {
+			TH_LOG("errno %d", errno);
+		}
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, gone.ret);
+		if (!ret)
+			EXPECT_EQ(0, destroy(self->fd, sibling.stdev));
+	}
+	EXPECT_EQ(0, mock_delay(""));
+}
+
+/* Objects that are being removed */
+
+static void *detach_device(void *arg)
+{
+	struct asker *me = arg;
+
+	me->ret = mock_detach(me->fd, me->id);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * An IOAS is destroyed, or the last device leaves a page table. Other requests
+ * find the object before that, or do not find it.
+ */
+TEST_F(race, removed_objects_are_not_found)
+{
+	enum { DESTROY, GET, SET, DESTROY_TABLE, NR_WAYS };
+	struct asker gone = { self->fd };
+	pthread_t thread;
+	struct mock mock;
+	__u32 id;
+	int i;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("__xa_erase 20000"));
+	for (i = 0; i < 4 * NR_WAYS; i++) {
+		int way = i % NR_WAYS;
+		unsigned int nr;
+
+		ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
+		ASSERT_EQ(0, set_container(self->fd, self->ioas));
+		id = self->ioas;
+		gone.id = self->ioas;
+		if (way == DESTROY_TABLE) {
+			ASSERT_EQ(0, mock_attach(self->fd, mock.stdev, &id));
+			gone.id = mock.stdev;
+		}
+		gone.done = false;
+		nr = mock_nr_delayed();
+		ASSERT_EQ(0, pthread_create(&thread, NULL,
+					    way == DESTROY_TABLE ?
+					    detach_device : remove_device,
+					    &gone));
+		mock_wait_for_calls(nr + 1, &gone.done);
+		if (way == GET)
+			EXPECT_ERRNO(ENODEV, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET,
+						       &id));
+		else if (way == SET)
+			EXPECT_ERRNO(ENOENT, set_container(self->fd, id));
+		else
+			EXPECT_ERRNO(ENOENT, destroy(self->fd, id));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, gone.ret);
+		if (way == DESTROY_TABLE)
+			EXPECT_EQ(0, destroy(self->fd, self->ioas));
+	}
+	EXPECT_EQ(0, mock_delay(""));
+}
+
+/* Page tables that programs make */
+
+static void *make_table(void *arg)
+{
+	struct asker *me = arg;
+	__u32 hwpt;
+
+	me->ret = alloc_hwpt(me->fd, me->id, me->ioas, &hwpt);
+	me->done = true;
+	return NULL;
+}
+
+/* The first two of a device are made at the same time, and both are counted */
+TEST_F(race, first_tables_are_counted)
+{
+	struct asker first = { self->fd };
+	pthread_t thread;
+	struct mock mock;
+	__u32 hwpt;
+	int i, j;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &first.ioas));
+	for (i = 0; i < 3; i++) {
+		unsigned int nr;
+
+		ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+		first.id = mock.idev;
+		first.done = false;
+		ASSERT_EQ(0, mock_delay(""));
+		ASSERT_EQ(0, mock_delay("get_device 20000"));
+		nr = mock_nr_delayed();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, make_table, &first));
+		mock_wait_for_calls(nr + 1, &first.done);
+		EXPECT_EQ(0, alloc_hwpt(self->fd, mock.idev, first.ioas,
+					&hwpt));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, mock_delay(""));
+		EXPECT_EQ(0, first.ret);
+		for (j = 2; j < 64; j++)
+			ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, first.ioas,
+						&hwpt));
+		EXPECT_ERRNO(ENOSPC, alloc_hwpt(self->fd, mock.idev,
+						first.ioas, &hwpt));
+		EXPECT_EQ(0, destroy(self->fd, mock.stdev));
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "delay_util.h"
 #include "iommufd_util.h"
 #include "../../../../drivers/iommu/iommufd/iommufd_test.h"
 
@@ -284,48 +285,6 @@ static inline int access_set(int fd, int access, __u32 flags, __u32 delay_ms)
 	} };
 
 	return mock_cmd(fd, IOMMU_TEST_OP_ACCESS_SET, access, &cmd);
-}
-
-/* Delays, see delay.c of iommufd */
-
-#define MOCK_DELAY "/sys/kernel/debug/iommufd/delay"
-
-/* @line: FUNCTION MICROSECONDS [PERCENT], or empty to remove all delays */
-static inline int mock_delay(const char *line)
-{
-	int file = open(MOCK_DELAY, O_WRONLY | O_CLOEXEC);
-	int ret = write(file, line, strlen(line)) < 0 ? -1 : 0;
-
-	if (file >= 0)
-		close(file);
-	return ret;
-}
-
-/*
- * How often was the function called whose delay was added first? 0 if there is
- * none
- */
-static inline unsigned int mock_nr_delayed(void)
-{
-	int file = open(MOCK_DELAY, O_RDONLY | O_CLOEXEC);
-	unsigned int nr = 0;
-	char text[4096] = "";
-
-	if (read(file, text, sizeof(text) - 1) > 0)
-		sscanf(text, "%*s %*u %*u %u", &nr);
-	close(file);
-	return nr;
-}
-
-/*
- * Wait until the function was called @calls times, or @done is set. A test that
- * counts calls starts with mock_nr_delayed().
- */
-static inline void mock_wait_for_calls(unsigned int calls,
-				       const atomic_bool *done)
-{
-	while (mock_nr_delayed() < calls && !*done)
-		;
 }
 
 /*

@@ -1569,6 +1569,64 @@ TEST_F_TIMEOUT(table, attaches_at_once_share_a_table, 60)
 	close(faults);
 }
 
+static void *detach_in_thread(void *arg)
+{
+	struct attacher *me = arg;
+
+	me->err = detach(me->self, me->mock) ? errno : 0;
+	me->done = true;
+	return NULL;
+}
+
+/* A detach that comes during the first attach is not lost */
+TEST_F_TIMEOUT(table, detach_waits_for_an_attach, 60)
+{
+	struct mock mock;
+	struct attacher attacher = { self, &mock, self->other };
+	struct attacher detacher = { self, &mock };
+	pthread_t threads[2];
+	int faults;
+	char *page;
+
+	ASSERT_EQ(0, DEVICE(&mock));
+	page = stalled_page(&faults);
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, map_at(self->fd, self->other, (uintptr_t)page, PAGE,
+			    START + LENGTH));
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, attach_in_thread,
+				    &attacher));
+	ASSERT_TRUE(is_touched(faults));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, detach_in_thread,
+				    &detacher));
+	usleep(200000);
+	EXPECT_FALSE(detacher.done);
+	ASSERT_EQ(0, let_go(faults, page));
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	EXPECT_EQ(0, attacher.err);
+	EXPECT_EQ(0, detacher.err);
+	EXPECT_TRUE(reaches(self, &mock, NULL));
+	close(faults);
+}
+
+/* The driver takes long to attach the device; meanwhile a page table is made */
+TEST_F(table, made_while_the_device_is_attached)
+{
+	struct mock mock;
+	struct attacher me = { self, &mock, self->other };
+	pthread_t thread;
+	__u32 hwpt;
+
+	ASSERT_EQ(0, DEVICE(&mock, .flags = MOCK_DEVICE_SLOW));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach_in_thread, &me));
+	usleep(MOCK_SLOW_MS * 1000 / 5);
+	EXPECT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, me.err);
+	EXPECT_TRUE(reaches(self, &mock, self->other_buf));
+	EXPECT_EQ(0, destroy(self->fd, hwpt));
+}
+
 /*
  * Processes that make another page table, attach a device, or unmap can be
  * killed. What does not need the page tables does not wait, nor does the

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "../iommu/delay_util.h"
 #include "../kselftest_harness.h"
 #include "../iommu/race_util.h"
 #include "kvm_util.h"
@@ -432,6 +433,125 @@ TEST_F_TIMEOUT(race, group_and_cdev_with_machines, ANY_TIME)
 	run_for(2, threads, 4);
 	EXPECT_LT(0, nr_opened[0]);
 	EXPECT_LT(0, nr_opened[1]);
+}
+
+/*
+ * Requests that meet in the middle of another one, if the kernel can delay that.
+ * These cases come last, since they remove all other delays.
+ */
+FIXTURE(beside)
+{
+	struct pci_dev dev;
+	struct team team;
+};
+
+FIXTURE_SETUP(beside)
+{
+	ASSERT_EQ(0, load_kvm());
+	ASSERT_EQ(0, find_edu_alone(&self->dev));
+	ASSERT_EQ(0, bind_vfio_pci(&self->dev));
+	self->team.dev = &self->dev;
+	self->team.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->team.iommufd);
+}
+
+FIXTURE_TEARDOWN(beside)
+{
+	EXPECT_FALSE(vm_is_there());
+	close(self->team.iommufd);
+}
+
+struct request {
+	struct team *team;
+	int group;
+	int ret;
+	atomic_bool done;
+};
+
+static void *bind_once(void *arg)
+{
+	struct request *me = arg;
+
+	me->ret = bind_iommufd(me->team->file, me->team->iommufd, NULL);
+	me->done = true;
+	return NULL;
+}
+
+/* BIND takes the VM of the file just before KVM clears it, and keeps it */
+TEST_F(beside, machine_goes_while_bind_takes_it)
+{
+	struct team *team = &self->team;
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		struct request me = { team };
+		pthread_t thread;
+		unsigned int nr;
+
+		team->vm = vm_create();
+		team->vfio = vm_create_vfio(team->vm);
+		team->file = open_cdev(team->dev);
+		ASSERT_EQ(0, add_file(team->vfio, team->file));
+		mock_delay("");
+		mock_delay("kvm_get_kvm_safe 20000");
+		nr = mock_nr_delayed();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, bind_once, &me));
+		mock_wait_for_calls(nr + 1, &me.done);
+		EXPECT_EQ(0, del_file(team->vfio, team->file));
+		close(team->vfio);
+		close(team->vm);
+		pthread_join(thread, NULL);
+		mock_delay("");
+		EXPECT_EQ(0, me.ret);
+		EXPECT_TRUE(vm_is_there());
+		close(team->file);
+		EXPECT_FALSE(vm_is_there());
+	}
+}
+
+static void *add_group(void *arg)
+{
+	struct request *me = arg;
+
+	me->ret = add_file(me->team->vfio, me->group);
+	me->done = true;
+	return NULL;
+}
+
+/* The device is unregistered while KVM asks for the coherency of its group */
+TEST_F(beside, device_goes_while_its_group_is_added)
+{
+	struct team *team = &self->team;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		struct request me = { team };
+		pthread_t thread;
+		unsigned int nr;
+
+		team->vm = vm_create();
+		team->vfio = vm_create_vfio(team->vm);
+		me.group = open_group(team->dev);
+		ASSERT_LE(0, me.group);
+		ASSERT_EQ(0, ioctl(me.group, VFIO_GROUP_SET_CONTAINER,
+				   &team->iommufd));
+		mock_delay("");
+		/* One calls the next, so together they take longest */
+		mock_delay("iommufd_enforces_coherency 20000");
+		mock_delay("iommufd_unit_probe 20000");
+		mock_delay("iommufd_test_set_restrictions 20000");
+		nr = mock_nr_delayed();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, add_group, &me));
+		mock_wait_for_calls(nr + 1, &me.done);
+		EXPECT_EQ(0, unbind_driver(team->dev));
+		pthread_join(thread, NULL);
+		mock_delay("");
+		EXPECT_EQ(0, me.ret);
+		close(team->vfio);
+		close(team->vm);
+		close(me.group);
+		EXPECT_EQ(0, bind_vfio_pci(&self->dev));
+	}
 }
 
 TEST_HARNESS_MAIN

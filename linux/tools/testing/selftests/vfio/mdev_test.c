@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../iommu/delay_util.h"
 #include "../kselftest_harness.h"
 #include "../../../../samples/vfio-mdev/mdpin.h"
 #include "kvm_util.h"
@@ -708,6 +709,58 @@ TEST_F(mdpin, notices_come_one_by_one)
 			(end.tv_nsec - start.tv_nsec) / 1000000);
 	EXPECT_EQ(2, STATE().unmaps);
 	EXPECT_EQ(0, CHARGED());
+}
+
+struct opening {
+	struct way *way;
+	int device;
+	atomic_bool done;
+};
+
+static void *open_by_group(void *arg)
+{
+	struct opening *me = arg;
+
+	me->device = ioctl(me->way->legacy.group, VFIO_GROUP_GET_DEVICE_FD,
+			   me->way->dev.bdf);
+	me->done = true;
+	return NULL;
+}
+
+/* A second open, which comes while the first attaches the device, succeeds too */
+TEST_F(mdpin, opened_twice_at_once)
+{
+	struct way *w = &self->way;
+	int i;
+
+	if (!variant->container)
+		return;
+	for (i = 0; i < 5; i++) {
+		struct opening first = { w }, second = { w };
+		pthread_t thread;
+		unsigned int nr;
+
+		close(self->device);
+		mock_delay("");
+		mock_delay("iommufd_hwpt_align 20000");
+		nr = mock_nr_delayed();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, open_by_group,
+					    &first));
+		mock_wait_for_calls(nr + 1, &first.done);
+		open_by_group(&second);
+		pthread_join(thread, NULL);
+		mock_delay("");
+		EXPECT_LE(0, first.device);
+		EXPECT_LE(0, second.device);
+		close(second.device);
+		self->device = first.device;
+		w->device = first.device;
+		w->legacy.device = first.device;
+	}
+	ASSERT_EQ(0, MAP_ALL());
+	EXPECT_EQ(0, PIN(IOVA, 1));
+	EXPECT_EQ(0, UNPIN(IOVA, 1));
+	EXPECT_EQ(0, UNMAP_ALL());
 }
 
 /*

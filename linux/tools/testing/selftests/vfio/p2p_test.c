@@ -18,8 +18,10 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "../iommu/delay_util.h"
 #include "../kselftest_harness.h"
 #include "p2p_util.h"
 #include "reset_util.h"
@@ -356,6 +358,211 @@ TEST_F(p2p, mapped_in_low_power)
 	if (variant->door == DMA_BUF)
 		EXPECT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
 	EXPECT_TRUE(REACHES(self->iova, SZ_2M, 5));
+}
+
+/* Requests at the same time. If the kernel has delays, they meet in the middle */
+
+struct request {
+	struct _test_data_p2p *self;
+	enum door door;
+	size_t offset;
+	int dmabuf;
+	int ret;
+	atomic_bool done;
+};
+
+static void *map_part(void *arg)
+{
+	struct request *me = arg;
+	struct _test_data_p2p *self = me->self;
+
+	me->ret = map_in(&self->opened, self->opened.ioas, &self->target,
+			 &me->dmabuf, me->door, me->offset, SZ_2M,
+			 self->iova + me->offset);
+	me->done = true;
+	return NULL;
+}
+
+static void *turn_on_decoding(void *arg)
+{
+	struct request *me = arg;
+
+	me->ret = decode(&me->self->target, true) ? 0 : -1;
+	me->done = true;
+	return NULL;
+}
+
+/* Begin a request, and return while the function is being delayed in it */
+static int begin_delayed(const char *delay, void *(*request)(void *arg),
+			 void *arg, const atomic_bool *done, pthread_t *thread)
+{
+	unsigned int nr;
+
+	mock_delay("");
+	mock_delay(delay);
+	nr = mock_nr_delayed();
+	if (pthread_create(thread, NULL, request, arg))
+		return -1;
+	mock_wait_for_calls(nr + 1, done);
+	return 0;
+}
+
+static void end_delayed(pthread_t thread)
+{
+	pthread_join(thread, NULL);
+	mock_delay("");
+}
+
+/* Two requests are the first to map the BAR; both mappings are revoked */
+TEST_F(p2p, first_mapped_by_two)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct request first = { self, variant->door, 0, -1 };
+		struct request second = { self, variant->door, SZ_2M, -1 };
+		pthread_t thread;
+
+		ASSERT_EQ(0, begin_delayed("iommufd_mmio_create 20000",
+					   map_part, &first, &first.done,
+					   &thread));
+		map_part(&second);
+		end_delayed(thread);
+		EXPECT_EQ(0, first.ret);
+		EXPECT_EQ(0, second.ret);
+		ASSERT_TRUE(decode(&self->target, false));
+		EXPECT_TRUE(IS_REFUSED(self->iova));
+		EXPECT_TRUE(IS_REFUSED(self->iova + SZ_2M));
+
+		EXPECT_EQ(0, UNMAP(self->iova, SZ_2M));
+		EXPECT_EQ(0, UNMAP(self->iova + SZ_2M, SZ_2M));
+		close(first.dmabuf);
+		close(second.dmabuf);
+		target_close(&self->target);
+		ASSERT_EQ(0, target_open(&self->target, variant->container,
+					 MEMORY_BAR, WINDOW));
+	}
+}
+
+/* Revoked while it is being mapped, and unmapped while it is being restored */
+TEST_F(p2p, map_and_revocation_at_once)
+{
+	struct request map = { self, variant->door, 0, -1 };
+	struct request on = { self };
+	pthread_t thread;
+	unsigned int i;
+
+	for (i = 1; i < 3; i++) {
+		map.done = false;
+		ASSERT_EQ(0, begin_delayed("iommufd_domain_map 20000", map_part,
+					   &map, &map.done, &thread));
+		EXPECT_TRUE(decode(&self->target, false));
+		end_delayed(thread);
+		EXPECT_EQ(0, map.ret);
+		EXPECT_TRUE(IS_REFUSED(self->iova));
+
+		on.done = false;
+		ASSERT_EQ(0, begin_delayed("iommufd_domain_map 20000",
+					   turn_on_decoding, &on, &on.done,
+					   &thread));
+		EXPECT_EQ(0, UNMAP(self->iova, SZ_2M));
+		end_delayed(thread);
+		EXPECT_EQ(0, on.ret);
+		EXPECT_EQ(0, WRITE_TO(self->iova, i));
+		EXPECT_FALSE(HAS(0, i));
+	}
+	close(map.dmabuf);
+}
+
+/* A second device, which joins the page table of the first, or leaves it */
+struct mover {
+	int device;
+	__u32 ioas;
+	bool leaves;
+	int ret;
+	atomic_bool done;
+};
+
+static void *move_device(void *arg)
+{
+	struct mover *me = arg;
+
+	me->ret = me->leaves ? detach_pt(me->device) :
+			       attach_pt(me->device, me->ioas, NULL);
+	me->done = true;
+	return NULL;
+}
+
+/*
+ * Milliseconds that it takes to revoke or restore the BAR while the driver of
+ * the IOMMU takes 20 to attach or detach a device, or -1
+ */
+static long time_beside(struct target *target, struct mover *mover, bool on)
+{
+	struct timespec start, end;
+	pthread_t thread;
+	bool decoded;
+
+	mover->done = false;
+	if (!decode(target, !on) ||
+	    begin_delayed(mover->leaves ? "iommu_detach_group 20000" :
+					  "iommu_attach_group 20000",
+			  move_device, mover, &mover->done, &thread))
+		return -1;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	decoded = decode(target, on);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end_delayed(thread);
+	if (!decoded || mover->ret)
+		return -1;
+	return (end.tv_sec - start.tv_sec) * 1000 +
+	       (end.tv_nsec - start.tv_nsec) / 1000000;
+}
+
+/*
+ * Revocation and restoration wait while a device joins or leaves the page table
+ * (trap N2). On a kernel without delays only the result is checked.
+ */
+TEST_F(p2p, revocation_waits_for_a_device_that_moves)
+{
+	bool slow = !access(MOCK_DELAY, F_OK);
+	struct pci_dev other, beside;
+	struct mover mover;
+	int i, tries;
+
+	if (variant->container)
+		return;
+	ASSERT_EQ(0, find_edu_pair(&other, &beside));
+	ASSERT_EQ(0, bind_vfio_pci(&other));
+	mover.device = open_cdev(&other);
+	mover.ioas = self->opened.ioas;
+	ASSERT_EQ(0, bind_iommufd(mover.device, self->opened.iommufd, NULL));
+	ASSERT_EQ(0, MAP_BAR(0, WINDOW, self->iova));
+	for (i = 0; i < 2; i++) {
+		bool on = i;
+		long joins = 0, leaves = 0;
+
+		/* On a busy machine the delay may be over before we begin */
+		for (tries = 0; tries < 5 && (joins < 15 || leaves < 15);
+		     tries++) {
+			long ms;
+
+			mover.leaves = false;
+			ms = time_beside(&self->target, &mover, on);
+			ASSERT_LE(0, ms);
+			joins = ms > joins ? ms : joins;
+			mover.leaves = true;
+			ms = time_beside(&self->target, &mover, on);
+			ASSERT_LE(0, ms);
+			leaves = ms > leaves ? ms : leaves;
+		}
+		if (slow) {
+			EXPECT_LE(15, joins);
+			EXPECT_LE(15, leaves);
+		}
+	}
+	EXPECT_TRUE(REACHES(self->iova, 0, 1));
+	close(mover.device);
 }
 
 /* The VMA and the dma-buf can go first: the mapping stays */

@@ -165,7 +165,7 @@ static inline bool write_is_refused(const struct pci_dev *dev, struct edu *edu,
 	bool reported = !iommu_of(dev)->fault;
 
 	/* The kernel limits the rate of fault messages, so try again */
-	for (tries = 0; tries < 10; tries++) {
+	for (tries = 0; tries < 30; tries++) {
 		if (write_to(edu, ram, iova, 99))
 			break;
 		if (!reported)
