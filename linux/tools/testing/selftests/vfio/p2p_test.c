@@ -543,7 +543,7 @@ TEST_F(p2p, revocation_waits_for_a_device_that_moves)
 		long joins = 0, leaves = 0;
 
 		/* On a busy machine the delay may be over before we begin */
-		for (tries = 0; tries < 5 && (joins < 15 || leaves < 15);
+		for (tries = 0; tries < 5 && (joins < 10 || leaves < 10);
 		     tries++) {
 			long ms;
 
@@ -557,8 +557,8 @@ TEST_F(p2p, revocation_waits_for_a_device_that_moves)
 			leaves = ms > leaves ? ms : leaves;
 		}
 		if (slow) {
-			EXPECT_LE(15, joins);
-			EXPECT_LE(15, leaves);
+			EXPECT_LE(10, joins);
+			EXPECT_LE(10, leaves);
 		}
 	}
 	EXPECT_TRUE(REACHES(self->iova, 0, 1));
