@@ -37,7 +37,7 @@
  *    is longer than a page
  *  - EOPNOTSUPP: a reserved field is not zero, or a flag is unknown
  *  - EINVAL: the structure is too short, or a value is not valid
- *  - EFAULT: the structure can't be read or written
+ *  - EFAULT: the structure, or memory that it points to, can't be read or written
  *  - ENOENT: an id is not that of an object of the right kind
  *  - ENOMEM: out of memory, or RLIMIT_MEMLOCK
  *  - EOVERFLOW: an address or a length is beyond the address space
@@ -154,9 +154,9 @@ struct iommu_ioas_iova_ranges {
  * IOMMU_IOAS_MAP_FIXED_IOVA, and existing mappings stay.
  *
  * Errors, after which the old list stays:
- *  - EADDRINUSE: an attached device or its page table reserves a part of a
- *    range
- *  - EINVAL: a range has less than two bytes, or overlaps another one
+ *  - EADDRINUSE: an attached device or a page table reserves a part of a range
+ *  - EINVAL: a range has less than two bytes, overlaps another one, or ends
+ *    beyond the address space
  */
 struct iommu_ioas_allow_iovas {
 	__u32 size;
@@ -193,8 +193,9 @@ enum iommufd_ioas_map_flags {
  *
  * Map memory of the calling process at an IOVA. The mapping is one area, which
  * IOMMU_IOAS_UNMAP removes as a whole. While the IOAS has a page table, the
- * memory is pinned and charged to RLIMIT_MEMLOCK of the caller. Before that
- * nothing is pinned, and a bad address is not noticed; the attach fails later.
+ * memory is pinned and charged to RLIMIT_MEMLOCK of the caller. Before that only
+ * drivers of emulated devices pin pages, and a bad address is not noticed; the
+ * attach fails later.
  *
  * If the kernel chooses the IOVA, it is the lowest one that fits, but not in the
  * first or the last page of the address space. It has the same offset in a page as
@@ -209,8 +210,11 @@ enum iommufd_ioas_map_flags {
  *
  * Errors:
  *  - EEXIST: something is mapped in the range
- *  - EINVAL: no direction was given; @length is 0; the range is reserved; or
- *    @iova, @length or the offset of @user_va in its page is not aligned
+ *  - EINVAL: no direction was given; @length is 0, or within a page below
+ *    ULONG_MAX; the range is reserved; or @iova, @length or the offset of @user_va
+ *    in its page is not aligned
+ *  - EOVERFLOW: an end is beyond the address space, or the kernel chooses the IOVA
+ *    and @length is more than half of it
  *  - ENOSPC: no free range is large enough, or there are too many areas
  *  - EFAULT: the memory can't be pinned. If the answer can't be written, EFAULT
  *    too, and the mapping stays
@@ -257,11 +261,11 @@ struct iommu_ioas_map {
  *  - EPERM: @fd is not open for reading; or with IOMMU_IOAS_MAP_WRITEABLE it is
  *    not open for writing, or the file is sealed against writing
  *
- * Errors when the pages are looked up, by this request or by a later attach:
+ * Errors of the pages, here or in a later copy, attach or IOMMU_HWPT_ALLOC:
  *  - EINVAL: the file is of another kind, or ends before the range
- *  - ENOSPC: the file system is full
+ *  - ENOSPC: the file system is full, or vm.overcommit_memory forbids more memory
  *  - ENOMEM: there are no huge pages
- *  - EIO: a page has a memory error
+ *  - EIO: a page has a memory error, or can't be read from swap
  *
  * Errors for a dma-buf:
  *  - EOPNOTSUPP: it has several ranges, or is not from VFIO
@@ -296,7 +300,7 @@ struct iommu_ioas_map_file {
  * removed. The source can be a part of an area, or several areas without a gap;
  * the new mapping has one area for each.
  *
- * Errors, in addition to those of IOMMU_IOAS_MAP:
+ * Errors, in addition to those of IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE:
  *  - ENOENT: a part of the source is not mapped
  *  - EPERM: IOMMU_IOAS_MAP_WRITEABLE for memory that was mapped without it
  *  - EBUSY: another thread is still mapping or unmapping the source
@@ -330,7 +334,9 @@ struct iommu_ioas_copy {
  *  - ENOENT: nothing is mapped in the range, or an area is only partly inside;
  *    areas below that one have been unmapped
  *  - EINVAL: @length is 0
- *  - EBUSY: another thread is still mapping an area
+ *  - EBUSY: another thread is still mapping an area; areas below that one have
+ *    been unmapped
+ *  - EFAULT: @length can't be written; all areas have been unmapped
  *  - EDEADLOCK: the driver of an emulated device does not unpin the memory; other
  *    drivers may have unpinned theirs, and some areas may have been unmapped
  *  - EINTR: a fatal signal; some areas may have been unmapped
@@ -430,7 +436,8 @@ enum iommufd_vfio_ioas_op {
  *  - EOPNOTSUPP: there is no such operation
  *  - ENODEV: no IOAS is set, or it was destroyed
  *  - ENOENT: @ioas_id is no IOAS
- *  - EINVAL: the file is the container of a group without an IOMMU
+ *  - EINVAL: IOMMU_VFIO_IOAS_SET, and the file is or was the container of a group
+ *    without an IOMMU
  */
 struct iommu_vfio_ioas {
 	__u32 size;
@@ -478,13 +485,14 @@ enum iommu_hwpt_data_type {
  *  - EOPNOTSUPP: a flag or @data_type is unknown; or a device of the group is
  *    attached, and the IOMMU driver can't complete a page table without
  *    attaching it
- *  - EINVAL: @pt_id is no IOAS; only one of @data_type and @data_len is 0; the
- *    pages of the IOMMU are larger than those of the CPU; or the page table
- *    can't enforce cache coherency as the one of the group does
+ *  - EINVAL: @pt_id is another object than an IOAS; only one of @data_type and
+ *    @data_len is 0; the pages of the IOMMU are larger than those of the CPU; or
+ *    the page table can't enforce cache coherency as the one of the group does
  *  - ENOSPC: iommufd.max_tables for the device, or iommufd.max_areas
- *  - EADDRINUSE: the page table can't reach a mapping, or the mapping is not
- *    aligned
- *  - errors of pinning and mapping, as IOMMU_IOAS_MAP
+ *  - EADDRINUSE: the page table can't reach a mapping or a range of
+ *    IOMMU_IOAS_ALLOW_IOVAS, or a mapping is not aligned
+ *  - errors of pinning and mapping, as IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE
+ *  - what the IOMMU driver returns when it attaches the group
  */
 struct iommu_hwpt_alloc {
 	__u32 size;
