@@ -245,7 +245,8 @@ static void put_pins(struct iommufd_access *access, unsigned long iova,
  * * -EOVERFLOW - the range wraps
  * * -ENOENT - the access is not attached, or nothing is mapped there
  * * -EPERM - the area does not permit the access
- * * -EFAULT, -ENOMEM, -EINTR - as for iommufd_pages_pin()
+ * * -EFAULT, -ENOMEM, -EINTR, and for a file -EINVAL, -ENOSPC, -EIO - as for
+ *   iommufd_pages_pin()
  */
 int iommufd_access_pin(struct iommufd_access *access, unsigned long iova,
 		       unsigned long npages, unsigned int flags,

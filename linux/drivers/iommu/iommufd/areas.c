@@ -536,7 +536,7 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * @flags: IOMMUFD_UNMAP_*
  * @unmapped: number of bytes removed, also on error
  *
- * Context: calls ops->unpin() of accesses, and waits for other UNMAPs.
+ * Context: calls ops->unpin() of accesses, and waits for other UNMAPs and splits.
  *
  * Return:
  * * 0 - all areas were removed, or there was none
@@ -680,7 +680,7 @@ static void split_in_hwpts(struct iommufd_ioas *ioas,
  *
  * Return:
  * * 0 - the area was split, or no area contains both @at - 1 and @at
- * * -EBUSY - the area is being mapped or unmapped
+ * * -EBUSY - the area is being mapped, unmapped or split
  * * -EINVAL - @at is not aligned, an access uses the area, or HWPTs may map it
  *   with large pages
  * * -ENOSPC - too many areas

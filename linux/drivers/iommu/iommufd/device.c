@@ -197,12 +197,14 @@ out_put:
  *
  * Return:
  * * the bound device
- * * ERR_PTR(-EINVAL) - DMA of the device can bypass the CPU caches
+ * * ERR_PTR(-EINVAL) - it has no IOMMU, its DMA can bypass the CPU caches, or the
+ *   IOMMU driver can't allocate a domain that blocks DMA
  * * ERR_PTR(-ENODEV) - it has no IOMMU group, or its IOMMU can't protect memory
  * * ERR_PTR(-EPERM) - its interrupts are not isolated, or the DMA of the group
  *   has another owner or is used by a kernel driver
  * * ERR_PTR(-EBUSY) - the group is attached to another domain
  * * ERR_PTR(-ENOMEM) - no memory
+ * * or an ERR_PTR from the IOMMU driver, which did not block DMA
  */
 struct iommufd_device *iommufd_bind(struct iommufd_ctx *ctx,
 				    struct device *dev, u32 *id)
@@ -625,7 +627,8 @@ static int attach_object(struct iommufd_device *idev,
  * * -ENOENT - no such id
  * * -EINVAL - the id is of another type, the group has another HWPT, or the
  *   HWPT does not suit the device
- * * -EADDRINUSE - an area is where the device can't have one
+ * * -EADDRINUSE - an area or an allowed range is where the device can't have one,
+ *   or an area is not aligned
  * * -EFAULT - @out_pt_id can't be written
  * * -ENOMEM, -EINTR
  * * or an errno from iommufd_pages_pin() or the IOMMU driver

@@ -447,7 +447,8 @@ int iommufd_hwpt_detach_group(struct iommufd_hwpt *hwpt,
  * What the kernel maps there stays until the HWPT is destroyed, whatever is
  * attached. So the range stays reserved until then, even if the attach fails.
  *
- * Return: 0, -EADDRINUSE if an area is in the range, or -ENOMEM.
+ * Return: 0, -EADDRINUSE if an area or an allowed range is in the range, or
+ * -ENOMEM.
  */
 int iommufd_hwpt_setup_msi(struct iommufd_hwpt *hwpt,
 			   const struct iommu_resv_region *region)
@@ -483,7 +484,7 @@ int iommufd_hwpt_setup_msi(struct iommufd_hwpt *hwpt,
  * @hwpt: HWPT that is not filled
  * @group: group whose DMA is blocked, before and afterwards
  *
- * Context: takes no lock, as nobody else can find the HWPT yet.
+ * Context: takes no lock of iommufd, as nobody else can find the HWPT yet.
  *
  * Return: 0, or an errno from the IOMMU driver.
  */
@@ -543,10 +544,13 @@ int iommufd_hwpt_copy_limits(struct iommufd_hwpt *hwpt,
  *
  * Return:
  * * 0 - the limits apply, and the HWPT is filled
- * * -EADDRINUSE - an area is outside the limits or not aligned
+ * * -EADDRINUSE - an area or an allowed range is outside the limits, or an area is
+ *   not aligned
  * * -EINVAL - the IOMMU has only pages larger than those of the CPU
  * * -EINTR - a fatal signal
- * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map()
+ * * -ENOMEM - no memory
+ * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map(), not if the HWPT is
+ *   filled
  */
 int iommufd_hwpt_fill(struct iommufd_hwpt *hwpt)
 {

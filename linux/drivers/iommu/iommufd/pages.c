@@ -140,7 +140,8 @@ static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
  *
  * The caller ends this with iommufd_pages_end_move_charge(), also on error.
  *
- * Return: 0, or -ENOMEM if that exceeds the limit of the new owner.
+ * Return: 0, -ENOMEM if that exceeds the limit of the new owner, or -EINTR on a
+ * fatal signal.
  */
 int iommufd_pages_move_charge(struct iommufd_pages *pages,
 			      struct iommufd_owner *owner)
@@ -712,7 +713,7 @@ static void drop_need(struct iommufd_pages *pages,
  * * -ENOMEM - RLIMIT_MEMLOCK is exceeded, or there is no memory or no huge page
  * * -EINTR - a fatal signal
  * * -EINVAL - the file is of the wrong kind or too short
- * * -ENOSPC - tmpfs is full
+ * * -ENOSPC - tmpfs is full, or overcommit forbids more memory for it
  * * -ERESTARTNOINTR - a signal while a huge page was allocated for a file
  * * -EIO - a page of a file is poisoned, or can't be read
  */

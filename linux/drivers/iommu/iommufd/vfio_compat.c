@@ -607,9 +607,17 @@ static int get_info(struct iommufd_ctx *ctx, void __user *arg)
  * @word: any ioctl
  * @arg: its argument
  *
- * Return: the result of the ioctl, or an errno. The errnos of MAP_DMA and
- * UNMAP_DMA are those of IOMMU_IOAS_MAP and IOMMU_IOAS_UNMAP. -ENOTTY for all
- * ioctls that a context does not have.
+ * Return: the result of the ioctl, or an errno; -ENOTTY for all ioctls that a
+ * context does not have. MAP_DMA and UNMAP_DMA fail like IOMMU_IOAS_MAP and
+ * IOMMU_IOAS_UNMAP, except that
+ *
+ * - an unknown flag or a short @arg is -EINVAL
+ * - -ENODEV means that the container has no IOAS
+ * - an UNMAP of a range where nothing is mapped succeeds
+ * - an UNMAP of version 1 also has the errnos of iommufd_areas_split()
+ * - an UNMAP that reports dirty pages also has those of iommufd_dirty_read(), and
+ *   -EINVAL if the bitmap is not valid, pages are not tracked, or the range cuts an
+ *   area
  */
 long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 			     unsigned long arg)
