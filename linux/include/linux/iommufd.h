@@ -90,7 +90,8 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
  *           and length
  *
  * Both return the memory with a reference, NULL if it is not the driver's, or
- * an ERR_PTR: -ENOMEM, or -EOPNOTSUPP for a dma-buf with several ranges.
+ * an ERR_PTR: @of_vma of -ENOMEM; @of_file of -EOPNOTSUPP if the dma-buf has
+ * several ranges.
  */
 struct iommufd_mmio_finder {
 	struct iommufd_mmio *(*of_vma)(struct vm_area_struct *vma);

@@ -251,7 +251,8 @@ struct iommu_ioas_map {
  * have. If the file is truncated after that, devices keep the pages until they
  * are unmapped.
  *
- * A mapping of a dma-buf holds no reference to the file.
+ * A mapping of a dma-buf holds no reference to the file. If the kernel chooses its
+ * IOVA, that is aligned as the physical address is.
  *
  * If the file is shorter than the range, no part of the range can be pinned, also
  * not through a copy or an access.
