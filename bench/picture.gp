@@ -1,4 +1,4 @@
-# Draw the rows of design.md's table as bars. bench/run sets data, picture, rows (their number)
+# Draw the rows of bench/rows that have a goal in numbers as bars. bench/run sets data, picture, rows (their number)
 # and name1 to name4. Columns of data: place, description, millions of instructions for each
 # name, and the goal.
 set terminal svg size 1000,60+rows*52 font "sans-serif,13" background "white"
