@@ -1,6 +1,6 @@
 """A VM: its arguments, and one boot of it.
 
-vm/run and bench/run use this. vm/init.c is the guest's side.
+vm/run, bench/ and tools/mutate use this. vm/init.c is the guest's side.
 """
 import ctypes, functools, mmap, os, platform, re, shlex, subprocess, time
 from collections import namedtuple
