@@ -678,6 +678,50 @@ static void check_region(struct __test_metadata *_metadata,
 	EXPECT_LT(5, n);
 }
 
+/* An attach reads the regions again, with those of a device that was bound since */
+static void check_region_again(struct __test_metadata *_metadata,
+			       struct _test_data_fault *self)
+{
+	struct iommu_test_mock_region region = {
+		START + 8 * LENGTH, PAGE, MOCK_REGION_RESERVED,
+	};
+	bool failed = true;
+	__u32 stdev, pt_id;
+	int n, ret;
+
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &self->mocks[0]));
+	stdev = self->mocks[0].stdev;
+	for (n = 1; failed && n < MANY; n++) {
+		struct iommu_test_mock_config sibling =
+			MOCK_CONFIG(.join = self->mocks[0].number,
+				    .nr_regions = 1,
+				    .regions = (uintptr_t)&region);
+
+		ASSERT_EQ(0, mock_device(self->fd, 0, &sibling,
+					 &self->mocks[1]));
+		pt_id = self->ioas;
+		ASSERT_EQ(0, fail_nth(n));
+		ret = mock_attach(self->fd, stdev, &pt_id);
+		failed = has_failed();
+		ASSERT_TRUE(failed || !ret);
+		if (!ret) {
+			EXPECT_FALSE(is_mappable(self->fd, self->ioas,
+						 region.start, PAGE));
+			ASSERT_EQ(0, mock_detach(self->fd, stdev));
+		}
+		/* And without them */
+		ASSERT_EQ(0, undo_device1(self));
+		pt_id = self->ioas;
+		ASSERT_EQ(0, mock_attach(self->fd, stdev, &pt_id));
+		EXPECT_TRUE(is_mappable(self->fd, self->ioas, region.start,
+					PAGE));
+		ASSERT_EQ(0, mock_detach(self->fd, stdev));
+	}
+	EXPECT_FALSE(failed);
+	EXPECT_LT(5, n);
+	EXPECT_EQ(0, undo_device0(self));
+}
+
 /*
  * Reserved regions that can't be read when the device is bound are read when it
  * is attached. The range of the kernel's doorbells is reserved then, or the
@@ -687,6 +731,7 @@ TEST_F_TIMEOUT(fault, regions_are_reserved, 300)
 {
 	check_region(_metadata, self, MOCK_REGION_RESERVED);
 	check_region(_metadata, self, MOCK_REGION_SW_MSI);
+	check_region_again(_metadata, self);
 }
 
 TEST_F_TIMEOUT(fault, map_and_fill_two_tables, 300)
