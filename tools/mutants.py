@@ -386,6 +386,11 @@ def find(text):
     return sorted(Finder(text).run(), key=lambda m: (m.start, -m.end, m.rule, m.text))
 
 
+def function_of(text, mutant):
+    """The name of the function that the mutant is in."""
+    return re.findall(r'^\w[^;{}]*?(\w+)\([^;{}]*\)\n\{', text[:mutant.start], re.M)[-1]
+
+
 def plant(text, chosen):
     """Write the mutants {number: Mutant} into the text; return it, and the numbers left out since they overlap with others."""
     kept, left_out, stack = [], [], []

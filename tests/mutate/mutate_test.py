@@ -179,6 +179,20 @@ class Judge(unittest.TestCase):
         self.assertEqual({1: 'WARNING: CPU: 0', 2: ''}, self.judge((1, ''), (2, ''), console=console))
 
 
+class Equivalent(unittest.TestCase):
+    def test_each_entry_is_a_mutant_and_has_a_reason(self):
+        known = mutate.names(mutate.candidates())
+        self.assertEqual(len(known), len(set(known.values())))
+        self.assertEqual(set(), mutate.equivalents() - set(known.values()))
+        text = mutate.read(mutate.EQUIVALENT)
+        self.assertEqual(len(mutate.equivalents()), len(re.findall(r'^[^#\t\n].*\n\t\S', text, re.M)))
+
+    def test_they_are_left_out(self):
+        known = mutate.candidates()
+        options = mutate.argparse.Namespace(only='', count=0, seed=1)
+        self.assertEqual(len(known) - len(mutate.equivalents()), len(mutate.choose(known, mutate.FILES, options)))
+
+
 class Silence(unittest.TestCase):
     def test_end_without_a_message_must_happen_twice(self):
         known = mutate.candidates()
