@@ -37,7 +37,7 @@ CALLS = [(rule, re.compile(pattern)) for rule, pattern in (
     ('call', r''))]
 # Calls that only print a message, or whose absence is not visible in a kernel without preemption and debugging
 INVISIBLE = re.compile(r'lockdep_|might_|cond_resched|BUILD_BUG|static_assert|pr_|dev_(info|warn|err|dbg)|WARN|rcu_read_|rcu_assign|'
-                       r'kunmap_local|LIST_HEAD|DEFINE_|DECLARE_|EXPORT_|trace_|barrier|smp_|preempt_|va_|likely|unlikely')
+                       r'kunmap_local|LIST_HEAD|mutex_destroy|DEFINE_|DECLARE_|EXPORT_|trace_|barrier|smp_|preempt_|va_|likely|unlikely')
 
 
 def tokenize(text):

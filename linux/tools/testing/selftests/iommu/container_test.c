@@ -2458,6 +2458,49 @@ TEST_F(container, query_beside_a_close)
 	EXPECT_EQ(0, me.bits);
 }
 
+/*
+ * The process that starts the tracking is killed while pinned pages are recorded:
+ * nothing is tracked then
+ */
+TEST_F(container, killed_start_tracks_nothing)
+{
+	atomic_bool done = false;
+	unsigned int nr;
+	int i, access;
+	__u64 bits;
+	__u32 item;
+	pid_t pid;
+
+	ASSERT_EQ(0, access_create(self->fd, self->ioas,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, MAP_DMA(0, NR_PAGES));
+	for (i = 0; i < 3; i += 2)
+		ASSERT_EQ(0, access_pin(self->fd, access, AT(i), NULL, PAGE, 0,
+					&item));
+	ASSERT_EQ(0, mock_delay(""));
+	ASSERT_EQ(0, mock_delay("iommufd_dirty_note 20000"));
+	for (i = 0; i < 20; i++) {
+		nr = mock_nr_delayed();
+		pid = fork();
+		if (!pid) {
+			START_TRACKING();
+			_exit(0);
+		}
+		mock_wait_for_calls(nr + 1, &done);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+		if (mock_nr_delayed() == nr + 1)
+			break;
+		/* Both pages were recorded before the signal */
+		dirty(self, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, 0, 0, NULL);
+	}
+	EXPECT_EQ(0, mock_delay(""));
+	ASSERT_GT(20, i);
+	EXPECT_ERRNO(EINVAL, GET_DIRTY(START, NR_PAGES, &bits));
+	close(access);
+}
+
 /* Cuts around multiples of 2 MiB, where the stored pages are divided */
 TEST_CUT(long_area)
 {

@@ -386,6 +386,7 @@ TEST_F(driver, table_that_fails_to_grow)
 
 	for (fails = 0; fails < 2; fails++) {
 		__u64 before[2];
+		__u32 pt_id;
 
 		for (i = 0; i < 2; i++)
 			ASSERT_EQ(0, DEVICE(&mocks[i], .unit = i,
@@ -400,10 +401,19 @@ TEST_F(driver, table_that_fails_to_grow)
 		EXPECT_EQ(0, MAP_AT(self->buf, PAGE, high));
 		for (i = 0; i < 2; i++)
 			EXPECT_EQ(before[i] + 2, maps(self, i));
-		ASSERT_EQ(0, DEVICE(&mocks[2], .unit = 2,
-				    .aperture_last = ~0ULL,
-				    .flags = MOCK_DEVICE_GROWS));
-		EXPECT_EQ(2, maps(self, 2));
+		ASSERT_EQ(0, mock_device(self->fd, 0,
+					 &MOCK_CONFIG(.unit = 2,
+						      .aperture_last = ~0ULL,
+						      .flags = MOCK_DEVICE_GROWS),
+					 &mocks[2]));
+		ASSERT_EQ(0, mock_fail(self->fd, 2, MOCK_CALL_MAP, 0, 1,
+				       ENOSPC));
+		pt_id = self->ioas;
+		EXPECT_ERRNO(ENOSPC, mock_attach(self->fd, mocks[2].stdev,
+						 &pt_id));
+		before[0] = maps(self, 2);
+		EXPECT_EQ(0, mock_attach(self->fd, mocks[2].stdev, &pt_id));
+		EXPECT_EQ(before[0] + 2, maps(self, 2));
 		ASSERT_EQ(0, UNMAP(high, PAGE));
 		for (i = 0; i < 3; i++)
 			ASSERT_EQ(0, destroy(self->fd, mocks[i].stdev));
