@@ -1384,6 +1384,42 @@ static void *attach_in_thread(void *arg)
 	return NULL;
 }
 
+/* Two attaches pin the same pages at once, which two IOAS map */
+TEST_F(beside, same_pages_are_pinned_by_two)
+{
+	struct mock mocks[2];
+	pthread_t thread;
+	__u32 other, pt_id;
+	char *buf;
+	int i;
+
+	buf = memory(SZ_2M, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, buf);
+	fill_bytes(buf, SZ_2M, 1);
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, self->ioas, (uintptr_t)buf, SZ_2M,
+			    START));
+	ASSERT_EQ(0, copy_at(self->fd, other, self->ioas, MAP_RW, SZ_2M, START,
+			     START));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(.unit = i),
+					 &mocks[i]));
+	ASSERT_EQ(0, mock_delay("iommufd_pin_list 20000"));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct request me = { self, .stdev = mocks[0].stdev };
+
+		ASSERT_TRUE(begin(&me, attach_in_thread, &thread, 1));
+		pt_id = other;
+		EXPECT_EQ(0, mock_attach(self->fd, mocks[1].stdev, &pt_id));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.err);
+		ASSERT_EQ(0, mock_detach(self->fd, mocks[0].stdev));
+		ASSERT_EQ(0, mock_detach(self->fd, mocks[1].stdev));
+		EXPECT_TRUE(mock_is_unpinned(buf, SZ_2M));
+		EXPECT_EQ(0, status_kb("VmPin"));
+	}
+}
+
 /* An attach looks at a page table, which its last device leaves meanwhile */
 TEST_F(beside, table_is_left_beside_an_attach)
 {
