@@ -714,6 +714,32 @@ static int become_charged(long kb)
 	       setresuid(NOBODY, NOBODY, NOBODY);
 }
 
+/*
+ * Memory is pinned in several batches, the last of which is the smallest. The
+ * limit is reached in any of them; the smaller ones would still fit.
+ */
+TEST_F(charge, limit_in_each_batch)
+{
+	static const __u32 limits[] = { 12, 36, MOCK_MEMORY_LIMIT };
+	struct rlimit limit = { .rlim_max = LENGTH };
+	int i;
+
+	ASSERT_EQ(0, set_up(self));
+	ASSERT_EQ(0, become_charged(LENGTH / 1024));
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		ASSERT_EQ(0, mock_memory_limit(self->fd, limits[i]));
+		for (limit.rlim_cur = 0; limit.rlim_cur < LENGTH;
+		     limit.rlim_cur += PAGE) {
+			ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+			EXPECT_ERRNO(ENOMEM, MAP(self->buf, LENGTH));
+			EXPECT_TRUE(nothing_is_left(self));
+		}
+		ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+		EXPECT_EQ(0, MAP(self->buf, LENGTH));
+		EXPECT_EQ(0, UNMAP_ALL());
+	}
+}
+
 /* A process of another user that copies with an iommufd of its own */
 static pid_t copying_process(const char *large, int *pipe_fds)
 {
