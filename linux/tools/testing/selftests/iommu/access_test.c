@@ -1618,17 +1618,6 @@ TEST_F(access, far_inside_a_large_file)
  * Two at once: a delay holds one of them in the middle
  */
 
-/* Begin in a thread, and wait until it calls the delayed function */
-static bool begin_delayed(const char *delay, void *(*function)(void *),
-			  void *me, const atomic_bool *done, pthread_t *thread)
-{
-	if (mock_delay("") || mock_delay(delay) ||
-	    pthread_create(thread, NULL, function, me))
-		return false;
-	mock_wait_for_calls(1, done);
-	return true;
-}
-
 struct caller {
 	struct _test_data_access *self;
 	__u32 item;
@@ -1657,12 +1646,12 @@ TEST_F(access, pin_beside_the_last_unpin)
 	ASSERT_EQ(0, access_create(self->fd, self->ioas, CAN_PIN, &second));
 	ASSERT_EQ(0, MAP(0, PAGE, 0));
 	ASSERT_EQ(0, pin(self, 0, 1, &me.item));
-	ASSERT_TRUE(begin_delayed("unpin_user_page_range_dirty_lock 20000",
-				  unpin_in_thread, &me, &me.done, &thread));
+	ASSERT_EQ(0, mock_begin_delayed("unpin_user_page_range_dirty_lock 20000",
+					unpin_in_thread, &me, &me.done,
+					&thread));
 	EXPECT_EQ(0, access_pin(self->fd, second, self->base, self->buf, PAGE,
 				0, &item));
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, mock_end(thread));
 	EXPECT_EQ(0, me.ret);
 	EXPECT_TRUE(only_pinned(self, 0, 1));
 	EXPECT_EQ(0, access_unpin(self->fd, second, item));
@@ -1694,11 +1683,10 @@ TEST_F(access, unpin_beside_a_detach)
 	ASSERT_EQ(0, pin(self, 0, 1, &me.item));
 	ASSERT_EQ(0, access_set(self->fd, self->access,
 				MOCK_ACCESS_NEVER_UNPINS, 0));
-	ASSERT_TRUE(begin_delayed("xa_erase 20000", detach_in_thread, &me,
-				  &me.done, &thread));
+	ASSERT_EQ(0, mock_begin_delayed("xa_erase 20000", detach_in_thread, &me,
+					&me.done, &thread));
 	EXPECT_EQ(0, UNPIN(me.item));
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, mock_end(thread));
 	EXPECT_EQ(0, me.ret);
 	EXPECT_TRUE(only_pinned(self, 0, 0));
 	EXPECT_EQ(0, UNMAP(0, PAGE));
@@ -1734,12 +1722,11 @@ TEST_F(access, close_beside_an_unmap)
 	ASSERT_EQ(0, MAP(0, PAGE, 0));
 	ASSERT_EQ(0, access_pin(self->fd, second, self->base, self->buf, PAGE,
 				0, &item));
-	ASSERT_TRUE(begin_delayed("find_pinned 20000", unmap_delayed, &me,
-				  &me.done, &thread));
+	ASSERT_EQ(0, mock_begin_delayed("find_pinned 20000", unmap_delayed, &me,
+					&me.done, &thread));
 	close(self->access);
 	self->access = -1;
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, mock_end(thread));
 	EXPECT_TRUE(me.done);
 	EXPECT_EQ(0, me.of.ret);
 	EXPECT_EQ(PAGE, me.of.unmapped);

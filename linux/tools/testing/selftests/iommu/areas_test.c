@@ -6,7 +6,6 @@
  * with memory pinned page by page.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -1186,18 +1185,6 @@ struct request {
 	atomic_bool done;
 };
 
-/* Begin a request in a thread, and wait for its nth call that is delayed */
-static bool begin(struct request *me, void *(*function)(void *),
-		  pthread_t *thread, int nth)
-{
-	unsigned int nr = mock_nr_delayed();
-
-	if (pthread_create(thread, NULL, function, me))
-		return false;
-	mock_wait_for_calls(nr + nth, &me->done);
-	return true;
-}
-
 /* The second one depends on what the first one will have done */
 enum { RESERVE, ALIGN, CHOOSE, ALLOW, NR_WAYS };
 
@@ -1236,8 +1223,8 @@ TEST_F(beside, ranges_are_checked_and_inserted_at_once)
 		struct request me = { self, i % NR_WAYS };
 
 		/* ALLOW_IOVAS searches its own list first, with no lock */
-		ASSERT_TRUE(begin(&me, request_range, &thread,
-				  me.way == ALLOW ? 2 : 1));
+		ASSERT_EQ(0, mock_begin(request_range, &me, &me.done,
+					me.way == ALLOW ? 2 : 1, &thread));
 		if (me.way == CHOOSE) {
 			EXPECT_EQ(0, map(self->fd, self->ioas, MAP_RW,
 					 (uintptr_t)self->buf, PAGE, &iova));
@@ -1289,7 +1276,8 @@ TEST_F(beside, range_and_alignment_are_read_at_once)
 		struct asker me = { { self } };
 
 		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &mock));
-		ASSERT_TRUE(begin(&me.of, ask_ranges, &thread, 1));
+		ASSERT_EQ(0, mock_begin(ask_ranges, &me, &me.of.done, 1,
+					&thread));
 		EXPECT_EQ(0, mock_detach(self->fd, mock.stdev));
 		pthread_join(thread, NULL);
 		ASSERT_EQ(0, destroy(self->fd, mock.stdev));
@@ -1364,7 +1352,8 @@ TEST_F(beside, table_is_destroyed_after_a_map)
 		struct request me = { self };
 
 		ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, self->ioas, &hwpt));
-		ASSERT_TRUE(begin(&me, map_in_thread, &thread, 1));
+		ASSERT_EQ(0, mock_begin(map_in_thread, &me, &me.done, 1,
+					&thread));
 		EXPECT_EQ(0, destroy(self->fd, hwpt));
 		pthread_join(thread, NULL);
 		EXPECT_TRUE(me.done);
@@ -1408,7 +1397,8 @@ TEST_F(beside, same_pages_are_pinned_by_two)
 	for (i = 0; i < NR_ROUNDS; i++) {
 		struct request me = { self, .stdev = mocks[0].stdev };
 
-		ASSERT_TRUE(begin(&me, attach_in_thread, &thread, 1));
+		ASSERT_EQ(0, mock_begin(attach_in_thread, &me, &me.done, 1,
+					&thread));
 		pt_id = other;
 		EXPECT_EQ(0, mock_attach(self->fd, mocks[1].stdev, &pt_id));
 		pthread_join(thread, NULL);
@@ -1436,7 +1426,8 @@ TEST_F(beside, table_is_left_beside_an_attach)
 		struct request me = { self, .stdev = second.stdev };
 
 		ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &first));
-		ASSERT_TRUE(begin(&me, attach_in_thread, &thread, 1));
+		ASSERT_EQ(0, mock_begin(attach_in_thread, &me, &me.done, 1,
+					&thread));
 		EXPECT_EQ(0, mock_detach(self->fd, first.stdev));
 		pthread_join(thread, NULL);
 		ASSERT_EQ(0, destroy(self->fd, first.stdev));

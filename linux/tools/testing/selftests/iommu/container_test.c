@@ -2335,13 +2335,12 @@ TEST_F(container, write_beside_an_unmap_is_dirty)
 	ASSERT_EQ(0, mock_delay(""));
 	ASSERT_EQ(0, mock_delay("iommufd_dirty_note 20000"));
 	for (i = 0; i < 5; i++) {
-		unsigned int nr = mock_nr_delayed();
 		__u64 bits = 0;
 
 		ASSERT_EQ(0, MAP_DMA(0, 1));
 		me.done = false;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_byte, &me));
-		mock_wait_for_calls(nr + 1, &me.done);
+		ASSERT_EQ(0, mock_begin(write_a_byte, &me, &me.done, 1,
+					&thread));
 		EXPECT_EQ(0, unmap_dirty(self, TELL, START, 1, &bits,
 					 &unmapped));
 		pthread_join(thread, NULL);
@@ -2377,15 +2376,12 @@ TEST_F(container, records_are_made_and_deleted_at_once)
 			      NULL);
 			ASSERT_EQ(0, START_TRACKING());
 		}
-		ASSERT_EQ(0, mock_delay(""));
-		ASSERT_EQ(0, mock_delay(delays[query]));
-		ASSERT_EQ(0, pthread_create(&thread, NULL, query ?
-					    get_dirty_in_thread : write_a_byte,
-					    &first));
-		mock_wait_for_calls(1, &first.done);
+		ASSERT_EQ(0, mock_begin_delayed(delays[query], query ?
+						get_dirty_in_thread :
+						write_a_byte, &first,
+						&first.done, &thread));
 		write_a_byte(&second);
-		pthread_join(thread, NULL);
-		ASSERT_EQ(0, mock_delay(""));
+		ASSERT_EQ(0, mock_end(thread));
 		EXPECT_EQ(0, first.ret);
 		EXPECT_EQ(0, first.bits);
 		EXPECT_EQ(0, second.ret);
@@ -2418,9 +2414,8 @@ TEST_F(container, record_beside_an_unmap)
 		ASSERT_EQ(0, mock_delay("iommufd_dirty_note 10000"));
 		ASSERT_EQ(0, mock_delay("xa_erase 20000"));
 		second.done = false;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_byte,
-					    &second));
-		mock_wait_for_calls(1, &second.done);
+		ASSERT_EQ(0, mock_begin(write_a_byte, &second, &second.done, 1,
+					&thread));
 		EXPECT_EQ(0, unmap_dma(self->fd, AT(1), PAGE, NULL));
 		pthread_join(thread, NULL);
 		EXPECT_EQ(0, second.ret);
@@ -2446,13 +2441,11 @@ TEST_F(container, query_beside_a_close)
 				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
 				   &access));
 	ASSERT_EQ(0, START_TRACKING());
-	ASSERT_EQ(0, mock_delay(""));
-	ASSERT_EQ(0, mock_delay("find_pinned 20000"));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, get_dirty_in_thread, &me));
-	mock_wait_for_calls(1, &me.done);
+	ASSERT_EQ(0, mock_begin_delayed("find_pinned 20000",
+					get_dirty_in_thread, &me, &me.done,
+					&thread));
 	close(access);
-	pthread_join(thread, NULL);
-	EXPECT_EQ(0, mock_delay(""));
+	EXPECT_EQ(0, mock_end(thread));
 	EXPECT_TRUE(me.done);
 	EXPECT_EQ(0, me.ret);
 	EXPECT_EQ(0, me.bits);

@@ -8,6 +8,7 @@
 #define DELAY_UTIL_H
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -52,5 +53,39 @@ static inline void mock_wait_for_calls(unsigned int calls,
 {
 	while (mock_nr_delayed() < calls && !*done)
 		;
+}
+
+/*
+ * Begin a request in a thread, and return while its @nth call of the function is
+ * being delayed, or when it is done. On a kernel without delays the two requests
+ * seldom meet.
+ */
+static inline int mock_begin(void *(*request)(void *), void *arg,
+			     const atomic_bool *done, unsigned int nth,
+			     pthread_t *thread)
+{
+	unsigned int nr = mock_nr_delayed();
+
+	if (pthread_create(thread, NULL, request, arg))
+		return -1;
+	mock_wait_for_calls(nr + nth, done);
+	return 0;
+}
+
+/* The same with a delay that replaces all others; mock_end() removes it */
+static inline int mock_begin_delayed(const char *delay,
+				     void *(*request)(void *), void *arg,
+				     const atomic_bool *done,
+				     pthread_t *thread)
+{
+	if (!mock_delay("") && mock_delay(delay))
+		return -1;
+	return mock_begin(request, arg, done, 1, thread);
+}
+
+static inline int mock_end(pthread_t thread)
+{
+	pthread_join(thread, NULL);
+	return mock_delay("");
 }
 #endif

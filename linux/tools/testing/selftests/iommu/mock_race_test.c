@@ -1489,15 +1489,12 @@ TEST_F(race, sibling_comes_while_the_last_leaves)
 	ASSERT_EQ(0, mock_delay(""));
 	ASSERT_EQ(0, mock_delay("iommu_group_release_dma_owner 20000"));
 	for (i = 0; i < 5; i++) {
-		unsigned int nr = mock_nr_delayed();
-
 		ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
 		gone.id = mock.stdev;
 		gone.done = false;
 		config.join = mock.number;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, remove_device,
-					    &gone));
-		mock_wait_for_calls(nr + 1, &gone.done);
+		ASSERT_EQ(0, mock_begin(remove_device, &gone, &gone.done, 1,
+					&thread));
 		ret = mock_device(self->fd, 0, &config, &sibling);
 		/* The device that it joins may be gone by now */
 		EXPECT_TRUE(!ret || errno == ENOENT) {
@@ -1540,7 +1537,6 @@ TEST_F(race, removed_objects_are_not_found)
 	ASSERT_EQ(0, mock_delay("__xa_erase 20000"));
 	for (i = 0; i < 4 * NR_WAYS; i++) {
 		int way = i % NR_WAYS;
-		unsigned int nr;
 
 		ASSERT_EQ(0, alloc_ioas(self->fd, &self->ioas));
 		ASSERT_EQ(0, set_container(self->fd, self->ioas));
@@ -1551,12 +1547,9 @@ TEST_F(race, removed_objects_are_not_found)
 			gone.id = mock.stdev;
 		}
 		gone.done = false;
-		nr = mock_nr_delayed();
-		ASSERT_EQ(0, pthread_create(&thread, NULL,
-					    way == DESTROY_TABLE ?
-					    detach_device : remove_device,
-					    &gone));
-		mock_wait_for_calls(nr + 1, &gone.done);
+		ASSERT_EQ(0, mock_begin(way == DESTROY_TABLE ? detach_device :
+					remove_device, &gone, &gone.done, 1,
+					&thread));
 		if (way == GET)
 			EXPECT_ERRNO(ENODEV, vfio_ioas(self->fd, IOMMU_VFIO_IOAS_GET,
 						       &id));
@@ -1595,20 +1588,14 @@ TEST_F(race, first_tables_are_counted)
 
 	ASSERT_EQ(0, alloc_ioas(self->fd, &first.ioas));
 	for (i = 0; i < 3; i++) {
-		unsigned int nr;
-
 		ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
 		first.id = mock.idev;
 		first.done = false;
-		ASSERT_EQ(0, mock_delay(""));
-		ASSERT_EQ(0, mock_delay("get_device 20000"));
-		nr = mock_nr_delayed();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, make_table, &first));
-		mock_wait_for_calls(nr + 1, &first.done);
+		ASSERT_EQ(0, mock_begin_delayed("get_device 20000", make_table,
+						&first, &first.done, &thread));
 		EXPECT_EQ(0, alloc_hwpt(self->fd, mock.idev, first.ioas,
 					&hwpt));
-		pthread_join(thread, NULL);
-		EXPECT_EQ(0, mock_delay(""));
+		EXPECT_EQ(0, mock_end(thread));
 		EXPECT_EQ(0, first.ret);
 		for (j = 2; j < 64; j++)
 			ASSERT_EQ(0, alloc_hwpt(self->fd, mock.idev, first.ioas,

@@ -486,22 +486,18 @@ TEST_F(beside, machine_goes_while_bind_takes_it)
 	for (i = 0; i < 5; i++) {
 		struct request me = { team };
 		pthread_t thread;
-		unsigned int nr;
 
 		team->vm = vm_create();
 		team->vfio = vm_create_vfio(team->vm);
 		team->file = open_cdev(team->dev);
 		ASSERT_EQ(0, add_file(team->vfio, team->file));
-		mock_delay("");
-		mock_delay("kvm_get_kvm_safe 20000");
-		nr = mock_nr_delayed();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, bind_once, &me));
-		mock_wait_for_calls(nr + 1, &me.done);
+		ASSERT_EQ(0, mock_begin_delayed("kvm_get_kvm_safe 20000",
+						bind_once, &me, &me.done,
+						&thread));
 		EXPECT_EQ(0, del_file(team->vfio, team->file));
 		close(team->vfio);
 		close(team->vm);
-		pthread_join(thread, NULL);
-		mock_delay("");
+		mock_end(thread);
 		EXPECT_EQ(0, me.ret);
 		EXPECT_TRUE(vm_is_there());
 		close(team->file);
@@ -527,7 +523,6 @@ TEST_F(beside, device_goes_while_its_group_is_added)
 	for (i = 0; i < 3; i++) {
 		struct request me = { team };
 		pthread_t thread;
-		unsigned int nr;
 
 		team->vm = vm_create();
 		team->vfio = vm_create_vfio(team->vm);
@@ -540,12 +535,9 @@ TEST_F(beside, device_goes_while_its_group_is_added)
 		mock_delay("iommufd_enforces_coherency 20000");
 		mock_delay("iommufd_unit_probe 20000");
 		mock_delay("iommufd_test_set_restrictions 20000");
-		nr = mock_nr_delayed();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, add_group, &me));
-		mock_wait_for_calls(nr + 1, &me.done);
+		ASSERT_EQ(0, mock_begin(add_group, &me, &me.done, 1, &thread));
 		EXPECT_EQ(0, unbind_driver(team->dev));
-		pthread_join(thread, NULL);
-		mock_delay("");
+		mock_end(thread);
 		EXPECT_EQ(0, me.ret);
 		close(team->vfio);
 		close(team->vm);

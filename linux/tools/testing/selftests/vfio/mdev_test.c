@@ -738,18 +738,13 @@ TEST_F(mdpin, opened_twice_at_once)
 	for (i = 0; i < 5; i++) {
 		struct opening first = { w }, second = { w };
 		pthread_t thread;
-		unsigned int nr;
 
 		close(self->device);
-		mock_delay("");
-		mock_delay("iommufd_hwpt_align 20000");
-		nr = mock_nr_delayed();
-		ASSERT_EQ(0, pthread_create(&thread, NULL, open_by_group,
-					    &first));
-		mock_wait_for_calls(nr + 1, &first.done);
+		ASSERT_EQ(0, mock_begin_delayed("iommufd_hwpt_align 20000",
+						open_by_group, &first,
+						&first.done, &thread));
 		open_by_group(&second);
-		pthread_join(thread, NULL);
-		mock_delay("");
+		mock_end(thread);
 		EXPECT_LE(0, first.device);
 		EXPECT_LE(0, second.device);
 		close(second.device);

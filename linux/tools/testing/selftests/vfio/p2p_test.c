@@ -392,27 +392,6 @@ static void *turn_on_decoding(void *arg)
 	return NULL;
 }
 
-/* Begin a request, and return while the function is being delayed in it */
-static int begin_delayed(const char *delay, void *(*request)(void *arg),
-			 void *arg, const atomic_bool *done, pthread_t *thread)
-{
-	unsigned int nr;
-
-	mock_delay("");
-	mock_delay(delay);
-	nr = mock_nr_delayed();
-	if (pthread_create(thread, NULL, request, arg))
-		return -1;
-	mock_wait_for_calls(nr + 1, done);
-	return 0;
-}
-
-static void end_delayed(pthread_t thread)
-{
-	pthread_join(thread, NULL);
-	mock_delay("");
-}
-
 /* Two requests are the first to map the BAR; both mappings are revoked */
 TEST_F(p2p, first_mapped_by_two)
 {
@@ -423,11 +402,11 @@ TEST_F(p2p, first_mapped_by_two)
 		struct request second = { self, variant->door, SZ_2M, -1 };
 		pthread_t thread;
 
-		ASSERT_EQ(0, begin_delayed("iommufd_mmio_create 20000",
-					   map_part, &first, &first.done,
-					   &thread));
+		ASSERT_EQ(0, mock_begin_delayed("iommufd_mmio_create 20000",
+						map_part, &first, &first.done,
+						&thread));
 		map_part(&second);
-		end_delayed(thread);
+		mock_end(thread);
 		EXPECT_EQ(0, first.ret);
 		EXPECT_EQ(0, second.ret);
 		ASSERT_TRUE(decode(&self->target, false));
@@ -461,19 +440,20 @@ TEST_F(p2p, map_and_revocation_at_once)
 		ASSERT_TRUE(decode(&self->target, false));
 		ASSERT_TRUE(decode(&self->target, true));
 		map.done = false;
-		ASSERT_EQ(0, begin_delayed("iommufd_domain_map 20000", map_part,
-					   &map, &map.done, &thread));
+		ASSERT_EQ(0, mock_begin_delayed("iommufd_domain_map 20000",
+						map_part, &map, &map.done,
+						&thread));
 		EXPECT_TRUE(decode(&self->target, false));
-		end_delayed(thread);
+		mock_end(thread);
 		EXPECT_EQ(0, map.ret);
 		EXPECT_TRUE(IS_REFUSED(self->iova));
 
 		on.done = false;
-		ASSERT_EQ(0, begin_delayed("iommufd_domain_map 20000",
-					   turn_on_decoding, &on, &on.done,
-					   &thread));
+		ASSERT_EQ(0, mock_begin_delayed("iommufd_domain_map 20000",
+						turn_on_decoding, &on, &on.done,
+						&thread));
 		EXPECT_EQ(0, UNMAP(self->iova, SZ_2M));
-		end_delayed(thread);
+		mock_end(thread);
 		EXPECT_EQ(0, on.ret);
 		EXPECT_EQ(0, WRITE_TO(self->iova, i));
 		EXPECT_FALSE(HAS(0, i));
@@ -512,14 +492,14 @@ static long time_beside(struct target *target, struct mover *mover, bool on)
 
 	mover->done = false;
 	if (!decode(target, !on) ||
-	    begin_delayed(mover->leaves ? "iommu_detach_group 20000" :
-					  "iommu_attach_group 20000",
-			  move_device, mover, &mover->done, &thread))
+	    mock_begin_delayed(mover->leaves ? "iommu_detach_group 20000" :
+					       "iommu_attach_group 20000",
+			       move_device, mover, &mover->done, &thread))
 		return -1;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	decoded = decode(target, on);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end_delayed(thread);
+	mock_end(thread);
 	if (!decoded || mover->ret)
 		return -1;
 	return (end.tv_sec - start.tv_sec) * 1000 +
