@@ -47,7 +47,7 @@ help:
 	@echo "make docs            build the documentation that the series adds or changes, and check it"
 	@echo "make check           all checks that need no kernel build"
 	@echo "make matrix          build and test every configuration in vm/variants"
-	@echo "make bisect          build VFIO and iommufd after each patch of the series, and boot the kernel where that can matter"
+	@echo "make bisect          compile what the series changes after each patch, and boot the kernel where that can matter"
 	@echo "make cross           compile every VFIO driver for x86-64, i386, arm64, s390x and powerpc64le"
 	@echo "make builds          compile and link the configurations that make matrix leaves out: VFIO, iommufd and KVM each off, module, built in"
 	@echo "make crc             check that every symbol of the base keeps its CRC"

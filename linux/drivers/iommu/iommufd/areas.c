@@ -536,7 +536,8 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
  * @flags: IOMMUFD_UNMAP_*
  * @unmapped: number of bytes removed, also on error
  *
- * Context: calls ops->unpin() of accesses, and waits for other UNMAPs and splits.
+ * Context: calls ops->unpin() of accesses, and waits for other UNMAPs and
+ * splits.
  *
  * Return:
  * * 0 - all areas were removed, or there was none

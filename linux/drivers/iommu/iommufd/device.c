@@ -197,8 +197,8 @@ out_put:
  *
  * Return:
  * * the bound device
- * * ERR_PTR(-EINVAL) - it has no IOMMU, its DMA can bypass the CPU caches, or the
- *   IOMMU driver can't allocate a domain that blocks DMA
+ * * ERR_PTR(-EINVAL) - it has no IOMMU, its DMA can bypass the CPU caches, or
+ *   the IOMMU driver can't allocate a domain that blocks DMA
  * * ERR_PTR(-ENODEV) - it has no IOMMU group, or its IOMMU can't protect memory
  * * ERR_PTR(-EPERM) - its interrupts are not isolated, or the DMA of the group
  *   has another owner or is used by a kernel driver
@@ -627,8 +627,8 @@ static int attach_object(struct iommufd_device *idev,
  * * -ENOENT - no such id
  * * -EINVAL - the id is of another type, the group has another HWPT, or the
  *   HWPT does not suit the device
- * * -EADDRINUSE - an area or an allowed range is where the device can't have one,
- *   or an area is not aligned
+ * * -EADDRINUSE - an area or an allowed range is where the device can't have
+ *   one, or an area is not aligned
  * * -EFAULT - @out_pt_id can't be written
  * * -ENOMEM, -EINTR
  * * or an errno from iommufd_pages_pin() or the IOMMU driver

@@ -544,13 +544,13 @@ int iommufd_hwpt_copy_limits(struct iommufd_hwpt *hwpt,
  *
  * Return:
  * * 0 - the limits apply, and the HWPT is filled
- * * -EADDRINUSE - an area or an allowed range is outside the limits, or an area is
- *   not aligned
+ * * -EADDRINUSE - an area or an allowed range is outside the limits, or an area
+ *   is not aligned
  * * -EINVAL - the IOMMU has only pages larger than those of the CPU
  * * -EINTR - a fatal signal
  * * -ENOMEM - no memory
- * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map(), not if the HWPT is
- *   filled
+ * * or an errno from iommufd_pages_pin() or iommufd_hwpt_map(), not if the HWPT
+ *   is filled
  */
 int iommufd_hwpt_fill(struct iommufd_hwpt *hwpt)
 {

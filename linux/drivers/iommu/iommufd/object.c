@@ -108,9 +108,9 @@ struct iommufd_object *iommufd_object_get(struct iommufd_ctx *ctx, u32 id,
  * @obj: the object; released if this was the last reference
  *
  * Context: a release takes quotas_lock, domains_lock and all locks after it, and
- * waits for memory to be unpinned. So of the locks of iommufd only these may be held:
- * iommufd_ctx::held_lock, iommufd_device::bind_lock, iommufd_group::lock and
- * iommufd_ioas::attach_lock.
+ * waits for memory to be unpinned. So of the locks of iommufd only these may be
+ * held: iommufd_ctx::held_lock, iommufd_device::bind_lock, iommufd_group::lock
+ * and iommufd_ioas::attach_lock.
  */
 void iommufd_object_put(struct iommufd_object *obj)
 {

@@ -123,11 +123,12 @@ static void uncharge(struct iommufd_pages *pages, unsigned long npages)
 static int move_charge(struct iommufd_pages *pages, struct iommufd_owner *owner,
 		       bool force)
 {
-	int ret = iommufd_owner_move_charge(pages->owner, owner, pages->charge,
-					    pages->npinned, force);
+	int ret;
 
 	lockdep_assert_held(&pages->lock);
 
+	ret = iommufd_owner_move_charge(pages->owner, owner, pages->charge,
+					pages->npinned, force);
 	if (!ret)
 		pages->owner = owner;
 	return ret;

@@ -188,7 +188,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_enforces_coherency, IOMMUFD);
  * @length: set to the size of the data in bytes, or 0
  * @type: set to one of enum iommu_hw_info_type
  *
- * Return: the data, for kfree(); NULL if there is none; or an ERR_PTR of -ENOMEM.
+ * Return: the data, for kfree(); NULL if there is none; or an ERR_PTR of
+ * -ENOMEM.
  */
 void *iommufd_unit_hw_info(const struct iommufd_unit *unit, struct device *dev,
 			   u32 *length, u32 *type)

@@ -615,9 +615,9 @@ static int get_info(struct iommufd_ctx *ctx, void __user *arg)
  * - -ENODEV means that the container has no IOAS
  * - an UNMAP of a range where nothing is mapped succeeds
  * - an UNMAP of version 1 also has the errnos of iommufd_areas_split()
- * - an UNMAP that reports dirty pages also has those of iommufd_dirty_read(), and
- *   -EINVAL if the bitmap is not valid, pages are not tracked, or the range cuts an
- *   area
+ * - an UNMAP that reports dirty pages also has those of iommufd_dirty_read(),
+ *   and -EINVAL if the bitmap is not valid, pages are not tracked, or the range
+ *   cuts an area
  */
 long iommufd_container_ioctl(struct iommufd_ctx *ctx, unsigned int word,
 			     unsigned long arg)

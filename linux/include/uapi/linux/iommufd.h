@@ -37,7 +37,8 @@
  *    is longer than a page
  *  - EOPNOTSUPP: a reserved field is not zero, or a flag is unknown
  *  - EINVAL: the structure is too short, or a value is not valid
- *  - EFAULT: the structure, or memory that it points to, can't be read or written
+ *  - EFAULT: the structure, or memory that it points to, can't be read or
+ *    written
  *  - ENOENT: an id is not that of an object of the right kind
  *  - ENOMEM: out of memory, or RLIMIT_MEMLOCK
  *  - EOVERFLOW: an address or a length is beyond the address space
@@ -211,10 +212,10 @@ enum iommufd_ioas_map_flags {
  * Errors:
  *  - EEXIST: something is mapped in the range
  *  - EINVAL: no direction was given; @length is 0, or within a page below
- *    ULONG_MAX; the range is reserved; or @iova, @length or the offset of @user_va
- *    in its page is not aligned
- *  - EOVERFLOW: an end is beyond the address space, or the kernel chooses the IOVA
- *    and @length is more than half of it
+ *    ULONG_MAX; the range is reserved; or @iova, @length or the offset of
+ *    @user_va in its page is not aligned
+ *  - EOVERFLOW: an end is beyond the address space, or the kernel chooses the
+ *    IOVA and @length is more than half of that space
  *  - ENOSPC: no free range is large enough, or there are too many areas
  *  - EFAULT: the memory can't be pinned. If the answer can't be written, EFAULT
  *    too, and the mapping stays
@@ -251,8 +252,8 @@ struct iommu_ioas_map {
  * have. If the file is truncated after that, devices keep the pages until they
  * are unmapped.
  *
- * A mapping of a dma-buf holds no reference to the file. If the kernel chooses its
- * IOVA, that is aligned as the physical address is.
+ * A mapping of a dma-buf holds no reference to the file. If the kernel chooses
+ * its IOVA, that is aligned as the physical address is.
  *
  * If the file is shorter than the range, no part of the range can be pinned, also
  * not through a copy or an access.
@@ -264,7 +265,8 @@ struct iommu_ioas_map {
  *
  * Errors of the pages, here or in a later copy, attach or IOMMU_HWPT_ALLOC:
  *  - EINVAL: the file is of another kind, or ends before the range
- *  - ENOSPC: the file system is full, or vm.overcommit_memory forbids more memory
+ *  - ENOSPC: the file system is full, or vm.overcommit_memory forbids more
+ *    memory
  *  - ENOMEM: there are no huge pages
  *  - EIO: a page has a memory error, or can't be read from swap
  *
@@ -437,8 +439,8 @@ enum iommufd_vfio_ioas_op {
  *  - EOPNOTSUPP: there is no such operation
  *  - ENODEV: no IOAS is set, or it was destroyed
  *  - ENOENT: @ioas_id is no IOAS
- *  - EINVAL: IOMMU_VFIO_IOAS_SET, and the file is or was the container of a group
- *    without an IOMMU
+ *  - EINVAL: IOMMU_VFIO_IOAS_SET, and the file is or was the container of a
+ *    group without an IOMMU
  */
 struct iommu_vfio_ioas {
 	__u32 size;
