@@ -12,13 +12,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "../iommu/delay_util.h"
 #include "../iommu/fault_util.h"
 #include "../kselftest_harness.h"
 #include "kvm_util.h"
@@ -407,15 +412,133 @@ TEST_F_TIMEOUT(fault, open_cdev, SWEEP_TIME)
 
 /*
  * The driver can't take the device, whose cdev may be open by then (trap E11).
- * The other device keeps the group: in the base, a group that can't be made is
- * released with a warning.
+ * With the device goes its group.
  */
 TEST_F_TIMEOUT(fault, bind_driver, 3 * SWEEP_TIME)
 {
-	ASSERT_EQ(0, take_pair(self));
+	close(self->device);
+	self->device = -1;
 	ASSERT_EQ(0, unbind_driver(&self->dev));
 	EXPECT_LT(10, sweep(self, &driver));
 	EXPECT_EQ(0, cdev_binds(self));
+}
+
+/*
+ * A thread that opens and binds the cdev of an emulated device as soon as it
+ * exists. A PCI device can't be bound before its driver's probe ends.
+ */
+static struct {
+	struct pci_dev dev;
+	atomic_uint round, finished;
+	atomic_bool end;
+	/* In this round: the file was bound; it is closed; there is no device */
+	atomic_bool bound, closed, failed;
+	atomic_bool probed;
+	unsigned int nr_bound;
+	bool late_bind_is_wrong;
+} early;
+
+#define EARLY_NODE "/tmp/fault_test_cdev"
+
+/* The probe waits until the file is closed, and nobody can bind the other one */
+static void bind_early(struct _test_data_fault *self)
+{
+	int file, other;
+
+	do
+		file = open(EARLY_NODE, O_RDWR | O_CLOEXEC);
+	while (file < 0 && !early.probed);
+	if (file < 0)
+		return;
+	other = open(EARLY_NODE, O_RDWR | O_CLOEXEC);
+	if (!bind_iommufd(file, self->iommufd, NULL)) {
+		early.bound = true;
+		usleep(5000);
+	}
+	early.closed = true;
+	close(file);
+	while (!early.probed)
+		sched_yield();
+	if (other < 0)
+		return;
+	if (early.failed && (!bind_iommufd(other, self->iommufd, NULL) ||
+			     errno != ENODEV))
+		early.late_bind_is_wrong = true;
+	close(other);
+}
+
+static void *bind_early_again(void *arg)
+{
+	while (!early.end) {
+		if (early.round == early.finished) {
+			sched_yield();
+			continue;
+		}
+		bind_early(arg);
+		early.finished++;
+	}
+	return NULL;
+}
+
+static int make_mdev(void *arg)
+{
+	bool closed;
+	int ret, err;
+
+	early.bound = false;
+	early.closed = false;
+	early.probed = false;
+	early.round++;
+	ret = mdev_create(&early.dev, "mdpin", "unmap");
+	err = errno;
+	closed = early.closed;
+	early.failed = ret;
+	early.probed = true;
+	while (early.finished != early.round)
+		sched_yield();
+	early.nr_bound += early.failed && early.bound;
+	errno = early.failed && early.bound && !closed ? EBUSY : err;
+	return ret;
+}
+
+static int undo_mdev(void *arg)
+{
+	return mdev_remove(&early.dev);
+}
+
+static const struct request mdev = { make_mdev, undo_mdev, is_as_before };
+
+/*
+ * A device can't be registered, while somebody binds its cdev, which exists for
+ * a moment. The delay widens the window.
+ */
+TEST_F_TIMEOUT(fault, create_mdev_with_early_user, SWEEP_TIME)
+{
+	bool can_delay = !mock_delay("device_add 3000");
+	pthread_t thread;
+	struct stat st;
+	char path[64];
+
+	if (mdev_create(&early.dev, "mdpin", "unmap"))
+		SKIP_TEST("no mediated devices in this kernel");
+	ASSERT_EQ(0, vfio_cdev_path(&early.dev, path, sizeof(path)));
+	ASSERT_EQ(0, stat(path, &st));
+	ASSERT_EQ(0, mdev_remove(&early.dev));
+	/* Its number is used again and again */
+	unlink(EARLY_NODE);
+	ASSERT_EQ(0, mknod(EARLY_NODE, S_IFCHR | 0600, st.st_rdev));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, bind_early_again, self));
+
+	EXPECT_LT(10, sweep(self, &mdev));
+	early.end = true;
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, unlink(EARLY_NODE));
+	EXPECT_FALSE(early.late_bind_is_wrong);
+	if (can_delay) {
+		EXPECT_LT(0, early.nr_bound);
+		EXPECT_EQ(0, mock_delay(""));
+	}
+	EXPECT_EQ(0, mdev_remove(&early.dev));
 }
 
 /* Ids of failed requests are free again */
