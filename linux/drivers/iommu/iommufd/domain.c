@@ -145,9 +145,16 @@ static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 	}
 }
 
+/* Nobody attaches, detaches or grows the domain meanwhile */
+static void assert_domain_held(struct iommufd_hwpt *hwpt)
+{
+	lockdep_assert(lockdep_is_held(&hwpt->ioas->domains_lock) ||
+		       lockdep_is_held(&hwpt->mmio_lock));
+}
+
 /**
  * iommufd_domain_unmap - unmap an area from an HWPT
- * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
+ * @hwpt: the HWPT; its mmio_lock or domains_lock of its IOAS is held
  * @area: area that the HWPT maps, whose pages are pinned. What the IOMMU driver
  *        fails to unmap stays pinned for good
  * @gather: what to flush; the pages must stay pinned until iommu_iotlb_sync()
@@ -155,6 +162,7 @@ static void unmap_range(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 void iommufd_domain_unmap(struct iommufd_hwpt *hwpt, struct iommufd_area *area,
 			  struct iommu_iotlb_gather *gather)
 {
+	assert_domain_held(hwpt);
 	unmap_range(hwpt, area, area->start, area_length(area), gather);
 }
 
@@ -298,7 +306,7 @@ static int prot_of(struct iommufd_area *area)
 
 /**
  * iommufd_domain_map - map an area in an HWPT
- * @hwpt: the HWPT; nobody attaches or detaches its domain meanwhile
+ * @hwpt: the HWPT; its mmio_lock or domains_lock of its IOAS is held
  * @area: area whose pages are pinned
  *
  * Return: 0, or an errno with nothing mapped: from the IOMMU driver, or -EINTR
@@ -315,6 +323,8 @@ int iommufd_domain_map(struct iommufd_hwpt *hwpt, struct iommufd_area *area)
 	struct iommufd_run runs[BATCH_RUNS];
 	int prot = prot_of(area);
 	int ret;
+
+	assert_domain_held(hwpt);
 
 	for (;;) {
 		unsigned long first = cur.index, bytes, last, mapped;
