@@ -890,27 +890,42 @@ TEST_F(entries, of_a_run_across_a_window)
 
 #define SZ_4G 0x100000000ULL
 
+FIXTURE(large)
+{
+	int iommufd;
+	__u32 ioas;
+};
+
+FIXTURE_SETUP(large)
+{
+	self->iommufd = open("/dev/iommu", O_RDWR);
+	ASSERT_LE(0, self->iommufd);
+	ASSERT_EQ(0, alloc_ioas(self->iommufd, &self->ioas));
+}
+
+FIXTURE_TEARDOWN(large)
+{
+	close(self->iommufd);
+}
+
 /*
  * No number is cut to 32 bits: not in an area of more than 4 GiB, nor in a copy
  * or a pin of its end, nor that far behind in a file. The area is one huge page
  * again and again, and another one at the end.
  */
-TEST(nothing_is_cut_to_32_bits)
+TEST_F_TIMEOUT(large, nothing_is_cut_to_32_bits, 120)
 {
 	struct iommu_test_mock_config config =
 		MOCK_CONFIG(.aperture_last = ~0ULL, .page_sizes = PAGE | SZ_2M);
 	const __u64 length = SZ_4G + SZ_2M, there = START + 2 * SZ_4G;
 	struct iommu_test_mock_stats stats;
-	int access, file, fd;
+	int fd = self->iommufd, access, file;
 	char *bytes, byte = 0;
 	__u64 unmapped;
 	struct mock mock;
-	__u32 ioas, item;
+	__u32 ioas = self->ioas, item;
 	long pinned;
 
-	fd = open("/dev/iommu", O_RDWR);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, alloc_ioas(fd, &ioas));
 	ASSERT_EQ(0, mock_device(fd, ioas, &config, &mock));
 	ASSERT_EQ(0, access_create(fd, ioas,
 				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
@@ -957,7 +972,6 @@ TEST(nothing_is_cut_to_32_bits)
 	munmap(bytes, length);
 	close(file);
 	close(access);
-	close(fd);
 }
 
 /* Dirty pages */
