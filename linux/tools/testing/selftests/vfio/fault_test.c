@@ -512,7 +512,7 @@ static const struct request mdev = { make_mdev, undo_mdev, is_as_before };
  * A device can't be registered, while somebody binds its cdev, which exists for
  * a moment. The delay widens the window.
  */
-TEST_F_TIMEOUT(fault, create_mdev_with_early_user, SWEEP_TIME)
+TEST_F_TIMEOUT(fault, create_mdev_with_early_user, 3 * SWEEP_TIME)
 {
 	bool can_delay = !mock_delay("device_add 3000");
 	pthread_t thread;
