@@ -497,6 +497,7 @@ static int make_mdev(void *arg)
 	while (early.finished != early.round)
 		sched_yield();
 	early.nr_bound += early.failed && early.bound;
+	/* EBUSY is wrong, since a user who bound the cdev has to be waited for */
 	errno = early.failed && early.bound && !closed ? EBUSY : err;
 	return ret;
 }
