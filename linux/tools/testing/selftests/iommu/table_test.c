@@ -614,8 +614,9 @@ TEST_F(table, units_have_tables_of_their_own)
 TEST_F(table, aperture_of_the_second_device)
 {
 	const __u64 high = MOCK_APERTURE_LAST + 1 - PAGE;
-	struct mock a, b, c, d, e;
+	struct mock a, b, c, d, e, *all[] = { &a, &b, &c, &d, &e };
 	struct state state;
+	int i;
 
 	ASSERT_EQ(0, mock_domain(self->fd, self->ioas, &a));
 	ASSERT_EQ(0, DEVICE(&b, .aperture_last = MOCK_APERTURE_LAST / 2));
@@ -647,6 +648,12 @@ TEST_F(table, aperture_of_the_second_device)
 	EXPECT_FALSE(is_mappable(self->fd, self->ioas, START, PAGE));
 	EXPECT_TRUE(is_mappable(self->fd, self->ioas, 2 * START, PAGE));
 	EXPECT_FALSE(is_mappable(self->fd, self->ioas, high, PAGE));
+
+	/* What any of them reserved is free again when all are gone */
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		EXPECT_EQ(0, destroy(self->fd, all[i]->stdev));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, START, PAGE));
+	EXPECT_TRUE(is_mappable(self->fd, self->ioas, high, PAGE));
 }
 
 /*
