@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,12 +508,28 @@ static int run_mutant(int nr, const char *mutant, const char *name, const char *
 	return status;
 }
 
+/* Lockdep checks nothing any more after its first report */
+static bool lockdep_is_off(void)
+{
+	FILE *f = fopen("/proc/lockdep_stats", "r");
+	char line[128];
+	bool off = false;
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		off |= !strncmp(line, " debug_locks:", 13) && !atoi(line + 13);
+	fclose(f);
+	return off;
+}
+
 /*
  * Each line of /mutants: mutant, name of the program, seconds for a case,
  * program, cases. The other lines of a mutant that was caught are skipped.
  *
  * A mutant can leave something behind that makes the next one fail. So the case
- * that caught it must pass without a mutant; otherwise this boot ends.
+ * that caught it must pass without a mutant; otherwise this boot ends. It also
+ * ends if lockdep is off.
  */
 static void run_mutants(void)
 {
@@ -530,7 +547,7 @@ static void run_mutants(void)
 		if (i < 5 || !strcmp(word[0], caught))
 			continue;	/* incomplete, or its mutant was caught */
 		status = run_mutant(++nr, word[0], word[1], word[2], word[3], word[4]);
-		if (status == STUCK)
+		if (status == STUCK || lockdep_is_off())
 			break;
 		if (!status || *word[0] == '-')
 			continue;
