@@ -371,12 +371,17 @@ out_free:
 
 static int set_rlimit_mode(struct iommufd_ctx *ctx, u64 mode)
 {
+	XA_STATE(xas, &ctx->objects, 1);
 	int ret = 0;
 
 	if (!capable(CAP_SYS_RESOURCE))
 		return -EPERM;
 	xa_lock(&ctx->objects);
-	if (!xa_empty(&ctx->objects))
+	/*
+	 * Not xa_empty(): a failed allocation can leave empty nodes. Unlike
+	 * xa_find(), this finds reserved ids too.
+	 */
+	if (xas_find(&xas, ULONG_MAX))
 		ret = -EBUSY;
 	else if (mode > 1)
 		ret = -EINVAL;

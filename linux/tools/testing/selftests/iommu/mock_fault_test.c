@@ -1031,4 +1031,54 @@ TEST_F_TIMEOUT(fault, what_is_dirty_is_told, 300)
 	EXPECT_LT(2, n);
 }
 
+/* Allocate an IOAS with no more than so many bytes of memory */
+static int alloc_with(struct _test_data_fault *self, int bytes)
+{
+	char text[16];
+	int filter, ret;
+
+	snprintf(text, sizeof(text), "%d", bytes);
+	filter = open("/proc/thread-self/make-it-fail", O_RDWR | O_CLOEXEC);
+	if (filter < 0 || write_file("failslab", "task-filter", "Y") ||
+	    write_file("failslab", "times", "-1") ||
+	    write_file("failslab", "space", text) ||
+	    write_file("failslab", "probability", "100") ||
+	    pwrite(filter, "1", 1, 0) != 1)
+		return -2;
+	ret = alloc_ioas(self->fd, &self->third);
+	if (pwrite(filter, "0", 1, 0) != 1 || close(filter) ||
+	    write_file("failslab", "probability", "0"))
+		return -2;
+	return ret;
+}
+
+/*
+ * The 4,096th id needs two more nodes of the table of ids. If there is memory
+ * for one of them, it stays, but is no object.
+ */
+TEST_F(fault, an_id_without_memory_is_no_object)
+{
+	__u32 first = 0, last, i;
+	int bytes = 0, ret;
+
+	ASSERT_EQ(0, alloc_ioas(self->fd, &first));
+	for (last = first; last < 4095;)
+		ASSERT_EQ(0, alloc_ioas(self->fd, &last));
+	while ((ret = alloc_with(self, bytes)) == -1 && bytes < SZ_2M)
+		bytes += 64;
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(4096, self->third);
+	ASSERT_EQ(0, destroy(self->fd, self->third));
+	/* Only the last node has no memory */
+	EXPECT_ERRNO(ENOMEM, alloc_with(self, bytes - 64));
+
+	EXPECT_ERRNO(EBUSY,
+		     set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+	ASSERT_EQ(0, destroy(self->fd, self->ioas));
+	ASSERT_EQ(0, destroy(self->fd, self->other));
+	for (i = first; i <= last; i++)
+		ASSERT_EQ(0, destroy(self->fd, i));
+	EXPECT_EQ(0, set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
+}
+
 TEST_HARNESS_MAIN
