@@ -509,6 +509,10 @@ static int remove_batch(struct iommufd_ioas *ioas, struct list_head *batch,
 		return ret;
 	}
 	unmap_from_hwpts(ioas, batch);
+	/* Only now can devices not write any more */
+	if ((flags & IOMMUFD_UNMAP_KEEP_DIRTY) && !list_empty(&ioas->hwpts))
+		list_for_each_entry(area, batch, batch)
+			iommufd_dirty_note(ioas, area->start, area->last);
 	up_read(&ioas->domains_lock);
 
 	list_for_each_entry(area, batch, batch) {

@@ -722,8 +722,9 @@ int iommufd_areas_copy(struct iommufd_ioas *dst, struct iommufd_ioas *src,
  * enum iommufd_unmap_flags - flags of iommufd_areas_unmap()
  * @IOMMUFD_UNMAP_RELEASE: the IOAS is being released: a signal does not end the
  *                         call, since nobody else would remove the rest
- * @IOMMUFD_UNMAP_KEEP_DIRTY: keep the records of dirty pages, which the caller
- *                            has not reported yet
+ * @IOMMUFD_UNMAP_KEEP_DIRTY: keep the records of dirty pages, and record all
+ *                            pages that an HWPT has mapped: the caller reports
+ *                            them afterwards
  */
 enum iommufd_unmap_flags {
 	IOMMUFD_UNMAP_RELEASE = BIT(0),

@@ -365,9 +365,9 @@ out_put:
 }
 
 /*
- * Unmap a range and report its dirty pages. Read once before the unmap: this
- * tests that the bitmap is writable, and records the pages that are dirty only
- * because an HWPT maps them. Read again when devices can't write any more.
+ * Unmap a range and report its dirty pages. Read once before the unmap, to fail
+ * before anything is unmapped if the bitmap can't be written. Read again when
+ * devices can't write any more: the unmap records what an HWPT has mapped.
  */
 static int unmap_dirty(struct iommufd_ioas *ioas,
 		       const struct vfio_bitmap *bitmap, unsigned long first,

@@ -2352,6 +2352,49 @@ TEST_F(container, write_beside_an_unmap_is_dirty)
 	close(me.access);
 }
 
+struct stalled_unmap {
+	struct _test_data_container *self;
+	__u64 *bits, unmapped;
+	int ret;
+};
+
+static void *unmap_and_tell(void *arg)
+{
+	struct stalled_unmap *me = arg;
+
+	me->ret = unmap_dirty(me->self, TELL, START, 2, me->bits,
+			      &me->unmapped);
+	return NULL;
+}
+
+/*
+ * An UNMAP waits for its bitmap. Meanwhile the first page table is attached, or
+ * another page is mapped. The device can write to it until the UNMAP.
+ */
+TEST_F_TIMEOUT(container, table_and_map_beside_an_unmap_are_dirty, 60)
+{
+	int faults, i;
+
+	ASSERT_EQ(0, START_TRACKING());
+	for (i = 0; i < 2; i++) {
+		struct stalled_unmap me = { self };
+		pthread_t thread;
+
+		me.bits = (void *)stalled_page(&faults);
+		ASSERT_TRUE(!!me.bits);
+		ASSERT_EQ(0, MAP_DMA(0, 2 - i));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_and_tell, &me));
+		ASSERT_TRUE(is_touched(faults));
+		ASSERT_EQ(0, i ? MAP_DMA(1, 1) : add_mock(self, PAGE));
+		ASSERT_EQ(0, let_go(faults, (char *)me.bits));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.ret);
+		EXPECT_EQ(2 * PAGE, me.unmapped);
+		EXPECT_EQ(3, *me.bits);
+		close(faults);
+	}
+}
+
 /* Two writes make the first record at once, and then a query deletes records */
 TEST_F(container, records_are_made_and_deleted_at_once)
 {
