@@ -264,10 +264,7 @@ int iommufd_areas_map(struct iommufd_ioas *ioas, struct iommufd_mapping *map)
 	}
 	pages->area.prot = map_prot(map->flags);
 	list_add(&pages->area.batch, &batch);
-	uva = map->start;
-	if (pages->is_mmio)
-		/* Align the IOVA as the physical address is aligned */
-		uva = pages->mmio_addr.phys + pages->area.page_offset;
+	uva = pages->uva + pages->area.page_offset;
 	ret = add_batch(ioas, &batch, &iova, map->length, uva, fixed);
 	map->iova = iova;
 out_put:

@@ -390,7 +390,8 @@ int iommufd_mmio_of_file(struct file *file, unsigned long start,
  * @owner: who is charged; changes only if there is a @file
  * @old_owner: the old owner while @owner is being changed, or NULL
  * @npages: number of pages in the range
- * @uva: address of the first page, or its offset in the file
+ * @uva: address of the first page, its offset in the file, or for a dma-buf its
+ *       physical address; an IOVA is chosen to be aligned as this is
  * @file: file that has the memory; an ERR_PTR if nothing of it can be pinned;
  *        NULL for memory of the owner or of a dma-buf
  * @charge: how RLIMIT_MEMLOCK applies; decided when the range is mapped

@@ -97,11 +97,14 @@ int iommufd_pages_init_file(struct iommufd_pages *pages, struct file *file,
 		return 0;
 	}
 	ret = check_mode(file, pages->writable);
-	if (ret)
+	if (ret) {
 		iommufd_mmio_put(pages->mmio_addr.mmio);
-	else
-		pages->is_mmio = true;
-	return ret;
+		return ret;
+	}
+	pages->is_mmio = true;
+	/* An IOVA that the kernel chooses is aligned as this is */
+	pages->uva = pages->mmio_addr.phys;
+	return 0;
 }
 
 /**

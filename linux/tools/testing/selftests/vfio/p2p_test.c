@@ -227,11 +227,11 @@ TEST_F(p2p, unmapped_together_with_memory)
 
 /*
  * The kernel chooses an IOVA that is aligned as the BAR is, not as the offset in
- * the dma-buf. Without a device it can begin anywhere in a page.
+ * the dma-buf, for a copy too. Without a device it can begin anywhere in a page.
  */
 TEST_F(p2p, chosen_iova_is_aligned_as_the_bar)
 {
-	__u64 iova = 0;
+	__u64 iova = 0, chosen = 0;
 	__u32 other;
 
 	if (variant->door != DMA_BUF)
@@ -246,6 +246,9 @@ TEST_F(p2p, chosen_iova_is_aligned_as_the_bar)
 	EXPECT_TRUE(HAS(SZ_2M, 1));
 
 	ASSERT_EQ(0, alloc_ioas(self->opened.iommufd, &other));
+	ASSERT_EQ(0, copy(self->opened.iommufd, other, self->opened.ioas, MAP_RW,
+			  SZ_2M, &chosen, iova));
+	EXPECT_EQ(0, chosen % SZ_2M);
 	ASSERT_EQ(0, map_file(self->opened.iommufd, other, MAP_RW, self->dmabuf,
 			      PAGE + 0x123, 100, &iova));
 	EXPECT_EQ(0x123, iova % PAGE);
