@@ -112,8 +112,12 @@ static enum outcome make_failing(void *self, const struct request *request,
 		return IS_WRONG;
 	made = !request->make(self);
 	err = errno;
-	if (!has_failed())
-		return made ? HAD_FEWER_CHANCES : IS_WRONG;
+	if (!has_failed()) {
+		if (made)
+			return HAD_FEWER_CHANCES;
+		fprintf(stderr, "# failed with %d before chance %d\n", err, n);
+		return IS_WRONG;
+	}
 	if (made || (err == EFAULT && request->stays))
 		ret = request->undo(self);
 	else
