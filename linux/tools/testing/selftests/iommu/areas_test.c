@@ -1410,6 +1410,61 @@ TEST_F(beside, same_pages_are_pinned_by_two)
 	}
 }
 
+/*
+ * An attach has mapped the first runs of a table, in which a driver stores pages
+ * before them meanwhile. No two pages are contiguous.
+ */
+TEST_F(beside, table_of_runs_is_replaced)
+{
+	const int nr = 512, half = nr / 2;
+	__u32 other, items[64];
+	struct mock mock;
+	pthread_t thread;
+	int access, i, j;
+	int *buf;
+
+	buf = (void *)memory(nr * PAGE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, buf);
+	/* Memory is allocated in the order in which it is touched */
+	for (i = 0; i < nr; i++) {
+		j = i < half ? 2 * i : 2 * (i - half) + 1;
+		buf[j * (PAGE / sizeof(int))] = j;
+	}
+	ASSERT_EQ(0, alloc_ioas(self->fd, &other));
+	ASSERT_EQ(0, map_at(self->fd, other, (uintptr_t)buf, nr * PAGE, START));
+	ASSERT_EQ(0, copy_at(self->fd, self->ioas, other, MAP_RW, half * PAGE,
+			     START, START + half * PAGE));
+	ASSERT_EQ(0, access_create(self->fd, other,
+				   MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+				   &access));
+	ASSERT_EQ(0, mock_device(self->fd, 0, &MOCK_CONFIG(), &mock));
+	ASSERT_EQ(0, mock_delay("iommufd_cursor_next 20000"));
+	for (i = 0; i < NR_ROUNDS; i++) {
+		struct request me = { self, .stdev = mock.stdev };
+
+		ASSERT_EQ(0, mock_begin(attach_in_thread, &me, &me.done, 2,
+					&thread));
+		for (j = 0; j < ARRAY_SIZE(items); j++)
+			EXPECT_EQ(0, access_pin(self->fd, access,
+						START + 2 * j * PAGE, NULL,
+						PAGE, 0, &items[j]));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, me.err);
+		for (j = 0; j < half; j++) {
+			int found = -1;
+
+			EXPECT_EQ(0, mock_dma(self->fd, mock.stdev,
+					      START + j * PAGE, &found,
+					      sizeof(found), 0));
+			EXPECT_EQ(half + j, found);
+		}
+		for (j = 0; j < ARRAY_SIZE(items); j++)
+			EXPECT_EQ(0, access_unpin(self->fd, access, items[j]));
+		ASSERT_EQ(0, mock_detach(self->fd, mock.stdev));
+	}
+	close(access);
+}
+
 /* An attach looks at a page table, which its last device leaves meanwhile */
 TEST_F(beside, table_is_left_beside_an_attach)
 {

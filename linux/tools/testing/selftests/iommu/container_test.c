@@ -691,6 +691,10 @@ TEST_F(container, failed_unmap_tells_again)
 	EXPECT_EQ(0, unmap_dirty(self, TELL, AT(1), 2, &bits, &unmapped));
 	EXPECT_EQ(2 * PAGE, unmapped);
 	EXPECT_EQ(3, bits);
+	/* The report was the last one about these pages */
+	ASSERT_EQ(0, MAP_DMA(1, 2));
+	EXPECT_EQ(0, GET_DIRTY(START, 3, &bits));
+	EXPECT_EQ(0, bits & pages_in(1, 2));
 	close(access);
 }
 

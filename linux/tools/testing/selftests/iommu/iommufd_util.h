@@ -41,6 +41,21 @@
 		ASSERT_EQ(_errno, errno);                                      \
 	} while (0)
 
+/* Make a request. If it fails and has written to @cmd, errno is 0 */
+static inline int iommufd_call(int fd, unsigned long nr, void *cmd, size_t size)
+{
+	char before[64];
+	int ret;
+
+	memcpy(before, cmd, size);
+	ret = ioctl(fd, nr, cmd);
+	if (ret && memcmp(before, cmd, size)) {
+		fprintf(stderr, "# failed with %d, yet has written\n", errno);
+		errno = 0;
+	}
+	return ret;
+}
+
 static inline int destroy(int fd, __u32 id)
 {
 	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
@@ -51,7 +66,7 @@ static inline int destroy(int fd, __u32 id)
 static inline int alloc_ioas(int fd, __u32 *id)
 {
 	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
-	int ret = ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
+	int ret = iommufd_call(fd, IOMMU_IOAS_ALLOC, &cmd, sizeof(cmd));
 
 	*id = cmd.out_ioas_id;
 	return ret;
@@ -99,7 +114,7 @@ static inline int map(int fd, __u32 id, __u32 flags, __u64 va, __u64 length,
 		.length = length,
 		.iova = *iova,
 	};
-	int ret = ioctl(fd, IOMMU_IOAS_MAP, &cmd);
+	int ret = iommufd_call(fd, IOMMU_IOAS_MAP, &cmd, sizeof(cmd));
 
 	*iova = cmd.iova;
 	return ret;
@@ -122,7 +137,7 @@ static inline int map_file(int fd, __u32 id, __u32 flags, int file, __u64 start,
 		.length = length,
 		.iova = *iova,
 	};
-	int ret = ioctl(fd, IOMMU_IOAS_MAP_FILE, &cmd);
+	int ret = iommufd_call(fd, IOMMU_IOAS_MAP_FILE, &cmd, sizeof(cmd));
 
 	*iova = cmd.iova;
 	return ret;
@@ -147,7 +162,7 @@ static inline int copy(int fd, __u32 dst, __u32 src, __u32 flags, __u64 length,
 		.dst_iova = *dst_iova,
 		.src_iova = src_iova,
 	};
-	int ret = ioctl(fd, IOMMU_IOAS_COPY, &cmd);
+	int ret = iommufd_call(fd, IOMMU_IOAS_COPY, &cmd, sizeof(cmd));
 
 	*dst_iova = cmd.dst_iova;
 	return ret;
@@ -169,7 +184,7 @@ static inline int unmap(int fd, __u32 id, __u64 iova, __u64 length,
 		.iova = iova,
 		.length = length,
 	};
-	int ret = ioctl(fd, IOMMU_IOAS_UNMAP, &cmd);
+	int ret = iommufd_call(fd, IOMMU_IOAS_UNMAP, &cmd, sizeof(cmd));
 
 	if (unmapped)
 		*unmapped = cmd.length;
@@ -190,7 +205,7 @@ static inline int option(int fd, __u32 option_id, __u16 op, __u32 id, __u64 *val
 		.object_id = id,
 		.val64 = *val,
 	};
-	int ret = ioctl(fd, IOMMU_OPTION, &cmd);
+	int ret = iommufd_call(fd, IOMMU_OPTION, &cmd, sizeof(cmd));
 
 	*val = cmd.val64;
 	return ret;
@@ -208,7 +223,7 @@ static inline int alloc_hwpt(int fd, __u32 dev_id, __u32 pt_id, __u32 *id)
 		.dev_id = dev_id,
 		.pt_id = pt_id,
 	};
-	int ret = ioctl(fd, IOMMU_HWPT_ALLOC, &cmd);
+	int ret = iommufd_call(fd, IOMMU_HWPT_ALLOC, &cmd, sizeof(cmd));
 
 	*id = cmd.out_hwpt_id;
 	return ret;
